@@ -1,0 +1,1 @@
+"""Types, names and time. Imports nothing else of the project."""

@@ -1,0 +1,108 @@
+"""One timeline for a session, and the fit that maps a device's clock onto it.
+
+Nothing else in the project asks the system for the time of a media item.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from avatar.core.types import MILLISECOND, SECOND, Ns
+
+
+class Clock(Protocol):
+    """The session's timeline: nanoseconds since the session began, never going back."""
+
+    def now(self) -> Ns: ...
+
+    async def sleep_until(self, t: Ns) -> None:
+        """Return at ``t``, or at once where that has passed."""
+        ...
+
+
+class SessionClock:
+    """The timeline on the system's monotonic clock."""
+
+    def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._read = monotonic_ns
+        self._zero = monotonic_ns()
+
+    def now(self) -> Ns:
+        return Ns(self._read() - self._zero)
+
+    async def sleep_until(self, t: Ns) -> None:
+        import asyncio
+
+        await asyncio.sleep(max(0, t - self.now()) / SECOND)
+
+
+class DriftFit:
+    """Maps a device's time stamps to session time by a running straight-line fit.
+
+    A device counts in its own seconds, which are some parts per million long or short, and its items arrive late by a
+    varying amount. ``session = offset + (1 + drift) * device`` is fitted by recursive least squares with forgetting.
+    A jump larger than ``jump`` (the device was switched, the machine slept) starts the fit anew.
+
+    :param memory: seconds after which an observation counts 1/e.
+    :param jump: nanoseconds.
+    """
+
+    MAX_DRIFT = 1e-3
+    """A quartz is never off by more; a larger slope is noise of a short observation."""
+
+    def __init__(self, memory: float = 20.0, jump: int = 100 * MILLISECOND) -> None:
+        self._memory = memory
+        self._jump = jump
+        self.reset()
+
+    def reset(self) -> None:
+        self._origin: tuple[int, int] | None = None
+        self._last = 0.0
+        self._weight = 0.0
+        self._mean_x = self._mean_e = self._var = self._cov = 0.0
+        self.restarts = 0
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much longer the session's second is than the device's, in parts per million."""
+        return 1e6 * self._slope()
+
+    def _slope(self) -> float:
+        # Below ten seconds of spread the arrival jitter outweighs any drift worth following.
+        if self._weight == 0 or self._var / self._weight < 3.0**2:
+            return 0.0
+        return max(-self.MAX_DRIFT, min(self.MAX_DRIFT, self._cov / self._var))
+
+    def observe(self, device: int, arrived: Ns) -> Ns:
+        """An item with device time ``device`` (ns) arrived at ``arrived``; returns its time on the session's line."""
+        if self._origin is not None and abs(arrived - self.to_session(device)) > self._jump:
+            restarts = self.restarts + 1
+            self.reset()
+            self.restarts = restarts
+        if self._origin is None:
+            self._origin = (device, arrived)
+        x = (device - self._origin[0]) / SECOND
+        # The residual against "no drift", so that the numbers stay small however long the session lasts.
+        e = (arrived - self._origin[1]) / SECOND - x
+        forget = math.exp(-max(0.0, x - self._last) / self._memory)
+        self._last = max(self._last, x)
+        self._weight = self._weight * forget + 1
+        self._var *= forget
+        self._cov *= forget
+        dx = x - self._mean_x
+        self._mean_x += dx / self._weight
+        self._mean_e += (e - self._mean_e) / self._weight
+        self._var += dx * (x - self._mean_x)
+        self._cov += dx * (e - self._mean_e)
+        return self.to_session(device)
+
+    def to_session(self, device: int) -> Ns:
+        """Session time of a device time by the fit so far. Raises ValueError before the first observation."""
+        if self._origin is None:
+            raise ValueError("no observation yet")
+        x = (device - self._origin[0]) / SECOND
+        e = self._mean_e + self._slope() * (x - self._mean_x)
+        return Ns(self._origin[1] + round((x + e) * SECOND))

@@ -1,0 +1,1 @@
+"""How things are run: stages, channels between them, and the one asynchronous part."""

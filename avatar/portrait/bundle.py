@@ -1,0 +1,95 @@
+"""An avatar on disk: one folder with the portrait, its landmarks and its papers.
+
+    NAME/
+      portrait.png     the square crop that the engines draw from, RGB, 512 to 1024 pixels a side
+      landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
+      avatar.json      title, consent, provenance, what the photo check said
+      coefficients.npy float32 (52,): ARKit coefficients that the photo shows
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from avatar.core.types import F32, U8, freeze
+from avatar.errors import ConsentError, PhotoError, UsageError
+
+Consent = Literal["self", "licensed", "synthetic"]
+CONSENTS: tuple[Consent, ...] = ("self", "licensed", "synthetic")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarBundle:
+    """A portrait that is ready to be drawn."""
+
+    name: str
+    title: str
+    portrait: U8
+    """(n, n, 3), RGB."""
+    landmarks: F32
+    """(478, 3) in pixels of ``portrait``; x right, y down, z smaller = nearer."""
+    coefficients: F32
+    """(52,) ARKit coefficients of the photo itself, in [0, 1]."""
+    consent: Consent
+    """Who agreed: the pictured person (self), a licence, or nobody because nobody is pictured (synthetic)."""
+    created: str
+    """ISO 8601, UTC."""
+    provenance: str = ""
+    warnings: tuple[str, ...] = ()
+    """What the photo check said, one line each."""
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is usable as a folder and an address. Raises UsageError."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"avatar name {name!r}: use 1 to 40 of a-z, 0-9, - and _, starting with a letter or digit")
+    return name
+
+
+def save(bundle: AvatarBundle, folder: Path) -> None:
+    """Write the bundle's files into ``folder`` (made where missing). Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ok, png = cv2.imencode(".png", cv2.cvtColor(bundle.portrait, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise PhotoError("the portrait cannot be written as PNG; try another photo")
+    (folder / "portrait.png").write_bytes(png.tobytes())
+    np.save(folder / "landmarks.npy", bundle.landmarks)
+    np.save(folder / "coefficients.npy", bundle.coefficients)
+    meta = asdict(bundle)
+    for key in ("name", "portrait", "landmarks", "coefficients"):
+        del meta[key]
+    (folder / "avatar.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> AvatarBundle:
+    """Read a bundle. Raises UsageError where it is not one, ConsentError where nobody agreed."""
+    try:
+        meta = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
+        pixels = cv2.imdecode(np.frombuffer((folder / "portrait.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
+        coefficients = np.load(folder / "coefficients.npy", allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"avatar {folder.name}: not a readable avatar ({error}); create it again") from error
+    if pixels is None or landmarks.shape != (478, 3) or coefficients.shape != (52,) or not isinstance(meta, dict):
+        raise UsageError(f"avatar {folder.name}: its files do not fit together; create it again")
+    if meta.get("consent") not in CONSENTS:
+        raise ConsentError(f"avatar {folder.name} has no consent statement; create it again with --consent")
+    return AvatarBundle(
+        name=folder.name,
+        title=str(meta.get("title", folder.name)),
+        portrait=freeze(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)),
+        landmarks=freeze(landmarks),
+        coefficients=freeze(coefficients),
+        consent=meta["consent"],
+        created=str(meta.get("created", "")),
+        provenance=str(meta.get("provenance", "")),
+        warnings=tuple(map(str, meta.get("warnings", ()))),
+    )
