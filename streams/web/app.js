@@ -1,0 +1,319 @@
+/** The page: wires the controls to the engine and keeps both in step. */
+
+import { Changes, Events, request } from "./api.js";
+import { clock, drawAvatars, drawEmotions, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
+import { openTrack } from "./devices.js";
+import { ReceiverStats } from "./meters.js";
+import { Peer } from "./peer.js";
+import { setUpUpload } from "./upload.js";
+
+const find = (id) => document.getElementById(id);
+const video = find("avatar");
+
+const events = new Events();
+export const peer = new Peer();
+const changes = new Changes(draw);
+const stats = new ReceiverStats();
+
+let state = null;
+let engineMeters = null;
+/** The tracks that this page sends; null = off. */
+const mine = { audio: null, video: null };
+let soundWanted = true;
+let recordingSince = 0;
+
+// --- what the engine says ------------------------------------------------------------------------------------------
+
+/** Show a state; a field that the user is changing at this moment stays as the user left it. */
+function draw(next) {
+  state = next;
+  const current = state.avatars.find((one) => one.name === state.avatar);
+  find("title").textContent = current?.title ?? state.avatar;
+  find("version").textContent = state.version;
+  if (current) find("poster").src = `/api/avatars/${encodeURIComponent(current.name)}/thumb.jpg`;
+  if (!changes.holds("avatar")) drawAvatars(state.avatars, state.avatar);
+  if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
+  if (!changes.holds("emotion")) {
+    drawEmotions(state.emotions, state.emotion.label);
+    drawSlider(find("intensity"), state.emotion.intensity);
+    find("intensity").disabled = state.emotion.label === "neutral";
+  }
+  for (const field of ["head", "gaze"]) if (!changes.holds(field)) drawSlider(find(field), state[field]);
+  if (!changes.holds("source")) {
+    press(find("demo"), state.source === "demo");
+    press(find("microphone"), state.source === "page" && mine.audio);
+    if (mine.audio && state.source !== "page" && peer.connected) stop("audio");
+  }
+  if (!changes.holds("camera")) {
+    press(find("camera"), state.camera && mine.video);
+    if (mine.video && !state.camera && peer.connected) stop("video");
+  }
+  drawRecording();
+}
+
+function refresh() {
+  return request("GET", "/api/state").then(draw);
+}
+
+/** Send a change; a refusal is shown and the controls go back to what holds. */
+async function change(fields) {
+  try {
+    await changes.push(fields);
+    return true;
+  } catch (error) {
+    say(error.message);
+    if (state) draw(state);
+    return false;
+  }
+}
+
+let lost = false;
+events.addEventListener("open", () => {
+  // The engine was away: its peers are gone, and this side would notice only seconds later.
+  if (lost) peer.open();
+  lost = false;
+  refresh().catch((error) => say(error.message));
+});
+events.addEventListener("lost", () => {
+  lost = true;
+  status("off", "Connection lost, trying again …");
+});
+events.addEventListener("message", ({ detail }) => {
+  const { type, ...rest } = detail;
+  if (type === "meters") engineMeters = rest;
+  else if (type === "state") draw(rest);
+});
+
+// --- picture and sound ---------------------------------------------------------------------------------------------
+
+peer.addEventListener("stream", ({ detail }) => {
+  if (video.srcObject !== detail) video.srcObject = detail;
+  play();
+});
+peer.addEventListener("waiting", () => {
+  find("screen").dataset.live = "false";
+  status("off", "Connection lost, trying again …");
+});
+peer.addEventListener("connected", () => {
+  if (mine.audio) change({ source: "page", peer: peer.id });
+  if (mine.video) change({ camera: true, peer: peer.id });
+});
+video.addEventListener("playing", () => {
+  find("screen").dataset.live = "true";
+  status("live", "Live");
+});
+
+/** Play with sound where the browser lets us, else without until the user asks for it. */
+async function play() {
+  video.muted = !soundWanted;
+  try {
+    await video.play();
+  } catch (error) {
+    if (error.name !== "NotAllowedError") return; // A newer stream has taken over.
+    video.muted = true;
+    await video.play().catch(() => {});
+  }
+  drawSound();
+}
+
+function drawSound() {
+  find("unmute").hidden = !(video.muted && soundWanted);
+  press(find("sound"), !video.muted);
+}
+
+find("unmute").addEventListener("click", () => {
+  soundWanted = true;
+  play();
+  find("sound").focus({ preventScroll: true });
+});
+find("sound").addEventListener("click", () => {
+  soundWanted = video.muted;
+  play();
+});
+
+// --- who speaks ----------------------------------------------------------------------------------------------------
+
+find("demo").addEventListener("click", () => {
+  say("");
+  change({ source: state?.source === "demo" ? "silence" : "demo" });
+});
+find("microphone").addEventListener("click", () => toggle("audio", find("microphone")));
+find("camera").addEventListener("click", () => toggle("video", find("camera")));
+
+const GONE = {
+  audio: "The microphone went away. Connect it and press the button again.",
+  video: "The camera went away. Connect it and press the button again.",
+};
+const ON = { audio: () => ({ source: "page", peer: peer.id }), video: () => ({ camera: true, peer: peer.id }) };
+const OFF = { audio: { source: "silence" }, video: { camera: false } };
+
+async function toggle(kind, button) {
+  say("");
+  if (mine[kind]) {
+    stop(kind);
+    await change(OFF[kind]);
+    return;
+  }
+  button.setAttribute("aria-busy", "true");
+  try {
+    if (!peer.id) throw new Error("There is no connection to the engine yet. Try again when the picture moves.");
+    const track = await openTrack(kind);
+    track.addEventListener("ended", () => {
+      stop(kind);
+      say(GONE[kind]);
+      change(OFF[kind]);
+    });
+    mine[kind] = track;
+    await peer.send(kind, track);
+    if (kind === "video") showPreview(track);
+    if (!(await change(ON[kind]()))) stop(kind);
+    else if (kind === "audio") say("You speak now. With headphones your own voice does not come back.", "info");
+  } catch (error) {
+    stop(kind);
+    say(error.message);
+  } finally {
+    button.removeAttribute("aria-busy");
+    if (state) draw(state);
+  }
+}
+
+function stop(kind) {
+  mine[kind]?.stop();
+  mine[kind] = null;
+  peer.send(kind, null);
+  if (kind === "video") showPreview(null);
+  if (kind === "audio" && find("note").dataset.kind === "info") say("");
+}
+
+function showPreview(track) {
+  const preview = find("preview");
+  preview.srcObject = track ? new MediaStream([track]) : null;
+  preview.hidden = !track;
+  if (track) preview.play().catch(() => {});
+}
+
+find("say").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const input = find("say-text");
+  const text = input.value.trim();
+  if (!text) return input.focus();
+  say("");
+  try {
+    await request("POST", "/api/say", { json: { text } });
+    input.select();
+  } catch (error) {
+    say(error.message);
+  }
+});
+
+// --- face and expression -------------------------------------------------------------------------------------------
+
+find("avatars").addEventListener("change", (event) => change({ avatar: event.target.value }));
+find("engine").addEventListener("change", (event) => change({ engine: event.target.value }));
+find("emotions").addEventListener("change", (event) => {
+  const intensity = find("intensity");
+  if (event.target.value !== "neutral" && intensity.valueAsNumber === 0) drawSlider(intensity, 0.7);
+  intensity.disabled = event.target.value === "neutral";
+  sendEmotion();
+});
+find("intensity").addEventListener("input", sendEmotion);
+
+function sendEmotion() {
+  drawSlider(find("intensity"));
+  const label = find("emotions").querySelector(":checked")?.value ?? "neutral";
+  change({ emotion: { label, intensity: find("intensity").valueAsNumber } });
+}
+
+for (const field of ["head", "gaze"]) {
+  find(field).addEventListener("input", () => {
+    drawSlider(find(field));
+    change({ [field]: find(field).valueAsNumber });
+  });
+}
+
+setUpUpload((next) => {
+  say("");
+  draw(next);
+});
+
+// --- recording -----------------------------------------------------------------------------------------------------
+
+find("record").addEventListener("click", async () => {
+  const button = find("record");
+  const on = !state?.recording;
+  button.disabled = true;
+  try {
+    const answer = await request("POST", "/api/record", { json: { on } });
+    if (state) state.recording = answer.recording;
+    if (!on && answer.url) offerFile(answer.url);
+    if (on) find("download").hidden = true;
+  } catch (error) {
+    say(error.message);
+  }
+  button.disabled = false;
+  button.focus();
+  drawRecording();
+});
+
+function offerFile(url) {
+  const link = find("download");
+  const name = decodeURIComponent(url.split("/").pop());
+  link.href = url;
+  link.download = name;
+  link.textContent = `Save ${name}`;
+  link.hidden = false;
+}
+
+function drawRecording() {
+  const on = Boolean(state?.recording);
+  if (on && !recordingSince) recordingSince = performance.now();
+  if (!on) recordingSince = 0;
+  press(find("record"), on);
+  find("record-label").textContent = on ? `Stop ${clock((performance.now() - recordingSince) / 1000)}` : "Record";
+}
+
+// --- meters --------------------------------------------------------------------------------------------------------
+
+async function measure() {
+  if (recordingSince) drawRecording();
+  const connection = peer.connection;
+  const received = connection ? await stats.read(connection) : null;
+  if (received) peer.progress(received.frames);
+  const fps = received?.fps ?? null;
+  const skew = received?.skew ?? null;
+  const latency = engineMeters?.engine_ms?.p95 ?? null;
+  const left = received ? received.dropped + (engineMeters?.shed ?? 0) + (engineMeters?.dropped ?? 0) : null;
+  meter("m-fps", fps, { digits: 1, warn: fps !== null && fps < 25 });
+  meter("m-engine", latency, { digits: 1, warn: latency > 30 });
+  meter("m-skew", skew, { warn: skew !== null && (skew > 40 || skew < -60) });
+  meter("m-rtt", received?.roundTrip ?? null, { digits: 1 });
+  meter("m-lost", left);
+}
+
+// --- life of the page ----------------------------------------------------------------------------------------------
+
+function start() {
+  status("wait", "Connecting …");
+  events.open();
+  peer.open();
+}
+
+addEventListener("pagehide", () => {
+  events.close();
+  peer.close();
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted) start();
+});
+addEventListener("online", () => {
+  events.open();
+  if (!peer.connected) peer.open();
+});
+
+if (window.RTCPeerConnection) {
+  find("poster").hidden = false;
+  start();
+  setInterval(measure, 1000);
+} else {
+  status("off", "This browser has no WebRTC. Use a current Chrome, Edge, Firefox or Safari.");
+}
