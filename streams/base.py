@@ -56,6 +56,11 @@ class Sink(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody takes what is written; while no sink is active nothing is drawn."""
+        return True
+
     @abstractmethod
     async def open(self, form: StreamFormat) -> None:
         """Get ready. Raises DeviceError or StorageError with one clear line."""

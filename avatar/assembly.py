@@ -1,0 +1,309 @@
+"""THE wiring: a configuration in, a running engine out. It reads from top to bottom as the diagram in the README.
+
+This module, :mod:`avatar.control` and :mod:`avatar.cli` are the only ones that know streams and models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from avatar import plugins
+from avatar.analysis.blink import BlinkModel
+from avatar.analysis.gaze import GazeModel
+from avatar.analysis.tracking import FaceTracker
+from avatar.analysis.voice import VoiceAnalyzer
+from avatar.config import Config
+from avatar.core.clock import SessionClock
+from avatar.core.types import MILLISECOND, U8, BlinkCue, Emotion, FaceState, GazeCue, Ns
+from avatar.engines.badge import Badge
+from avatar.engines.base import Engine
+from avatar.errors import ConfigError, ModelFileError
+from avatar.models import registry
+from avatar.pipeline.session import Session, Timing
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.library import Library, user_folder
+from avatar.streams.base import Sink, Source, StreamFormat
+from avatar.sync.synchronizer import Style, Synchronizer
+
+log = logging.getLogger(__name__)
+
+LANDMARKER = "face_landmarker_v2.task"
+
+
+# --- parts that the live engine and the offline commands share -----------------------------------------------------
+
+
+def library() -> Library:
+    """The shipped avatars and the user's own."""
+    return Library(registry.avatars_dir(), user_folder())
+
+
+def detector() -> LandmarkDetector:
+    """The face finder for photos. Raises ModelFileError where its file was not fetched."""
+    return LandmarkDetector(registry.path(LANDMARKER))
+
+
+def find_avatar(name: str) -> AvatarBundle:
+    """An avatar of the library by name, or a photo by path (kept nowhere; whoever runs the command vouches for it)."""
+    path = Path(name)
+    if path.suffix and path.is_file():
+        from avatar.portrait.onboard import onboard, read_photo
+
+        bundle = onboard(read_photo(path), "photo", path.stem, "self", detector())
+        for line in bundle.warnings:
+            log.warning("%s: %s", path.name, line)
+        return bundle
+    return library().load(name)
+
+
+def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
+    """An engine that is ready to draw ``bundle``. Raises UsageError for an unknown name."""
+    return plugins.load("engines", name)(bundle, size, registry.weights_dir())
+
+
+def labelled(engine: Engine, corner: str) -> Callable[[FaceState], U8]:
+    """Draw with the badge on: no picture leaves without it."""
+    badge = Badge(engine.size, corner=corner)
+
+    def draw(state: FaceState) -> U8:
+        pixels = engine.render(state)
+        badge.apply(pixels)
+        return pixels
+
+    return draw
+
+
+class IdleMotion:
+    """Lids and eyes, which move whatever is heard."""
+
+    def __init__(self, seed: int) -> None:
+        self._blink = BlinkModel(seed)
+        self._gaze = GazeModel(seed + 1)
+
+    def __call__(self, pts: Ns, speaking: bool) -> Iterable[BlinkCue | GazeCue]:
+        return self._blink.step(pts, speaking), self._gaze.step(pts, speaking)
+
+
+def style(config: Config) -> Style:
+    """What the configuration asks of the face."""
+    face = config.face
+    return Style(
+        emotion=Emotion(face.emotion, face.intensity if face.emotion != "neutral" else 0.0),
+        head_strength=face.head_strength,
+        gaze_strength=face.gaze_strength,
+        mouth_gain=face.mouth_gain,
+    )
+
+
+def make_listener(config: Config) -> VoiceAnalyzer:
+    """Sound to cues."""
+    return VoiceAnalyzer(registry.weights_dir(), head=config.face.head, seed=config.face.seed)
+
+
+def timing(config: Config, analysis: Ns) -> Timing:
+    """The session's times. Raises ConfigError where the budget is too short for the analysis."""
+    sync = config.sync
+    made = Timing(
+        budget=Ns(sync.budget_ms * MILLISECOND),
+        intake=Ns(sync.intake_ms * MILLISECOND),
+        lead=Ns(sync.lead_ms * MILLISECOND),
+        fps=config.avatar.fps,
+    )
+    short = -made.spare(analysis) / MILLISECOND
+    if short > 0:
+        least = sync.budget_ms + int(short) + 1
+        raise ConfigError(f"sync.budget_ms = {sync.budget_ms}: too short for these settings; at least {least}")
+    return made
+
+
+# --- the live engine -----------------------------------------------------------------------------------------------
+
+
+class Pipeline:
+    """A live engine made from a configuration: ``await Pipeline(config).run()``.
+
+    Raises AvatarError with one line where something asked for cannot be had.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = time.monotonic()
+        self.clock = SessionClock()
+
+        # sound -> cues, camera -> cues
+        listener = make_listener(config)
+        watcher = self._watcher()
+
+        # cues -> face state -> picture
+        self.library = library()
+        self.bundle = find_avatar(config.avatar.name)
+        self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size)
+        self.session = Session(
+            clock=self.clock,
+            timing=timing(config, listener.latency),
+            listen=listener,
+            idle=IdleMotion(config.face.seed),
+            synchronizer=Synchronizer(style(config)),
+            draw=labelled(self.engine, config.avatar.badge),
+            watch=watcher,
+        )
+
+        # state and picture -> sinks; the page is one of them
+        self.format = StreamFormat(config.avatar.size, config.avatar.fps, self.session.timing.rate)
+        self.hub = None
+        self.server = None
+        if config.server.enabled or "webrtc" in config.output.sinks:
+            from avatar.control import Control
+            from avatar.streams.server import Server
+            from avatar.streams.signaling import PeerHub
+
+            self.hub = PeerHub(self.clock)
+            self.control = Control(self)
+            if config.server.enabled:
+                self.server = Server(self.control, self.hub)
+        self.sinks = [self._sink(name) for name in config.output.sinks]
+
+    async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
+        """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
+        config = self.config
+        session = asyncio.create_task(self._run_session(), name="session")
+        try:
+            address = ""
+            if self.server is not None:
+                port = await self.server.start(config.server.host, config.server.port)
+                address = f"http://{config.server.host}:{port}"
+            ready(address)
+            await session
+        finally:
+            if self.server is not None:
+                await self.server.stop()
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+
+    async def _run_session(self) -> None:
+        session, config = self.session, self.config
+        for sink in self.sinks:
+            self.attach(sink)
+        await session.use_audio(self.audio_source(config.input.audio))
+        await session.use_video(self.video_source(config.input.video))
+        await session.run()
+
+    def attach(self, sink: Sink) -> None:
+        """Send the session to one more sink."""
+        self.session.attach(sink, lambda: sink.open(self.format))
+
+    # --- names in the configuration to parts -------------------------------------------------------------------
+
+    def _watcher(self) -> FaceTracker | None:
+        if self.config.input.video == "none":
+            return None
+        try:
+            return FaceTracker(registry.path(LANDMARKER))
+        except ModelFileError as error:
+            if self.config.input.video != "page":
+                raise
+            log.warning("the page's camera is off: %s", error)
+            return None
+
+    def audio_source(self, name: str) -> Source[Any] | None:
+        """A source of sound by its name in ``input.audio``. Raises UsageError for an unknown one."""
+        config = self.config.input
+        match name:
+            case "silence":
+                return None
+            case "demo":
+                from avatar.streams.sources.speech import SpeechSource
+                from avatar.streams.sources.text import load_speech
+
+                return SpeechSource(load_speech(registry.samples_dir() / "demo.json"), loop=True)
+            case "page":
+                assert self.hub is not None
+                return self.hub.audio_source()
+            case "microphone":
+                from avatar.streams.sources.microphone import MicrophoneSource
+
+                return MicrophoneSource(config.device or None)
+            case "websocket":
+                from avatar.streams.sources.websocket import WebSocketSource
+
+                return WebSocketSource(port=config.websocket_port)
+            case "probe":
+                from avatar.streams.sources.synthetic import FlashBeepSource
+
+                return FlashBeepSource()
+        if Path(name).suffix:
+            from avatar.streams.sources.media_file import MediaFileSource
+
+            return MediaFileSource(Path(name), loop=True)
+        return plugins.load("sources", name)()
+
+    def video_source(self, name: str) -> Source[Any] | None:
+        """A source of pictures by its name in ``input.video``. Raises UsageError for an unknown one."""
+        match name:
+            case "none" | "page":  # the page's camera comes when the page switches it on
+                return None
+            case "camera":
+                from avatar.streams.sources.camera import CameraSource
+
+                return CameraSource(self.config.input.camera)
+        if Path(name).suffix:
+            from avatar.streams.sources.camera import CameraSource
+
+            return CameraSource(f"file:{name}")
+        return plugins.load("sources", name)()
+
+    def _sink(self, name: str) -> Sink:
+        config = self.config.output
+        match name:
+            case "webrtc":
+                assert self.hub is not None
+                return self.hub.sink
+            case "recorder":
+                from avatar.streams.sinks.recorder import RecorderSink
+
+                return RecorderSink(Path(config.record_to) if config.record_to else new_recording())
+            case "virtual_camera":
+                from avatar.streams.sinks.virtual_camera import VirtualCameraSink
+
+                return VirtualCameraSink()
+            case "virtual_microphone":
+                from avatar.streams.sinks.virtual_microphone import VirtualMicrophoneSink
+
+                return VirtualMicrophoneSink(config.microphone_device or None)
+            case "speaker":
+                from avatar.streams.sinks.speaker import SpeakerSink
+
+                return SpeakerSink(config.speaker_device or None)
+            case "parameters":
+                from avatar.streams.sinks.parameters.websocket import ParameterSink
+
+                return ParameterSink(port=config.parameters_port)
+            case "null":
+                from avatar.streams.sinks.null import NullSink
+
+                return NullSink()
+        return plugins.load("sinks", name)()
+
+
+def recordings_folder() -> Path:
+    """Where recordings go."""
+    from platformdirs import user_videos_path
+
+    return user_videos_path() / "vultus"
+
+
+def new_recording() -> Path:
+    """The name of a recording that does not exist yet."""
+    return recordings_folder() / time.strftime("vultus-%Y%m%d-%H%M%S.mp4")
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configuration files that come with the package."""
+    return sorted(p.name for p in Path(str(files("avatar.configs"))).glob("*.toml"))

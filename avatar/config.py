@@ -1,0 +1,166 @@
+"""Configuration: TOML files over defaults, ``--set`` over both. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from avatar.core.types import EmotionLabel
+from avatar.errors import ConfigError
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AvatarTable(Table):
+    name: str = "mira"
+    """An avatar of the library, or the path of a photo."""
+    engine: str = "head"
+    size: int = Field(512, ge=256, le=1024, multiple_of=16)
+    fps: int = Field(30, ge=5, le=60)
+    badge: Literal["bottom-left", "bottom-right", "top-left", "top-right"] = "bottom-right"
+
+
+class InputTable(Table):
+    audio: str = "demo"
+    """demo, page, silence, microphone, websocket, probe, a media file's path, or a plug-in's name."""
+    device: str = ""
+    """Microphone by name or number; empty = the system's default."""
+    video: str = "page"
+    """page, camera, none, a video file's path, or a plug-in's name."""
+    camera: str = "0"
+    """Camera by number, or a video file that stands for one."""
+    websocket_port: int = Field(8081, ge=1, le=65535)
+
+
+class SyncTable(Table):
+    budget_ms: int = Field(160, ge=60, le=2000)
+    """Everything that leaves is this much later than it happened."""
+    intake_ms: int = Field(30, ge=0, le=500)
+    """How long arriving sound may be late."""
+    lead_ms: int = Field(24, ge=5, le=500)
+    """A picture is begun this long before it leaves."""
+
+
+class FaceTable(Table):
+    emotion: EmotionLabel = "neutral"
+    intensity: float = Field(0.6, ge=0, le=1)
+    head: Literal["rules", "still"] = "rules"
+    head_strength: float = Field(1.0, ge=0, le=2)
+    gaze_strength: float = Field(1.0, ge=0, le=2)
+    mouth_gain: float = Field(1.0, ge=0.3, le=2)
+    seed: int = 0
+
+
+class OutputTable(Table):
+    sinks: tuple[str, ...] = ("webrtc",)
+    """webrtc, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins' names."""
+    microphone_device: str = ""
+    """The output device that other programs record from (a null sink, VB-Cable, BlackHole)."""
+    speaker_device: str = ""
+    record_to: str = ""
+    """File of the recorder sink; empty = a new file in the recordings folder."""
+    parameters_port: int = Field(8082, ge=1, le=65535)
+
+
+class ServerTable(Table):
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+
+
+class Config(Table):
+    avatar: AvatarTable = AvatarTable()
+    input: InputTable = InputTable()
+    sync: SyncTable = SyncTable()
+    face: FaceTable = FaceTable()
+    output: OutputTable = OutputTable()
+    server: ServerTable = ServerTable()
+
+
+class Loaded:
+    """A configuration and where each value came from."""
+
+    def __init__(self, config: Config, origins: Mapping[str, str]) -> None:
+        self.config = config
+        self.origins = origins
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """``(key, value, origin)`` of every value."""
+        for table, content in self.config:
+            for key, value in content:
+                name = f"{table}.{key}"
+                yield name, value, self.origins.get(name, "default")
+
+
+def find(name: str | Path) -> Path:
+    """A file by path, or one of the shipped ones by name (``webcam.toml`` or ``webcam``). Raises ConfigError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = Path(str(files("avatar.configs"))) / (path.name if path.suffix else f"{path.name}.toml")
+    if path.parent == Path(".") and shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(p.name for p in shipped.parent.glob("*.toml")))
+    raise ConfigError(f"no configuration file {name}; shipped ones: {known}")
+
+
+def load(file: str | Path | None = None, settings: Iterable[str] = ()) -> Loaded:
+    """Defaults, then ``file``, then ``settings`` (``table.key=value``, the value in TOML or a bare word).
+
+    Raises ConfigError with one line that names the key, what is wrong and, for an unknown key, the known ones.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+
+    def put(table: str, key: str, value: object, origin: str) -> None:
+        values.setdefault(table, {})[key] = value
+        origins[f"{table}.{key}"] = origin
+
+    if file is not None:
+        path = find(file)
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+        for table, keys in content.items():
+            if not isinstance(keys, dict):
+                raise ConfigError(f"{path}: {table} must be a table, as in [{table}]")
+            for key, value in keys.items():
+                put(table, key, value, str(path))
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        table, dot, key = name.strip().partition(".")
+        if not (equals and dot and table and key):
+            raise ConfigError(f"--set {setting}: write table.key=value, for example avatar.fps=25")
+        put(table, key, _value(text.strip()), "--set")
+    try:
+        return Loaded(Config.model_validate(values), origins)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins)) from error
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    place = [str(p) for p in first["loc"]]
+    name = ".".join(place)
+    where = next((f"{o}: " for key, o in origins.items() if name.startswith(key) or key.startswith(f"{name}.")), "")
+    if first["type"] != "extra_forbidden":
+        return f"{where}{name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    tables = Config.model_fields
+    table = tables.get(place[0])
+    known = tables if table is None or table.annotation is None else table.annotation.model_fields
+    return f"{where}unknown key {name}; known here: {', '.join(known)}"

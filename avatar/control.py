@@ -1,0 +1,202 @@
+"""What the page may ask of the running engine (:class:`avatar.streams.server.Control`)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avatar import plugins
+from avatar.core.types import EMOTIONS, Emotion
+from avatar.errors import UsageError
+from avatar.metrics import percentiles, resident_mb
+
+if TYPE_CHECKING:
+    from avatar.assembly import Pipeline
+    from avatar.streams.base import Sink
+
+SOURCES = ("demo", "page", "silence")
+
+
+def _number(value: object, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UsageError(f"{name}: a number from {low:g} to {high:g}, not {value!r}")
+    return float(value)
+
+
+class Control:
+    """Answers the page's requests. Bad ones raise UsageError with one line."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._recorder: Sink | None = None
+        self._recording: Path | None = None
+        self._building = asyncio.Lock()
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the page shows and can change."""
+        pipeline, session = self._pipeline, self._pipeline.session
+        style = session.synchronizer.style
+        avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in pipeline.library.list()]
+        here = "page" if session.audio_name == "peer-audio" else session.audio_name
+        return {
+            "avatars": avatars,
+            "avatar": pipeline.bundle.name,
+            "engines": plugins.names("engines"),
+            "engine": pipeline.engine.name,
+            "sources": list(dict.fromkeys((*SOURCES, pipeline.config.input.audio))),
+            "source": "demo" if here == "speech" else here,
+            "camera": session.video_name != "none",
+            "emotion": {"label": style.emotion.label, "intensity": style.emotion.intensity},
+            "emotions": list(EMOTIONS),
+            "head": style.head_strength,
+            "gaze": style.gaze_strength,
+            "recording": self._recording.name if self._recording else None,
+            "faults": [f for f in (session.audio_fault, session.video_fault, *self._sink_faults()) if f],
+            "version": version("vultus"),
+        }
+
+    def _sink_faults(self) -> list[str]:
+        return [outlet.fault for outlet in self._pipeline.session.outlets()]
+
+    def meters(self) -> dict[str, Any]:
+        """What the engine measures about itself, over the last minute."""
+        session = self._pipeline.session
+        meters, outlets = session.meters, session.outlets()
+        hub = self._pipeline.hub
+        return {
+            "fps": round(meters.rate("frames"), 2),
+            "engine_ms": percentiles(meters.series("engine_ms")),
+            "latency_ms": percentiles(meters.series("latency_ms")),
+            "budget_ms": session.timing.budget // 1_000_000,
+            "cpu_cores": meters.cpu_cores(),
+            "rss_mb": round(resident_mb(), 1),
+            "shed": meters.counters["shed"],
+            "dropped": {
+                "frames": sum(outlet.frames.dropped for outlet in outlets),
+                "sound": sum(outlet.sound.overruns for outlet in outlets),
+            },
+            "viewers": hub.viewers if hub is not None else 0,
+        }
+
+    def thumb(self, name: str) -> bytes:
+        """A small JPEG of an avatar."""
+        return self._pipeline.library.thumb(name)
+
+    def recordings_dir(self) -> Path:
+        from avatar.assembly import recordings_folder
+
+        return recordings_folder()
+
+    # --- changing ----------------------------------------------------------------------------------------------
+
+    async def update(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Apply what a page sends; returns the new state. Nothing is changed where one value is unusable, unless an
+        earlier one in the same request already was."""
+        known = {"avatar", "engine", "source", "camera", "emotion", "head", "gaze", "peer"}
+        if unknown := set(changes) - known:
+            raise UsageError(f"unknown setting {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
+        session, peer = self._pipeline.session, changes.get("peer")
+        style = session.synchronizer.style
+        if "head" in changes:
+            style = replace(style, head_strength=_number(changes["head"], "head", 0, 2))
+        if "gaze" in changes:
+            style = replace(style, gaze_strength=_number(changes["gaze"], "gaze", 0, 2))
+        if "emotion" in changes:
+            style = replace(style, emotion=self._emotion(changes["emotion"]))
+        session.synchronizer.style = style
+        if "avatar" in changes or "engine" in changes:
+            await self._rebuild(changes.get("avatar"), changes.get("engine"))
+        if "source" in changes:
+            await self._use_source(changes["source"], peer)
+        if "camera" in changes:
+            await self._use_camera(bool(changes["camera"]), peer)
+        return self.state()
+
+    @staticmethod
+    def _emotion(value: object) -> Emotion:
+        if not isinstance(value, dict) or value.get("label") not in EMOTIONS:
+            raise UsageError(f"emotion: a label of {', '.join(EMOTIONS)} and an intensity from 0 to 1")
+        intensity = _number(value.get("intensity", 0.6), "emotion intensity", 0, 1)
+        return Emotion(value["label"], intensity if value["label"] != "neutral" else 0.0)
+
+    async def _rebuild(self, avatar: str | None, engine: str | None) -> None:
+        """Make the new engine beside the old one, then swap: the picture never stops."""
+        from avatar.assembly import labelled, make_engine
+
+        pipeline = self._pipeline
+        async with self._building:
+            bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
+            name, size = engine or pipeline.engine.name, pipeline.config.avatar.size
+            made = await asyncio.to_thread(make_engine, name, bundle, size)
+            pipeline.bundle, pipeline.engine = bundle, made
+            pipeline.session.draw = labelled(made, pipeline.config.avatar.badge)
+
+    async def _use_source(self, name: object, peer: str | None) -> None:
+        pipeline = self._pipeline
+        if name not in self.state()["sources"]:
+            raise UsageError(f"no source named {name!r}; there are: {', '.join(self.state()['sources'])}")
+        if name == "page":
+            assert pipeline.hub is not None
+            pipeline.hub.choose(peer, audio=True)
+        await pipeline.session.use_audio(pipeline.audio_source(str(name)))
+
+    async def _use_camera(self, on: bool, peer: str | None) -> None:
+        pipeline = self._pipeline
+        if not on:
+            await pipeline.session.use_video(None)
+            return
+        if pipeline.config.input.video not in ("page", "none"):
+            await pipeline.session.use_video(pipeline.video_source(pipeline.config.input.video))
+            return
+        assert pipeline.hub is not None
+        pipeline.hub.choose(peer, video=True)
+        await pipeline.session.use_video(pipeline.hub.video_source())
+
+    async def say(self, text: str) -> dict[str, Any]:
+        """Speak ``text`` in place of what is heard now, then go back to that."""
+        from avatar.streams.sources.speech import SpeechSource
+        from avatar.streams.sources.text import EspeakVoice
+
+        if not isinstance(text, str) or not text.strip() or len(text) > 2000:
+            raise UsageError("say: a text of 1 to 2000 characters")
+        pipeline = self._pipeline
+        speech = await asyncio.to_thread(EspeakVoice().synthesize, text)
+        before = self.state()["source"]
+        await pipeline.session.use_audio(SpeechSource(speech), then=lambda: pipeline.audio_source(before))
+        return {"seconds": round(len(speech.samples) / speech.rate, 2)}
+
+    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
+        """Make an avatar of an uploaded photo and show it."""
+        from avatar.assembly import detector
+
+        def work() -> None:
+            with detector() as finder:
+                self._pipeline.library.create(photo, name, title, consent, finder)
+
+        await asyncio.to_thread(work)
+        await self._rebuild(name, None)
+        return self.state()
+
+    async def record(self, on: bool) -> dict[str, Any]:
+        """Start or finish a recording of what the viewers get."""
+        from avatar.assembly import new_recording
+        from avatar.streams.sinks.recorder import RecorderSink
+
+        pipeline = self._pipeline
+        if on and self._recorder is None:
+            self._recording = new_recording()
+            self._recorder = RecorderSink(self._recording)
+            pipeline.attach(self._recorder)
+            return {"recording": self._recording.name, "url": None}
+        done = self._recording
+        if not on and self._recorder is not None and done is not None:
+            await pipeline.session.detach(self._recorder)
+            self._recorder = self._recording = None
+            return {"recording": None, "url": f"/api/recordings/{done.name}"}
+        return {"recording": self._recording.name if self._recording else None, "url": None}
+

@@ -1,0 +1,88 @@
+"""A sink with queues of its own, so that a slow one slows nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from avatar.core.clock import Clock
+from avatar.core.types import AudioChunk, AvatarFrame
+from avatar.errors import StorageError
+from avatar.pipeline.channel import Channel, Policy
+from avatar.pipeline.runner import supervise
+
+log = logging.getLogger(__name__)
+
+AUDIO_BACKLOG = 50
+"""Chunks of 20 ms: a sink that is a second behind loses the oldest."""
+
+
+class SinkLike(Protocol):
+    """What the pipeline needs of a sink (:class:`avatar.streams.base.Sink`)."""
+
+    name: str
+
+    @property
+    def active(self) -> bool: ...
+
+    async def video(self, frame: AvatarFrame, /) -> None: ...
+
+    async def audio(self, chunk: AudioChunk, /) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Outlet:
+    """Feeds one sink from two bounded channels.
+
+    ``open_sink`` opens (and after a device fault reopens) it.
+    """
+
+    def __init__(self, sink: SinkLike, open_sink: Callable[[], object], clock: Clock) -> None:
+        self.sink = sink
+        self.frames: Channel[AvatarFrame] = Channel(Policy.LATEST)
+        self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, AUDIO_BACKLOG)
+        self.fault: str = ""
+        self._open = open_sink
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled or the channels are closed. A full disk ends this sink with a logged line, nothing else."""
+        try:
+            await supervise(self.sink.name, self._session, self._clock, on_fault=self._note)
+        except StorageError as error:
+            self._note(str(error))
+            log.error("%s: %s", self.sink.name, error)
+            self.frames.close()
+            self.sound.close()
+        finally:
+            await self.sink.close()
+
+    def _note(self, line: str) -> None:
+        self.fault = line
+
+    async def _session(self) -> None:
+        await self._open()  # type: ignore[misc]
+        self.fault = ""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._forward_frames())
+                group.create_task(self._forward_sound())
+        except BaseExceptionGroup as errors:
+            await self.sink.close()
+            raise errors.exceptions[0] from None
+
+    async def _forward_frames(self) -> None:
+        async for frame in self.frames:
+            await self.sink.video(frame)
+
+    async def _forward_sound(self) -> None:
+        async for chunk in self.sound:
+            await self.sink.audio(chunk)
+
+    def close(self) -> None:
+        """Let the queues run dry and the sink end."""
+        self.frames.close()
+        self.sound.close()

@@ -1,0 +1,279 @@
+"""A live session: sound and camera in, a face in step with the sound out. The diagram is in docs/architecture.md.
+
+Two loops make the rhythm: :meth:`Session._hear` moves the sound along the timeline in even steps, :meth:`Session._draw`
+makes a picture for every tick. Everything made for content time ``t`` leaves at ``t + budget``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
+
+from avatar.core.clock import Clock
+from avatar.core.ring import AudioTimeline
+from avatar.core.types import (
+    MILLISECOND,
+    SECOND,
+    U8,
+    AudioChunk,
+    AvatarFrame,
+    BlinkCue,
+    Cue,
+    FaceState,
+    GazeCue,
+    Ns,
+    VideoFrame,
+)
+from avatar.metrics import Meters
+from avatar.pipeline.channel import Channel, Policy
+from avatar.pipeline.executors import ThreadLane
+from avatar.pipeline.outlet import Outlet, SinkLike
+from avatar.pipeline.resample import Resampler
+from avatar.pipeline.runner import cancel_and_wait, supervise
+from avatar.pipeline.stage import Stage
+from avatar.sync.cadence import Cadence
+from avatar.sync.synchronizer import Synchronizer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", covariant=True)
+
+
+class SourceLike(Protocol, Generic[T]):
+    """What the pipeline needs of a source (:class:`avatar.streams.base.Source`)."""
+
+    name: str
+
+    async def open(self, clock: Clock, /) -> None: ...
+
+    def items(self) -> AsyncIterator[T]: ...
+
+    async def close(self) -> None: ...
+
+
+class Idle(Protocol):
+    """Lids and eyes: cues for a moment, whatever is heard."""
+
+    def __call__(self, pts: Ns, speaking: bool, /) -> Iterable[BlinkCue | GazeCue]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The session's constants of time."""
+
+    budget: Ns
+    """Everything leaves this much after it happened."""
+    intake: Ns
+    """How late arriving sound may be."""
+    lead: Ns
+    """A picture is begun this long before it leaves."""
+    fps: int
+    rate: int = 48_000
+
+    CHUNK = 20 * MILLISECOND
+
+    def spare(self, analysis: Ns) -> Ns:
+        """What the budget leaves after intake, one chunk, ``analysis`` and the picture's lead; negative = too short."""
+        return Ns(self.budget - self.intake - self.CHUNK - analysis - self.lead)
+
+
+class Session:
+    """Runs until cancelled. Inputs, outputs and the drawing can be changed while it runs."""
+
+    FORGIVE = SECOND // 2
+    """A loop that is later than this (the machine slept) starts again from now."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        timing: Timing,
+        listen: Stage[AudioChunk, tuple[Cue, ...]],
+        idle: Idle,
+        synchronizer: Synchronizer,
+        draw: Callable[[FaceState], U8],
+        watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.timing = timing
+        self.synchronizer = synchronizer
+        self.meters = Meters(window=timing.fps * 60)
+        self.draw = draw
+        """Replaceable at any time; it is called on one thread."""
+        self._listen = listen
+        self._watch = watch
+        self._idle = idle
+        self._cadence = Cadence(timing.fps)
+        self._sound = AudioTimeline(timing.rate)
+        self._leaving_sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, 200)
+        self._leaving_frames: Channel[tuple[AvatarFrame, Ns]] = Channel(Policy.LOSSLESS, 8)
+        self._outlets: dict[SinkLike, tuple[Outlet, asyncio.Task[None]]] = {}
+        self._audio_task: asyncio.Task[None] | None = None
+        self._video_task: asyncio.Task[None] | None = None
+        self._engine_lane = ThreadLane("engine")
+        self._watch_lane = ThreadLane("tracker")
+        self.audio_name = self.video_name = "none"
+        self.audio_fault = self.video_fault = ""
+
+    # --- inputs and outputs ------------------------------------------------------------------------------------
+
+    async def use_audio(
+        self, source: SourceLike[AudioChunk] | None, then: Callable[[], SourceLike[AudioChunk] | None] | None = None
+    ) -> None:
+        """Listen to ``source`` from now on; when it ends, to ``then()``. None = silence."""
+        current = asyncio.current_task()
+        if self._audio_task is not current:
+            await cancel_and_wait(self._audio_task)
+        self._sound.cut()
+        self.audio_name, self.audio_fault = (source.name if source else "silence"), ""
+        self._audio_task = asyncio.create_task(self._pump_audio(source, then)) if source else None
+
+    async def use_video(self, source: SourceLike[VideoFrame] | None) -> None:
+        """Track the face in ``source`` from now on. None = no camera."""
+        await cancel_and_wait(self._video_task)
+        self.synchronizer.forget("camera")
+        if self._watch is not None:
+            self._watch.reset()
+        self.video_name, self.video_fault = (source.name if source else "none"), ""
+        self._video_task = asyncio.create_task(self._pump_video(source)) if source and self._watch else None
+
+    def attach(self, sink: SinkLike, open_sink: Callable[[], object]) -> None:
+        """Send everything from now on to ``sink`` as well; ``open_sink`` is awaited before the first item."""
+        outlet = Outlet(sink, open_sink, self.clock)
+        self._outlets[sink] = outlet, asyncio.create_task(outlet.run(), name=f"sink {sink.name}")
+
+    async def detach(self, sink: SinkLike) -> None:
+        """Stop sending to ``sink``; what is queued is written and the sink closed before this returns."""
+        outlet, task = self._outlets.pop(sink)
+        outlet.close()
+        await asyncio.wait({task}, timeout=3.0)  # a device that hangs does not keep the session
+        await cancel_and_wait(task)
+
+    def outlets(self) -> tuple[Outlet, ...]:
+        return tuple(outlet for outlet, _ in self._outlets.values())
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live until cancelled or until a part fails for good; then everything is closed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hear(), name="hear")
+                group.create_task(self._draw(), name="draw")
+                group.create_task(self._release_sound(), name="release sound")
+                group.create_task(self._release_frames(), name="release frames")
+                group.create_task(self._guard(), name="guard")
+        finally:
+            await cancel_and_wait(self._audio_task, self._video_task)
+            for sink in tuple(self._outlets):
+                await self.detach(sink)
+            self._engine_lane.close()
+            self._watch_lane.close()
+
+    async def _guard(self) -> None:
+        """Raise what ended an input or a sink for good."""
+        while True:
+            await self.clock.sleep_until(Ns(self.clock.now() + SECOND // 4))
+            tasks = [self._audio_task, self._video_task, *(task for _, task in self._outlets.values())]
+            for task in tasks:
+                if task is not None and task.done() and not task.cancelled() and (error := task.exception()):
+                    raise error
+
+    async def _pump_audio(
+        self, source: SourceLike[AudioChunk], then: Callable[[], SourceLike[AudioChunk] | None] | None
+    ) -> None:
+        async def pump() -> None:
+            resampler = Resampler(self.timing.rate)
+            await source.open(self.clock)
+            self.audio_fault = ""
+            try:
+                async for chunk in source.items():
+                    self._sound.write(resampler.step(chunk))
+            finally:
+                await source.close()
+
+        await supervise(source.name, pump, self.clock, on_fault=lambda line: setattr(self, "audio_fault", line))
+        if then is not None:
+            await self.use_audio(then())
+
+    async def _pump_video(self, source: SourceLike[VideoFrame]) -> None:
+        assert self._watch is not None
+        latest: Channel[VideoFrame] = Channel(Policy.LATEST)
+
+        async def grab() -> None:
+            await source.open(self.clock)
+            self.video_fault = ""
+            try:
+                async for frame in source.items():
+                    latest.put(frame)
+            finally:
+                await source.close()
+
+        async def track() -> None:
+            async for frame in latest:
+                for cue in await self._watch_lane.run(self._watch.step, frame) or ():
+                    self.synchronizer.push(cue, "camera")
+
+        tracking = asyncio.create_task(track())
+        try:
+            await supervise(source.name, grab, self.clock, on_fault=lambda line: setattr(self, "video_fault", line))
+        finally:
+            latest.close()
+            await cancel_and_wait(tracking)
+
+    async def _hear(self) -> None:
+        timing, n = self.timing, self.timing.rate * Timing.CHUNK // SECOND
+        self._sound.skip(Ns(max(0, self.clock.now() - timing.intake)))
+        broken = True
+        while True:
+            due = Ns(self._sound.position + Timing.CHUNK + timing.intake)
+            if self.clock.now() - due > self.FORGIVE:
+                self._sound.skip(Ns(self.clock.now() - timing.intake))
+                self.meters.count("timeline_restarts")
+                broken = True
+                continue
+            await self.clock.sleep_until(due)
+            chunk = self._sound.read(n)
+            if broken:
+                chunk, broken = replace(chunk, discontinuity=True), False
+            for cue in self._listen.step(chunk) or ():
+                self.synchronizer.push(cue, "voice")
+            self._leaving_sound.put(chunk)
+
+    async def _draw(self) -> None:
+        timing = self.timing
+        ahead = timing.budget - timing.lead
+        while True:
+            if not any(outlet.sink.active for outlet in self.outlets()):
+                self._cadence.pause()
+                await self.clock.sleep_until(Ns(self.clock.now() + 20 * MILLISECOND))
+                continue
+            skipped = self._cadence.skipped
+            pts = self._cadence.next(Ns(max(0, self.clock.now() - ahead)))
+            self.meters.count("shed", self._cadence.skipped - skipped)
+            await self.clock.sleep_until(Ns(pts + ahead))
+            begun = self.clock.now()
+            for cue in self._idle(pts, self.synchronizer.speaking(pts)):
+                self.synchronizer.push(cue, "idle")
+            state = self.synchronizer.sample(pts)
+            pixels = await self._engine_lane.run(self.draw, state)
+            self.meters.add("engine_ms", (self.clock.now() - begun) / MILLISECOND)
+            self._leaving_frames.put((AvatarFrame(pts, pixels, state), begun))
+
+    async def _release_sound(self) -> None:
+        async for chunk in self._leaving_sound:
+            await self.clock.sleep_until(Ns(chunk.pts + self.timing.budget))
+            for outlet in self.outlets():
+                outlet.sound.put(chunk)
+
+    async def _release_frames(self) -> None:
+        async for frame, begun in self._leaving_frames:
+            await self.clock.sleep_until(Ns(frame.pts + self.timing.budget))
+            now = self.clock.now()
+            self.meters.add("latency_ms", (now - begun) / MILLISECOND)
+            self.meters.add("frames", now / SECOND)
+            for outlet in self.outlets():
+                if outlet.sink.active:
+                    outlet.frames.put(frame)

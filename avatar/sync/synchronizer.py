@@ -1,0 +1,243 @@
+"""Cues in, face states out: one object that knows what the face is doing at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from avatar.core import facs
+from avatar.core.geometry import IDENTITY, scale, slerp
+from avatar.core.types import (
+    F32,
+    MILLISECOND,
+    BlinkCue,
+    Confidence,
+    Cue,
+    Emotion,
+    EmotionCue,
+    ExpressionCue,
+    FaceState,
+    Gaze,
+    GazeCue,
+    LipCue,
+    Ns,
+    Pose,
+    PoseCue,
+    ProsodyCue,
+    freeze,
+)  # fmt: skip
+from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation
+from avatar.sync.expression import emotion_face
+from avatar.sync.timeline import Timeline
+
+_N = len(facs.ARKIT)
+
+
+def _ms(t: float) -> Ns:
+    return Ns(round(t * MILLISECOND))
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the user has chosen; it changes while the face is live."""
+
+    emotion: Emotion = field(default_factory=Emotion)
+    """A mood by hand; it wins over a heard one while its label is not neutral."""
+    head_strength: float = 1.0
+    """0 = still, 1 = natural, up to 2."""
+    gaze_strength: float = 1.0
+    mouth_gain: float = 1.0
+    """JALI's jaw axis: below 1 mumbles, above 1 enunciates (Edwards et al. 2016)."""
+
+
+class Synchronizer:
+    """Collects cues of every origin and answers, for a moment, what the face is (:meth:`sample`).
+
+    Not a stage: cues come at their own rates, states are asked for at another. ``sample`` must be called with times
+    that do not go back (emotion eases in and out between calls); everything else depends on the cues alone, so the
+    same cues and times give the same states.
+    """
+
+    EMOTION_RISE = 0.35
+    """Seconds for two thirds of a change of emotion: smiles rise in 0.4-0.8 s (Schmidt, Cohn & Tian 2003)."""
+    SPEECH_RISE = 0.06
+
+    def __init__(self, style: Style | None = None) -> None:
+        self.style = style or Style()
+        stale_voice = dict(hold=_ms(60), release=_ms(180))
+        stale_camera = dict(hold=_ms(200), release=_ms(600))
+        stale_program = dict(hold=_ms(300), release=_ms(500))
+        self._lips: dict[Origin, Timeline[LipCue]] = {"voice": Timeline(**stale_voice)}
+        self._faces: dict[Origin, Timeline[ExpressionCue]] = {
+            "program": Timeline(**stale_program),
+            "camera": Timeline(**stale_camera),
+            "voice": Timeline(**stale_voice),
+        }
+        self._heads: dict[Origin, Timeline[PoseCue]] = {
+            "program": Timeline(**stale_program),
+            "camera": Timeline(**stale_camera),
+            "voice": Timeline(hold=_ms(200), release=_ms(1500)),
+        }
+        self._gazes: dict[Origin, Timeline[GazeCue]] = {
+            "program": Timeline(**stale_program),
+            "camera": Timeline(**stale_camera),
+            "idle": Timeline(hold=_ms(500), release=_ms(500)),
+        }
+        self._lids: dict[Origin, Timeline[BlinkCue]] = {
+            "camera": Timeline(**stale_camera),
+            "idle": Timeline(hold=_ms(100), release=_ms(100)),
+        }
+        self._heard = Timeline[EmotionCue](hold=_ms(1500), release=_ms(1000))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all cues; the face eases back to rest."""
+        for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
+            for timeline in group.values():
+                timeline.clear()
+        self._heard.clear()
+        self._mood: F32 = np.zeros(_N, np.float32)
+        self._speaking = 0.0
+        self._last: Ns | None = None
+
+    def forget(self, origin: Origin) -> None:
+        """Drop what an input has said (it was switched off); its parts go to the next owner."""
+        for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
+            if origin in group:
+                group[origin].clear()
+
+    def push(self, cue: Cue, origin: Origin) -> None:
+        """Add a cue. Prosody has no part of its own in the face and is ignored. Raises KeyError where that kind of cue
+        cannot come from that origin."""
+        match cue:
+            case LipCue():
+                self._lips[origin].push(cue)
+            case ExpressionCue():
+                self._faces[origin].push(cue)
+            case PoseCue():
+                self._heads[origin].push(cue)
+            case GazeCue():
+                self._gazes[origin].push(cue)
+            case BlinkCue():
+                self._lids[origin].push(cue)
+            case EmotionCue():
+                self._heard.push(cue)
+            case ProsodyCue():
+                pass
+
+    def speaking(self, t: Ns) -> bool:
+        """Whether somebody speaks at ``t``, as far as the lip cues go."""
+        found = self._lips["voice"].at(t)
+        return found is not None and found[0].voiced
+
+    # --- sampling --------------------------------------------------------------------------------------------
+
+    def sample(self, t: Ns) -> FaceState:
+        """The face at ``t``."""
+        dt = 0.0 if self._last is None else max(0, t - self._last) / 1e9
+        self._last = t
+        mouth, visemes, voiced, lips = self._sample_lips(t)
+        self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
+        face = self._sample_face(t, mouth, lips)
+        emotion = self._ease_emotion(t, dt)
+        face = add_emotion(face, self._mood, self._speaking)
+        head, head_confidence = self._sample_head(t)
+        gaze, gaze_confidence = self._sample_gaze(t)
+        left, right = self._sample_lids(t)
+        for name, value in (("eyeBlinkLeft", left), ("eyeBlinkRight", right)):
+            face[facs.INDEX[name]] = max(face[facs.INDEX[name]], value)
+        facs.set_eye_look(face, gaze.yaw, gaze.pitch)
+        expression = max((f[3] for f in (line.at(t) for line in self._faces.values()) if f), default=0.0)
+        return FaceState(
+            pts=t,
+            arkit=freeze(face),
+            head=head,
+            gaze=gaze,
+            visemes=freeze(visemes),
+            emotion=emotion,
+            voiced=voiced,
+            confidence=Confidence(lips, expression, head_confidence, gaze_confidence),
+        )
+
+    def _sample_lips(self, t: Ns) -> tuple[F32, F32, bool, float]:
+        found = self._lips["voice"].at(t)
+        if found is None:
+            visemes = np.zeros(len(facs.VISEMES), np.float32)
+            visemes[facs.VISEME_INDEX["sil"]] = 1.0
+            return np.zeros(_N, np.float32), visemes, False, 0.0
+        a, b, f, presence = found
+        mouth = ((1 - f) * a.mouth + f * b.mouth) * presence
+        if self.style.mouth_gain != 1.0:
+            jaw = facs.INDEX["jawOpen"]
+            mouth[jaw] = min(1.0, mouth[jaw] * self.style.mouth_gain)
+        visemes = (1 - f) * a.visemes + f * b.visemes
+        voiced = a.voiced and presence > 0.5
+        return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence * a.confidence
+
+    def _sample_face(self, t: Ns, lips: F32, lips_presence: float) -> F32:
+        vectors: dict[Origin, tuple[F32, float]] = {}
+        for origin, timeline in self._faces.items():
+            if (found := timeline.at(t)) is not None:
+                a, b, f, presence = found
+                vectors[origin] = ((1 - f) * a.arkit + f * b.arkit, presence * a.confidence)
+
+        def layered(part: Part, own: dict[Origin, tuple[F32, float]]) -> F32:
+            return layer([own[o] for o in OWNERS[part] if o in own], _N)
+
+        # While nobody speaks and a camera watches, the camera has the mouth.
+        watched = "camera" in vectors
+        spoken = lips_presence * (self._speaking if watched else 1.0)
+        mouth = layered("mouth", {**vectors, "voice": (lips, spoken)})
+        face = layered("upper", vectors)
+        face[facs.MOUTH_INDICES] = mouth[facs.MOUTH_INDICES]
+        return face
+
+    def _ease_emotion(self, t: Ns, dt: float) -> Emotion:
+        emotion = self.style.emotion
+        heard = self._heard.at(t)
+        if (emotion.label == "neutral" or emotion.intensity == 0) and heard is not None:
+            found = heard[0].emotion
+            emotion = replace(found, intensity=found.intensity * heard[3])
+        target = emotion_face(emotion.label, emotion.intensity)
+        self._mood = self._mood + np.float32(1 - np.exp(-dt / self.EMOTION_RISE)) * (target - self._mood)
+        return emotion
+
+    def _sample_head(self, t: Ns) -> tuple[Pose, float]:
+        rotations, translation, confidence = [], (0.0, 0.0, 0.0), 0.0
+        for origin in OWNERS["head"]:
+            if (found := self._heads[origin].at(t)) is None:
+                continue
+            a, b, f, presence = found
+            weight = presence * a.confidence
+            rotation = slerp(a.pose.rotation, b.pose.rotation, f)
+            rotations.append((scale(rotation, self.style.head_strength), weight))
+            if not confidence:
+                moved = [p + f * (q - p) for p, q in zip(a.pose.translation, b.pose.translation, strict=True)]
+                translation = tuple(weight * v for v in moved)
+            confidence = max(confidence, weight)
+        return Pose(layer_rotation(rotations) if rotations else IDENTITY, translation), confidence
+
+    def _sample_gaze(self, t: Ns) -> tuple[Gaze, float]:
+        values, confidence = [], 0.0
+        for origin in OWNERS["gaze"]:
+            if (found := self._gazes[origin].at(t)) is None:
+                continue
+            a, b, f, presence = found
+            weight = presence * a.confidence
+            mixed = np.array([(1 - f) * a.gaze.yaw + f * b.gaze.yaw, (1 - f) * a.gaze.pitch + f * b.gaze.pitch])
+            values.append((mixed, weight))
+            confidence = max(confidence, weight)
+        yaw, pitch = layer(values, 2) * self.style.gaze_strength
+        return Gaze(float(yaw), float(pitch)), confidence
+
+    def _sample_lids(self, t: Ns) -> tuple[float, float]:
+        values = []
+        for origin in OWNERS["lids"]:
+            timeline = self._lids.get(origin)
+            if timeline is not None and (found := timeline.at(t)) is not None:
+                a, b, f, presence = found
+                mixed = np.array([(1 - f) * a.left + f * b.left, (1 - f) * a.right + f * b.right])
+                values.append((mixed, presence * a.confidence))
+        left, right = layer(values, 2)
+        return float(left), float(right)
