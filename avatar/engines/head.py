@@ -1,0 +1,198 @@
+"""Engine ``head``: the portrait as the texture of a 3D head that the 52 ARKit shapes move.
+
+Each frame: shapes and pose move the vertices; a z-buffer says for every pixel of the face where in the photo it comes
+from; a smooth flow carries hair, neck and background along; one remap draws it all; then eyes and mouth are finished.
+A state of zeros is the photo as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from avatar.core.facs import ARKIT, EYE_RANGE, INDEX
+from avatar.core.geometry import from_euler, to_matrix
+from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, zeros
+from avatar.engines import raster
+from avatar.engines.base import Engine
+from avatar.engines.head_eyes import Eyes
+from avatar.engines.head_mesh import (
+    TRACKED,
+    TRACKED_INNER,
+    TRACKED_LEFT_EYE,
+    TRACKED_LIPS,
+    TRACKED_RIGHT_EYE,
+    build_mesh,
+)
+from avatar.engines.head_mouth import Mouth, colour_mouth
+from avatar.engines.head_warp import TEXTURE_SCALE, Warp
+from avatar.errors import EngineError
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.fit import SQUINT_CLOSES, eye_distance, fit_head
+
+MIN_SIZE, MAX_SIZE = 256, 1024
+MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
+"""Degrees; beyond them a single photo shows its back sides."""
+MAX_GAZE = math.radians(15.0)
+MAX_SHIFT = 40.0
+"""Millimetres of translation."""
+_VIEWING_DISTANCE = 600.0
+"""Millimetres, for the growth of a head that comes nearer."""
+_PIVOT = np.array((0.0, -5.6, -9.4))
+"""Where the head turns, in centimetres from the midpoint of the eyeballs: the top of the neck."""
+_LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
+
+
+class HeadEngine(Engine):
+    """Draws a portrait as a 3D head. Sizes 256 to 1024; about 5 to 8 ms a frame at 512 on one core.
+
+    Pose is limited softly to 15 degrees of yaw and 12 of pitch and roll, gaze to 15 degrees.
+    """
+
+    name: ClassVar[str] = "head"
+
+    def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
+        super().__init__(bundle, size, weights)
+        if not MIN_SIZE <= size <= MAX_SIZE:
+            raise EngineError(
+                f"size {size}: the head engine draws {MIN_SIZE} to {MAX_SIZE} pixels a side; choose one of those"
+            )
+        from avatar.portrait.basis import HeadBasis
+
+        self._prepare(bundle, size, HeadBasis.load(weights / "head_basis.npz"))
+
+    def _prepare(self, bundle: AvatarBundle, size: int, basis) -> None:  # type: ignore[no-untyped-def]
+        portrait = bundle.portrait
+        scale = size / len(portrait)
+        if scale != 1:
+            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+            portrait = cv2.resize(portrait, (size, size), interpolation=flags)
+        # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
+        landmarks = np.asarray(bundle.landmarks, np.float32) * np.float32(scale)
+        landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
+
+        fitted = fit_head(basis, landmarks, bundle.coefficients)
+        mesh = build_mesh(basis, fitted, landmarks)
+        brightness = colour_mouth(mesh, fitted, portrait, landmarks)
+        self._mesh, self._fitted = mesh, fitted
+        self._warp = Warp(portrait, landmarks)
+        self._eyes = Eyes(portrait, landmarks)
+        self._mouth = Mouth(brightness, landmarks)
+        self._eye_distance = eye_distance(landmarks)
+        self._centres = [mesh.rest[first:last].mean(0) for first, last in mesh.eyes]
+
+        count = len(mesh.rest)
+        self._vertices = np.empty((count, 3), np.float32)
+        self._points = np.empty((count, 3), np.float32)
+        self._attributes = mesh.attributes.copy()
+        self._tracked = np.empty((len(TRACKED), 3), np.float32)
+        self._depth = np.empty((size, size), np.float32)
+        self._values = np.zeros((size, size, 3), np.float32)
+        self._shown = np.empty((size, size), np.uint8)
+        self._rest_gap = 0.0
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Compile every kernel, so that the first frame is as fast as the next."""
+        wild = zeros(len(ARKIT)).copy()
+        for name in ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight"):
+            wild[INDEX[name]] = 0.7
+        self.render(FaceState(Ns(0), wild, Pose.degrees(3, 3, 3), Gaze(0.1, 0.1)))
+        self.render(FaceState(Ns(0)))
+        self._rest_gap = self._lip_gap()
+
+    def render(self, state: FaceState) -> U8:
+        mesh = self._mesh
+        weights, gaze_yaw, gaze_pitch = shape_weights(state)
+        np.copyto(self._vertices, mesh.rest)
+        raster.add_shapes(self._vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
+        turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
+        for (first, last), centre in zip(mesh.eyes, self._centres, strict=True):
+            raster.rotate_part(self._vertices, first, last, centre, turn)
+        matrix, offset = self._camera(state.head)
+        raster.project(self._vertices, matrix, offset, self._points)
+        raster.on_landmarks(self._points, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
+        self._points[:, 2] -= mesh.backward * np.float32(self._fitted.scale)
+
+        opened = (self._lip_gap() - self._rest_gap) / (0.035 * self._eye_distance)
+        rows = mesh.lip_rows
+        self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
+        raster.rasterize(
+            self._points, self._attributes, mesh.triangles, mesh.kinds, self._depth, self._values, self._shown
+        )
+        picture = self._warp.draw(self._values, self._shown)
+        tracked = self._tracked
+        self._eyes.draw(
+            picture,
+            self._values,
+            self._shown,
+            self._warp.map,
+            1.0 / TEXTURE_SCALE,
+            (tracked[TRACKED_RIGHT_EYE], tracked[TRACKED_LEFT_EYE]),
+            math.hypot(gaze_yaw, gaze_pitch),
+        )
+        if opened > 0.02:
+            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS])
+        return picture
+
+    def _lip_gap(self) -> float:
+        """Largest height between the inner lips in pixels."""
+        inner = self._tracked[TRACKED_INNER, 1]
+        return float((inner[[15, 14, 16, 13, 17]] - inner[[5, 6, 4, 7, 3]]).max())
+
+    def _camera(self, head: Pose) -> tuple[F32, F32]:
+        """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""
+        fitted = self._fitted
+        yaw, pitch, roll = (np.nan_to_num(v) for v in head.euler)
+        turn = to_matrix(from_euler(soft_limit(yaw, MAX_YAW), soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
+        shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
+        scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
+        pivot = fitted.rotation @ _PIVOT
+        matrix = scale * turn @ fitted.rotation
+        offset = fitted.scale * pivot - scale * (turn @ pivot) + fitted.scale * shift / 10 * (1, 1, 0)
+        offset[:2] += fitted.offset
+        flip = np.array((1.0, -1.0, 1.0))
+        return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)
+
+
+def shape_weights(state: FaceState) -> tuple[F32, float, float]:
+    """Weights (52,) of the shapes, and yaw and pitch of the eyes in radians, with what the shapes owe each other.
+
+    Coefficients that are not numbers count as 0.
+    """
+    weights = np.clip(np.nan_to_num(np.asarray(state.arkit, np.float32), nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+    yaw = min(MAX_GAZE, max(-MAX_GAZE, _number(state.gaze.yaw)))
+    pitch = min(MAX_GAZE, max(-MAX_GAZE, _number(state.gaze.pitch)))
+    # The lids follow the eyes.
+    for name, i in _LOOK.items():
+        outward = yaw if name.endswith("Left") else -yaw
+        value = {"Down": -pitch, "Up": pitch, "Out": outward, "In": -outward}[
+            name[7:].removesuffix("Left").removesuffix("Right")
+        ]
+        weights[i] = max(0.0, value) / EYE_RANGE
+
+    w = {name: i for name, i in INDEX.items()}
+    weights[w["mouthClose"]] = min(weights[w["mouthClose"]], weights[w["jawOpen"]])
+    for side in ("Left", "Right"):
+        weights[w["mouthSmile" + side]] *= 1 - weights[w["mouthPucker"]]
+        # A blink closes what the other shapes leave open, so that the lids meet and never cross.
+        left_open = 1 - SQUINT_CLOSES * weights[w["eyeSquint" + side]]
+        weights[w["eyeBlink" + side]] *= left_open
+    return weights, yaw, pitch
+
+
+def soft_limit(value: float, limit: float) -> float:
+    """``value`` unchanged up to 80 % of ``limit``, then ever more slowly towards it."""
+    knee = 0.8 * limit
+    size = abs(value)
+    if size <= knee:
+        return float(value)
+    return math.copysign(knee + (limit - knee) * math.tanh((size - knee) / (limit - knee)), value)
+
+
+def _number(value: float) -> float:
+    return float(value) if math.isfinite(value) else 0.0

@@ -1,0 +1,306 @@
+"""Eyes: a completed eyeball texture that can turn, lids that close without streaks, and the line of the lashes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+from scipy.interpolate import CubicSpline
+
+from avatar.core.types import F32, U8
+from avatar.engines.raster import EYE, SKIN
+from avatar.portrait.fit import (
+    LEFT_BROW,
+    LEFT_EYE,
+    LEFT_IRIS,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+    eye_distance,
+)
+
+_LASH_POINTS = 25
+_UPPER = slice(0, 9)
+_LOWER = (8, 9, 10, 11, 12, 13, 14, 15, 0)
+"""Within an eye's contour of 16: the upper lid left to right, the lower one right to left."""
+_GAZE_RAMP = math.radians(2.0)
+"""From this gaze on, the completed eyeball is all that is seen."""
+_LID_SHADOW = 0.28
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _sample(texture, x, y, channel):  # type: ignore[no-untyped-def]
+    height, width = texture.shape[:2]
+    x = min(max(x, np.float32(0)), np.float32(width - 1.001))
+    y = min(max(y, np.float32(0)), np.float32(height - 1.001))
+    i, j = int(x), int(y)
+    tx, ty = x - i, y - j
+    upper = texture[j, i, channel] + tx * (np.float32(texture[j, i + 1, channel]) - texture[j, i, channel])
+    lower = texture[j + 1, i, channel] + tx * (np.float32(texture[j + 1, i + 1, channel]) - texture[j + 1, i, channel])
+    return upper + ty * (lower - upper)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow):  # type: ignore[no-untyped-def]
+    """Lay the turned eyeball over the pixels in ``box`` (x0, y0, x1, y1) where the z-buffer shows it.
+
+    ``reach`` pixels below the upper lid the lid's ``shadow`` has faded away.
+    """
+    x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            total = np.float32(0)
+            u = v = np.float32(0)
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    if shown[y + dy, x + dx] == EYE:
+                        w = np.float32((2 - abs(dy)) * (2 - abs(dx)))
+                        total += w
+                        u += w * (values[y + dy, x + dx, 0] - dx)
+                        v += w * (values[y + dy, x + dx, 1] - dy)
+            if total == 0:
+                continue
+            u /= total
+            v /= total
+            below = 0
+            while below < reach and y - below > 0 and shown[y - below, x] == EYE:
+                below += 1
+            shade = np.float32(1) - shadow * (np.float32(1) - np.float32(below) / np.float32(reach))
+            alpha = amount * total * np.float32(1 / 16)
+            for c in range(3):
+                colour = _sample(texture, u, v, c) * shade
+                picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour * alpha + np.float32(0.5))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength):  # type: ignore[no-untyped-def]
+    """Lay smooth lid skin over the stretched photo; ``sources`` (s, s, 2) is the warp's map."""
+    x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            if shown[y, x] != SKIN or values[y, x, 2] <= 1:
+                continue
+            alpha = (values[y, x, 2] - np.float32(1)) * strength
+            u, v = sources[y, x, 0] * source_scale, sources[y, x, 1] * source_scale
+            for c in range(3):
+                colour = _sample(texture, u, v, c)
+                picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour * alpha + np.float32(0.5))
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _draw_lashes(picture, line, widths, box, colour, opacity):  # type: ignore[no-untyped-def]
+    """A soft tapered stroke along ``line`` (n, 2) with half-widths ``widths`` (n,); softer below than above."""
+    x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            best = np.float32(0)
+            for k in range(len(line) - 1):
+                ax, ay = line[k, 0], line[k, 1]
+                bx, by = line[k + 1, 0] - ax, line[k + 1, 1] - ay
+                px, py = x - ax, y - ay
+                if (py > 8 and py > by + 8) or (py < -6 and py < by - 6):
+                    continue
+                t = min(max((px * bx + py * by) / (bx * bx + by * by + np.float32(1e-6)), np.float32(0)), np.float32(1))
+                dx, dy = px - t * bx, py - t * by
+                distance = math.sqrt(dx * dx + dy * dy)
+                width = widths[k] + t * (widths[k + 1] - widths[k])
+                soft = (
+                    width * np.float32(1.6) + np.float32(0.6) if dy > 0 else width * np.float32(0.5) + np.float32(0.6)
+                )
+                best = max(best, min(np.float32(1), width * 2) * max(np.float32(0), 1 - distance / (width + soft)))
+            if best > 0:
+                alpha = opacity * min(np.float32(1), best * np.float32(1.5))
+                for c in range(3):
+                    picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour[c] * alpha + np.float32(0.5))
+
+
+@dataclass
+class _Eye:
+    side: str
+    contour: tuple[int, ...]
+    iris: tuple[int, ...]
+    opening: float
+    """Height of the opening in the photo, pixels."""
+
+
+class Eyes:
+    """Both eyes of one portrait. ``landmarks`` (478, 3) in pixels of ``portrait``."""
+
+    def __init__(self, portrait: U8, landmarks: F32) -> None:
+        self._distance = eye_distance(landmarks)
+        self._eyes = [
+            _Eye(side, contour, iris, _opening(landmarks[list(contour), :2]))
+            for side, contour, iris in (("Right", RIGHT_EYE, RIGHT_IRIS), ("Left", LEFT_EYE, LEFT_IRIS))
+        ]
+        self._ball = portrait.copy()
+        for eye in self._eyes:
+            _complete_eyeball(self._ball, portrait, landmarks, eye)
+        self._lid = _lid_skin(portrait, landmarks, self._distance)
+        self._lash = _lash_colour(portrait, landmarks)
+        knots = np.linspace(0, 1, 9)
+        fine = np.linspace(0, 1, _LASH_POINTS)
+        self._spline = CubicSpline(knots, np.eye(9))(fine).astype(np.float32)
+        taper = np.sin(np.pi * np.clip(fine, 0.0, 1.0)) ** 0.6
+        outer = 0.75 + 0.5 * fine  # lashes are thicker towards the temple
+        self._widths = {
+            "Left": (taper * outer * self._distance * 0.0085).astype(np.float32),
+            "Right": (taper * outer[::-1] * self._distance * 0.0085).astype(np.float32),
+        }
+
+    def draw(
+        self,
+        picture: U8,
+        values: F32,
+        shown: np.ndarray,
+        sources: F32,
+        source_scale: float,
+        contours: tuple[F32, F32],
+        gaze: float,
+    ) -> None:
+        """Change ``picture`` in place.
+
+        :param sources: (s, s, 2) the warp's map, which ``source_scale`` turns into pixels of the portrait.
+        :param contours: right and left eye, each (16, 3) in pixels. :param gaze: angle in radians.
+        """
+        size = len(picture)
+        for eye, contour in zip(self._eyes, contours, strict=True):
+            points = contour[:, :2]
+            margin = 0.14 * self._distance
+            x0, y0 = np.clip(np.floor(points.min(0) - margin).astype(int), 1, size - 2)
+            x1, y1 = np.clip(np.ceil(points.max(0) + margin).astype(int), 1, size - 2)
+            closed = 1 - _opening(points) / eye.opening
+            amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12)))
+            inner = (max(x0, int(points[:, 0].min()) - 2), max(y0, int(points[:, 1].min()) - 2),
+                     min(x1, int(points[:, 0].max()) + 3), min(y1, int(points[:, 1].max()) + 3))  # fmt: skip
+            if amount > 0:
+                reach = max(2, round(0.3 * eye.opening))
+                _draw_eyeball(picture, values, shown, self._ball, inner, amount, reach, np.float32(_LID_SHADOW))
+            strength = np.float32(_smoothstep(0.10, 0.55, closed))
+            if strength > 0:
+                box = (x0, y0, x1, y1)
+                _draw_lid(picture, values, shown, sources, np.float32(source_scale), self._lid, box, strength)
+                line = self._spline @ points[_UPPER]
+                pad = (
+                    max(1, inner[0] - 2),
+                    max(1, inner[1] - 6),
+                    min(size - 2, inner[2] + 2),
+                    min(size - 2, inner[3] + 9),
+                )
+                _draw_lashes(picture, line, self._widths[eye.side], pad, self._lash, np.float32(0.85) * strength)
+
+
+def _smoothstep(low: float, high: float, x: float) -> float:
+    t = min(1.0, max(0.0, (x - low) / (high - low)))
+    return t * t * (3 - 2 * t)
+
+
+def _opening(contour: F32) -> float:
+    """Mean height of the middle of an eye's contour (16, 2), in pixels, at least 1; less where the lids have met."""
+    upper = contour[[3, 4, 5], 1]
+    lower = contour[[13, 12, 11], 1]
+    return max(1.0, float((lower - upper).mean()))
+
+
+def _complete_eyeball(ball: U8, portrait: U8, landmarks: F32, eye: _Eye) -> None:
+    """Paint what the lids hide of the eyeball into ``ball``: white all around, and the iris as a whole disc."""
+    contour = landmarks[list(eye.contour), :2]
+    iris = landmarks[list(eye.iris), :2]
+    centre = iris[0]
+    radius = max(2.0, float(np.hypot(*(iris[1:] - centre).T).mean()))
+    size = len(portrait)
+    margin = 1.2 * np.ptp(contour[:, 0])
+    x0, y0 = np.clip(np.floor(contour.mean(0) - margin).astype(int), 0, size)
+    x1, y1 = np.clip(np.ceil(contour.mean(0) + margin).astype(int), 0, size)
+    yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+    patch = portrait[y0:y1, x0:x1].astype(np.float32)
+    distance = np.hypot(xx - centre[0], yy - centre[1])
+
+    # Lashes and the lid's shadow hang into the upper part of the opening, and the lower margin is wet and bright.
+    shrunk = contour.copy()
+    shrunk[1:8, 1] += 0.16 * eye.opening
+    shrunk[9:16, 1] -= 0.08 * eye.opening
+    seen = np.zeros(patch.shape[:2], np.uint8)
+    cv2.fillPoly(seen, [np.round((shrunk - (x0, y0)) * 16).astype(np.int32)], 1, shift=4)
+    valid = seen > 0
+
+    white = valid & (distance > 1.15 * radius)
+    if white.sum() < 12:
+        white = valid & (distance > 0.95 * radius)
+    base = _spread(patch, white, max(2.0, 0.35 * radius)) if white.any() else np.full_like(patch, 190.0)
+    disc = valid & (distance < 1.15 * radius)
+    if disc.any():
+        profile = _radial_profile(patch, disc, distance / radius)
+        ring = np.stack([np.interp(distance / radius, profile[0], profile[1][:, c]) for c in range(3)], axis=-1)
+        over_x, over_y = (xx - x0).astype(np.float32), (2 * centre[1] - yy - y0).astype(np.float32)
+        mirrored = cv2.remap(patch, over_x, over_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mirror_seen = cv2.remap(valid.astype(np.float32), over_x, over_y, cv2.INTER_LINEAR)
+        trust = cv2.GaussianBlur(mirror_seen, (0, 0), max(0.8, radius * 0.1))[..., None] * (
+            mirror_seen[..., None] > 0.5
+        )
+        ring += (mirrored - ring) * trust
+        inside = np.clip((1.06 * radius - distance) / (0.18 * radius), 0, 1)[..., None]
+        base += (ring - base) * inside
+    keep = cv2.GaussianBlur(cv2.erode(seen, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)[..., None]
+    ball[y0:y1, x0:x1] = np.clip(base + (patch - base) * keep + 0.5, 0, 255).astype(np.uint8)
+
+
+def _spread(values: F32, known: np.ndarray, sigma: float) -> F32:
+    """Known pixels spread over the rest by normalised convolution at growing widths."""
+    mask = known.astype(np.float32)
+    total = np.zeros_like(values)
+    weight = np.zeros(mask.shape, np.float32)
+    for factor in (1.0, 2.0, 5.0, 12.0):
+        blurred = cv2.GaussianBlur(mask, (0, 0), sigma * factor)
+        share = np.clip(1 - weight, 0, 1) * np.clip(blurred * 4, 0, 1)
+        colour = cv2.GaussianBlur(values * mask[..., None], (0, 0), sigma * factor)
+        total += colour / np.maximum(blurred, 1e-4)[..., None] * share[..., None]
+        weight += share
+    mean = values[known].mean(0) if known.any() else np.zeros(3, np.float32)
+    return np.where(weight[..., None] > 1e-3, total / np.maximum(weight, 1e-3)[..., None], mean).astype(np.float32)
+
+
+def _radial_profile(patch: F32, disc: np.ndarray, ratio: F32) -> tuple[np.ndarray, np.ndarray]:
+    centres, colours = [], []
+    for low in np.arange(0, 1.15, 0.12):
+        ring = disc & (ratio >= low) & (ratio < low + 0.12)
+        if ring.sum() >= 2:
+            centres.append(low + 0.06)
+            colours.append(np.median(patch[ring], axis=0))
+    if not centres:
+        return np.array([0.0]), patch[disc].mean(0, keepdims=True)
+    return np.array(centres), np.array(colours)
+
+
+def _lid_skin(portrait: U8, landmarks: F32, distance: float) -> U8:
+    """Skin without lashes and brows around the eyes, from what surrounds them."""
+    hole = np.zeros(portrait.shape[:2], np.uint8)
+    for contour in (RIGHT_EYE, LEFT_EYE):
+        points = landmarks[list(contour), :2]
+        raised = points - (0, 0.095 * distance)
+        centre = points.mean(0)
+        wide = centre + (points - centre) * (1.32, 1.5)
+        hull = cv2.convexHull(np.vstack([points, raised, wide]).astype(np.float32))
+        cv2.fillConvexPoly(hole, np.round(hull).astype(np.int32), 1)
+    brows = np.zeros_like(hole)
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        hull = cv2.convexHull(landmarks[list(brow), :2].astype(np.float32))
+        cv2.fillConvexPoly(brows, np.round(hull).astype(np.int32), 1)
+    brows = cv2.dilate(brows, np.ones((3, 3), np.uint8), iterations=max(1, int(distance * 0.035)))
+    skin = _spread(portrait.astype(np.float32), (hole == 0) & (brows == 0), 0.05 * distance)
+    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(size=hole.shape).astype(np.float32), (0, 0), 0.9)
+    return np.clip(skin * 0.965 + 3.0 * grain[..., None], 0, 255).astype(np.uint8)
+
+
+def _lash_colour(portrait: U8, landmarks: F32) -> F32:
+    mask = np.zeros(portrait.shape[:2], np.uint8)
+    for contour in (RIGHT_EYE, LEFT_EYE):
+        cv2.fillPoly(mask, [np.round(landmarks[list(contour), :2]).astype(np.int32)], 1)
+    pixels = portrait[mask > 0].astype(np.float32)
+    if len(pixels) == 0:
+        return np.array((45.0, 35.0, 30.0), np.float32)
+    grey = pixels.mean(1)
+    dark = np.median(pixels[grey <= np.percentile(grey, 15)], axis=0) * 0.8
+    return np.minimum(dark, (60, 55, 55)).astype(np.float32)

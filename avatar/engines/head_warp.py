@@ -1,0 +1,206 @@
+"""The picture around the face: a smooth flow that follows the face's edge and dies away, and the map for one remap.
+
+Inside the face every pixel's source is known from the z-buffer. Outside, the flow is filled in by push-pull
+(Gortler et al. 1996, section 4) on a coarse grid, smoothed, and faded out towards the picture's borders, so that
+hair, neck and background follow without a tear.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numba import njit
+
+from avatar.core.types import F32
+from avatar.engines.raster import EYE, SKIN
+from avatar.portrait.fit import FACE_OVAL
+
+GRID = 128
+"""Cells a side, about."""
+TEXTURE_SCALE = 2
+"""The portrait is enlarged this much once, so that a linear remap is as sharp as a cubic one."""
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _block_flow(values, shown, cell, flow, cover):  # type: ignore[no-untyped-def]
+    """Mean flow of the skin in each cell, times the cell's cover, into ``flow`` (g, g, 2) and ``cover`` (g, g, 2):
+    skin alone, and anything of the head."""
+    height, width = shown.shape
+    g = len(flow)
+    for j in range(g):
+        for i in range(g):
+            a = b = np.float32(0)
+            skin = anything = 0
+            for y in range(j * cell, min(height, j * cell + cell)):
+                for x in range(i * cell, min(width, i * cell + cell)):
+                    kind = shown[y, x]
+                    if kind == SKIN:
+                        a += values[y, x, 0] - x
+                        b += values[y, x, 1] - y
+                        skin += 1
+                    if kind != 0:
+                        anything += 1
+            share = np.float32(1) / (cell * cell)
+            flow[j, i, 0] = a * share
+            flow[j, i, 1] = b * share
+            cover[j, i, 0] = skin * share
+            cover[j, i, 1] = anything * share
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _push_pull(flow, cover, pyramid, weights, filled):  # type: ignore[no-untyped-def]
+    """Fill the cells without skin from coarser levels. ``flow`` is premultiplied by ``cover[..., 0]``.
+
+    ``pyramid`` (levels, g, g, 2) and ``weights`` (levels, g, g) are work space; ``filled`` (g, g, 2) is the result.
+    """
+    g = len(flow)
+    levels = len(pyramid)
+    for j in range(g):
+        for i in range(g):
+            pyramid[0, j, i, 0] = flow[j, i, 0]
+            pyramid[0, j, i, 1] = flow[j, i, 1]
+            weights[0, j, i] = cover[j, i, 0]
+    size = g
+    quarter = np.float32(0.25)
+    for level in range(1, levels):
+        size = (size + 1) // 2
+        below = (g + (1 << (level - 1)) - 1) >> (level - 1)
+        for j in range(size):
+            for i in range(size):
+                a = b = w = np.float32(0)
+                for dj in range(2):
+                    for di in range(2):
+                        y, x = min(2 * j + dj, below - 1), min(2 * i + di, below - 1)
+                        a += pyramid[level - 1, y, x, 0]
+                        b += pyramid[level - 1, y, x, 1]
+                        w += weights[level - 1, y, x]
+                pyramid[level, j, i, 0] = a * quarter
+                pyramid[level, j, i, 1] = b * quarter
+                weights[level, j, i] = w * quarter
+    top = levels - 1
+    scale = np.float32(1) / max(weights[top, 0, 0], np.float32(1e-6))
+    filled[0, 0, 0] = pyramid[top, 0, 0, 0] * scale
+    filled[0, 0, 1] = pyramid[top, 0, 0, 1] * scale
+    for level in range(levels - 2, -1, -1):
+        fine = (g + (1 << level) - 1) >> level
+        coarse = (g + (1 << (level + 1)) - 1) >> (level + 1)
+        # Each level is written into the (already used) pyramid, then copied, so that reading is never of the new level.
+        for j in range(fine):
+            fy = min(max((j - np.float32(0.5)) * np.float32(0.5), np.float32(0)), np.float32(coarse - 1))
+            y0 = int(fy)
+            y1 = min(y0 + 1, coarse - 1)
+            ty = fy - y0
+            for i in range(fine):
+                fx = min(max((i - np.float32(0.5)) * np.float32(0.5), np.float32(0)), np.float32(coarse - 1))
+                x0 = int(fx)
+                x1 = min(x0 + 1, coarse - 1)
+                tx = fx - x0
+                rest = np.float32(1) - min(weights[level, j, i], np.float32(1))
+                for c in range(2):
+                    upper = filled[y0, x0, c] + tx * (filled[y0, x1, c] - filled[y0, x0, c])
+                    lower = filled[y1, x0, c] + tx * (filled[y1, x1, c] - filled[y1, x0, c])
+                    pyramid[level, j, i, c] += rest * (upper + ty * (lower - upper))
+        for j in range(fine):
+            for i in range(fine):
+                filled[j, i, 0] = pyramid[level, j, i, 0]
+                filled[j, i, 1] = pyramid[level, j, i, 1]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _write_map(values, shown, grid, index, weight, row, scale, out):  # type: ignore[no-untyped-def]
+    """Source position of every pixel, times ``scale``, into ``out`` (s, s, 2).
+
+    ``grid`` (g, g, 5): outer flow x, y; inner flow x, y; how much of the inner one. ``index``, ``weight`` (s,): cell
+    and weight of the next cell for linear interpolation. ``row`` (g, 5) is work space.
+    """
+    size = len(out)
+    g = len(grid)
+    for y in range(size):
+        j, ty = index[y], weight[y]
+        for i in range(g):
+            for c in range(5):
+                row[i, c] = grid[j, i, c] + ty * (grid[j + 1, i, c] - grid[j, i, c])
+        for x in range(size):
+            i, tx = index[x], weight[x]
+            fx = row[i, 0] + tx * (row[i + 1, 0] - row[i, 0])
+            fy = row[i, 1] + tx * (row[i + 1, 1] - row[i, 1])
+            inside = row[i, 4] + tx * (row[i + 1, 4] - row[i, 4])
+            if inside > 0:
+                kind = shown[y, x]
+                if kind in (SKIN, EYE):
+                    ix = values[y, x, 0] - x
+                    iy = values[y, x, 1] - y
+                    inside *= min(values[y, x, 2], np.float32(1))
+                else:
+                    ix = row[i, 2] + tx * (row[i + 1, 2] - row[i, 2])
+                    iy = row[i, 3] + tx * (row[i + 1, 3] - row[i, 3])
+                fx += (ix - fx) * inside
+                fy += (iy - fy) * inside
+            out[y, x, 0] = (x + fx) * scale
+            out[y, x, 1] = (y + fy) * scale
+
+
+class Warp:
+    """Draws the portrait through the z-buffer's map. ``landmarks`` (478, 3) and ``portrait`` are in drawn pixels."""
+
+    def __init__(self, portrait: np.ndarray, landmarks: F32) -> None:
+        size = len(portrait)
+        self._cell = max(2, round(size / GRID))
+        g = -(-size // self._cell)
+        levels = max(2, int(np.ceil(np.log2(g))) + 1)
+        # Even texels of the enlarged portrait are the portrait's pixels, so an unmoved picture stays what it was.
+        rgba = cv2.cvtColor(portrait, cv2.COLOR_RGB2RGBA)
+        self.texture = cv2.warpAffine(
+            rgba,
+            np.diag([float(TEXTURE_SCALE)] * 2 + [1.0])[:2],
+            (TEXTURE_SCALE * size, TEXTURE_SCALE * size),
+            flags=cv2.INTER_LANCZOS4,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        self.map = np.empty((size, size, 2), np.float32)
+        self._flow = np.empty((g, g, 2), np.float32)
+        self._cover = np.empty((g, g, 2), np.float32)
+        self._filled = np.empty((g, g, 2), np.float32)
+        self._pyramid = np.empty((levels, g, g, 2), np.float32)
+        self._weights = np.empty((levels, g, g), np.float32)
+        self._grid = np.empty((g, g, 5), np.float32)
+        self._row = np.empty((g, 5), np.float32)
+        at = np.clip((np.arange(size) + 0.5) / self._cell - 0.5, 0, g - 1)
+        self._index = np.minimum(at.astype(np.int32), g - 2)
+        self._weight = (at - self._index).astype(np.float32)
+        self._decay = _decay(size, g, self._cell, landmarks)[..., None]
+        self._rgba = np.empty((size, size, 4), np.uint8)
+
+    def draw(self, values: F32, shown: np.ndarray) -> np.ndarray:
+        """The moved portrait (size, size, 3), a new array; :attr:`map` holds each pixel's texel."""
+        _block_flow(values, shown, self._cell, self._flow, self._cover)
+        _push_pull(self._flow, self._cover, self._pyramid, self._weights, self._filled)
+        grid = self._grid
+        np.multiply(cv2.GaussianBlur(self._filled, (0, 0), 2.5), self._decay, out=grid[..., :2])
+        grid[..., 2:4] = self._filled
+        cover = cv2.GaussianBlur(self._cover[..., 1], (0, 0), 1.5)
+        np.clip((cover - 0.55) / 0.4, 0, 1, out=grid[..., 4])
+        _write_map(values, shown, grid, self._index, self._weight, self._row, np.float32(TEXTURE_SCALE), self.map)
+        cv2.remap(self.texture, self.map, None, cv2.INTER_LINEAR, dst=self._rgba, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.cvtColor(self._rgba, cv2.COLOR_RGBA2RGB)
+
+
+def _decay(size: int, g: int, cell: int, landmarks: F32) -> F32:
+    """How much of the face's motion each cell (g, g) keeps: all near the face, none at the picture's borders."""
+    oval = landmarks[list(FACE_OVAL), :2]
+    centre = oval.mean(0)
+    half = np.ptp(oval, axis=0) / 2
+    at = (np.arange(g) + 0.5) * cell - 0.5
+    dx = (at[None, :] - centre[0]) / half[0]
+    dy = (at[:, None] - centre[1]) / half[1]
+    above = 1 - _smoothstep(1.35, 2.3, np.hypot(dx, dy))
+    below = 1 - _smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
+    decay = np.where(dy < 0, above, np.minimum(above, below))
+    border = np.minimum(at, size - 1 - at) / (0.10 * size)
+    decay *= _smoothstep(0, 1, border)[None, :] * _smoothstep(0, 1, border)[:, None]
+    return cv2.GaussianBlur(decay.astype(np.float32), (0, 0), 2.0)
+
+
+def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
