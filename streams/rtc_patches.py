@@ -1,0 +1,169 @@
+"""What is changed in aiortc 1.16: connection by connection, nothing for the whole process.
+
+==================================  ====================================================================================
+aiortc                              here
+==================================  ====================================================================================
+a frame leaves when the next one    :mod:`avatar.streams.rtc_jitter`: it leaves on its marked last packet
+begins; 80 ms of sound prefetched
+x264 preset *medium*, low caps,     :mod:`avatar.streams.rtc_codecs`
+Opus time stamps from zero
+a sender report pairs the RTP time  :class:`LiveSender` pairs it with the media's own time on one line that sound and
+of the last packet with the moment  picture share, so encoding time and queues do not shift the lips
+it was sent
+first report after 0.5-1.5 s        two more at the start: a browser synchronizes from each track's second report on
+==================================  ====================================================================================
+
+The changes reach into private attributes, so :func:`check_aiortc` looks for every one of them before the first use.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import AnyRtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+
+from avatar.core.types import SECOND, Ns
+from avatar.errors import RunError
+from avatar.streams.rtc_codecs import live_encoder
+from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
+
+_SENDER_USES = ("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count")
+_RECEIVER_USES = ("jitter_buffer", "codecs", "decoder_queue", "decoder_thread", "timestamp_mapper")
+
+
+@cache
+def check_aiortc() -> None:
+    """Raises RunError where the installed aiortc is not one whose insides we know."""
+    found = version("aiortc")
+    sender = set(RTCRtpSender.__init__.__code__.co_names) | set(RTCRtpSender._run_rtp.__code__.co_names)
+    receiver = set(RTCRtpReceiver.__init__.__code__.co_names) | set(RTCRtpReceiver._handle_rtp_packet.__code__.co_names)
+    missing = [name for name in _SENDER_USES if f"_RTCRtpSender__{name}" not in sender]
+    missing += [name for name in _RECEIVER_USES if f"_RTCRtpReceiver__{name}" not in receiver]
+    missing += [
+        name
+        for owner, name in (
+            (RTCRtpSender, "_next_encoded_frame"),
+            (RTCRtpSender, "_send_rtcp"),
+            (RTCRtpReceiver, "_handle_rtp_packet"),
+        )
+        if not hasattr(owner, name)
+    ]
+    if missing or not found.startswith("1.16."):
+        detail = f" (no {', '.join(missing)})" if missing else ""
+        raise RunError(f"aiortc {found} is not supported{detail}; install it with: pip install 'aiortc>=1.16,<1.17'")
+
+
+class NtpLine:
+    """The session's timeline as RTCP writes time: seconds since 1900, 32 bits before and 32 after the point.
+
+    All tracks of all peers share one line, so a receiver that compares sender reports gets back the session's times.
+    """
+
+    def __init__(self) -> None:
+        self._zero: int | None = None
+
+    def anchor(self, pts: Ns) -> None:
+        """An item of this time is being sent now. Only the first call counts."""
+        if self._zero is None:
+            self._zero = clock.current_ntp_time() - (pts << 32) // SECOND
+
+    def at(self, ticks: int, rate: int) -> int:
+        """NTP time of the session time ``ticks / rate`` seconds; 0 before :meth:`anchor`."""
+        return 0 if self._zero is None else self._zero + (ticks << 32) // rate
+
+
+class LiveSender(RTCRtpSender):
+    """A sender whose reports say what time the media *are*, not when they were sent."""
+
+    EARLY_REPORTS = (2, 12)
+    """Reports are sent before these frames, besides aiortc's one a second."""
+
+    _line: NtpLine
+    _rate: int
+    _ticks: int
+    _frames: int
+    _ntp: int
+
+    @classmethod
+    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine) -> None:
+        """Turn a transceiver's sender, which has negotiated but not begun to send, into this class."""
+        sender = transceiver.sender
+        codec = transceiver._codecs[0]
+        sender.__class__ = cls
+        sender._line, sender._rate = line, codec.clockRate
+        sender._ticks = sender._frames = sender._ntp = 0
+        sender._RTCRtpSender__encoder = live_encoder(codec)
+
+    # aiortc assigns these two after each packet, first the NTP time, then the RTP time, without a pause between them.
+    @property
+    def _RTCRtpSender__ntp_timestamp(self) -> int:
+        return self._ntp
+
+    @_RTCRtpSender__ntp_timestamp.setter
+    def _RTCRtpSender__ntp_timestamp(self, sent: int) -> None:
+        self._ntp = self._line.at(self._ticks, self._rate)
+
+    async def _next_encoded_frame(self, codec: object) -> RTCEncodedFrame | None:
+        if self._frames + 1 in self.EARLY_REPORTS:
+            await self._send_report()
+        frame = await super()._next_encoded_frame(codec)
+        if frame is not None:
+            self._frames += 1
+            self._ticks = frame.timestamp
+        return frame
+
+    async def _send_report(self) -> None:
+        info = RtcpSenderInfo(
+            ntp_timestamp=self._ntp,
+            rtp_timestamp=self._RTCRtpSender__rtp_timestamp,
+            packet_count=self._RTCRtpSender__packet_count & 0xFFFFFFFF,
+            octet_count=self._RTCRtpSender__octet_count & 0xFFFFFFFF,
+        )
+        await self._send_rtcp([RtcpSrPacket(ssrc=self._ssrc, sender_info=info)])
+
+    async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
+        # Before the first packet aiortc would report that RTP time 0 is the year 1900.
+        unsent = isinstance(packets[0], RtcpSrPacket) and packets[0].sender_info.packet_count == 0
+        if not unsent:
+            await super()._send_rtcp(packets)
+
+
+class LiveReceiver(RTCRtpReceiver):
+    """A receiver that passes every frame on as soon as it is whole."""
+
+    _buffer: SoundBuffer | PictureBuffer
+
+    @classmethod
+    def adopt(cls, transceiver: RTCRtpTransceiver) -> None:
+        """Turn a transceiver's receiver, which has not begun to receive, into this class."""
+        receiver = transceiver.receiver
+        names = {codec.payloadType: codec.name for codec in transceiver._codecs}
+        receiver.__class__ = cls
+        if transceiver.kind == "video":
+            receiver._buffer = PictureBuffer(lambda payload_type: names.get(payload_type, ""))
+        else:
+            receiver._buffer = SoundBuffer()
+        receiver._RTCRtpReceiver__jitter_buffer = receiver._buffer
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+        # A packet that fills a gap can complete several frames; aiortc takes one for each packet.
+        while (frame := self._buffer.more()) is not None:
+            self._decode(frame)
+
+    def _decode(self, frame: WholeFrame) -> None:
+        codec = self._RTCRtpReceiver__codecs.get(frame.payload_type)
+        if codec is not None and self._RTCRtpReceiver__decoder_thread:
+            frame.timestamp = self._RTCRtpReceiver__timestamp_mapper.map(frame.timestamp)
+            self._RTCRtpReceiver__decoder_queue.put((codec, frame))
+
+
+def make_live(transceiver: RTCRtpTransceiver, line: NtpLine) -> None:
+    """Change both halves of a transceiver whose codecs are negotiated, before the connection is up."""
+    check_aiortc()
+    if transceiver.sender.track is not None:
+        LiveSender.adopt(transceiver, line)
+    LiveReceiver.adopt(transceiver)

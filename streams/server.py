@@ -1,0 +1,434 @@
+"""The page, its API and its events, on aiohttp.
+
+==========================================  ===========================================================================
+``GET /``, ``GET /{file}``                  the page (``streams/web``)
+``POST /api/offer``                         ``{"sdp", "type"}`` -> ``{"sdp", "type", "peer"}``, with all candidates
+``DELETE /api/peers/{id}``                  good-bye (also ``POST /api/peers/{id}/bye``, which a closing page can send)
+``GET /api/state``, ``PATCH /api/state``    what is chosen; ``{"source": "page", "peer": id}`` takes
+                                            that page's microphone, ``{"camera": true, "peer": id}`` its camera
+``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``
+``GET /api/avatars/{name}/thumb.jpg``       a small picture of an avatar
+``POST /api/say``                           ``{"text"}``: speak this
+``POST /api/record``                        ``{"on": bool}``
+``GET /api/recordings/{file}``              a recording
+``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
+``GET /healthz``                            ``{"ok": true}``
+==========================================  ===========================================================================
+
+Every error is ``{"error": line}`` and, where a program may care, ``"code"``. Requests that change something are taken
+from our own page only. There are no users and no passwords: who can reach the address can use it, so the default is
+this computer alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
+from avatar.streams.signaling import PeerHub
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+WEB = Path(__file__).resolve().parent / "web"
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
+}
+"""The page's files; nothing else in its folder is served."""
+RECORDING_TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska", ".wav": "audio/wav", ".jsonl": "application/jsonl"}
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+MAX_UPLOAD = 32 * 1024 * 1024
+MAX_JSON = 256 * 1024
+
+
+class Control(Protocol):
+    """What the server needs from the engine. All values are JSON's; errors are AvatarErrors with one line."""
+
+    def state(self) -> Json:
+        """What there is to choose from, and what is chosen."""
+        ...
+
+    async def update(self, changes: Json) -> Json:
+        """Apply some of avatar, engine, source, camera, emotion, head, gaze; returns the new state. With ``source`` =
+        ``page`` or ``camera`` = true comes ``peer``, the page to choose at the hub. Raises UsageError."""
+        ...
+
+    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> Json:
+        """Make an avatar from a photo; returns its entry. Raises PhotoError, UsageError."""
+        ...
+
+    def thumb(self, name: str) -> bytes:
+        """A JPEG. Raises UsageError where there is no such avatar."""
+        ...
+
+    async def say(self, text: str) -> Json | None:
+        """Speak a text. Raises UsageError."""
+        ...
+
+    async def record(self, on: bool) -> Json:
+        """Start or stop recording. Raises StorageError."""
+        ...
+
+    def recordings_dir(self) -> Path:
+        """The folder of the recordings."""
+        ...
+
+    def meters(self) -> Json:
+        """Live figures."""
+        ...
+
+
+def error(status: int, line: str, code: str | None = None) -> web.Response:
+    """The body of every failure."""
+    body = {"error": " ".join(line.split())}
+    if code is not None:
+        body["code"] = code
+    return web.json_response(body, status=status)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this computer."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(request: web.Request) -> str:
+    return urlsplit(f"//{request.host}").hostname or ""
+
+
+def same_origin(request: web.Request) -> bool:
+    """Whether our own page sent this, or a program that is no browser (which sends neither header)."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except PhotoError as problem:
+        return error(400, str(problem), problem.code)
+    except UsageError as problem:
+        return error(400, str(problem))
+    except AvatarError as problem:
+        return error(503, str(problem))
+    except web.HTTPRequestEntityTooLarge:
+        return error(413, f"too large; the limit is {MAX_UPLOAD // 2**20} MB")
+    except web.HTTPException as problem:
+        if problem.status < 400:
+            raise
+        return error(problem.status, problem.text or problem.reason)
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return error(500, "internal error; the log of the program says more")
+
+
+async def json_body(request: web.Request) -> Json:
+    """The object that a request carries. Raises UsageError where it carries none."""
+    if (request.content_length or 0) > MAX_JSON:
+        raise UsageError("the request is too long")
+    try:
+        body = json.loads(await request.text())
+    except ValueError:
+        raise UsageError("the request is not JSON") from None
+    if not isinstance(body, dict):
+        raise UsageError("the request is not a JSON object")
+    return body
+
+
+def field(body: Json, name: str, kind: type) -> Any:
+    value = body.get(name)
+    if not isinstance(value, kind):
+        names = {str: "a text", bool: "true or false"}
+        raise UsageError(f"the request lacks {name!r}, {names[kind]}")
+    return value
+
+
+class Events:
+    """Pushes meters four times a second, and the state when it has changed, to every page that listens."""
+
+    INTERVAL = 0.25
+    PATIENCE = 0.5
+    """Seconds; a page that takes longer to accept a message has gone."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await asyncio.gather(*(self._close(socket) for socket in list(self._sockets)))
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        if not same_origin(request):
+            raise web.HTTPForbidden(text="events are for this program's own page only")
+        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024)
+        await socket.prepare(request)
+        await socket.send_str(json.dumps({"type": "state", **self._control.state()}))
+        self._sockets.add(socket)
+        try:
+            async for message in socket:  # nothing is expected, but reading is what notices the end
+                if message.type == WSMsgType.ERROR:
+                    break
+        finally:
+            self._sockets.discard(socket)
+        return socket
+
+    async def push_state(self) -> None:
+        await self._push(json.dumps({"type": "state", **self._control.state()}))
+
+    async def _run(self) -> None:
+        last = ""
+        while True:
+            await asyncio.sleep(self.INTERVAL)
+            if not self._sockets:
+                continue
+            try:
+                state = json.dumps({"type": "state", **self._control.state()})
+                meters = json.dumps({"type": "meters", **self._control.meters()})
+            except Exception:
+                log.exception("no meters")
+                continue
+            if state != last:
+                last = state
+                await self._push(state)
+            await self._push(meters)
+
+    async def _push(self, text: str) -> None:
+        await asyncio.gather(*(self._send(socket, text) for socket in list(self._sockets)))
+
+    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
+        try:
+            await asyncio.wait_for(socket.send_str(text), self.PATIENCE)
+        except (ConnectionError, TimeoutError, RuntimeError):
+            self._sockets.discard(socket)
+            await self._close(socket)
+
+    async def _close(self, socket: web.WebSocketResponse) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
+            await asyncio.wait_for(socket.close(), self.PATIENCE)
+
+
+class Server:
+    """The HTTP side of a session.
+
+    :param control: the engine.
+    :param hub: the peers; the server closes it when it stops.
+    :param root: the page's folder.
+    """
+
+    def __init__(self, control: Control, hub: PeerHub, root: Path = WEB) -> None:
+        self._control = control
+        self._hub = hub
+        self._root = root.resolve()
+        self._events = Events(control)
+        self._runner: web.AppRunner | None = None
+        self._local_only = True
+        self.host = ""
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    async def start(self, host: str = "127.0.0.1", port: int = 8080) -> int:
+        """Listen; returns the port (0 takes any free one). Raises PortInUseError, UsageError for an address that is not ours."""
+        self._local_only = is_loopback(host)
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as problem:
+            await runner.cleanup()
+            if problem.errno == errno.EADDRINUSE:
+                raise PortInUseError(
+                    f"port {port} on {host} is taken by another program; stop that or choose another port"
+                ) from None
+            if problem.errno == errno.EACCES:
+                raise RunError(f"port {port} needs administrator rights; choose one above 1023") from None
+            raise UsageError(f"cannot listen on {host!r} port {port}: {problem.strerror or problem}") from None
+        self._runner = runner
+        self.host, self.port = host, runner.addresses[0][1]
+        self._events.start()
+        return self.port
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection. The peers go first: open ones keep the process alive. Idempotent."""
+        await self._hub.close()
+        await self._events.stop()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard, errors_as_json], client_max_size=MAX_UPLOAD)
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.post("/api/offer", self._offer),
+                web.delete("/api/peers/{id}", self._leave),
+                web.post("/api/peers/{id}/bye", self._leave),
+                web.get("/api/state", self._state),
+                web.patch("/api/state", self._update),
+                web.post("/api/avatars", self._create_avatar),
+                web.get("/api/avatars/{name}/thumb.jpg", self._thumb),
+                web.post("/api/say", self._say),
+                web.post("/api/record", self._record),
+                web.get("/api/recordings/{file}", self._recording),
+                web.get("/api/meters", self._meters),
+                web.get("/api/events", self._events.serve),
+                web.get("/", self._page),
+                web.get("/{path:.+}", self._page),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
+        if self._local_only and not is_loopback(host_of(request)):
+            response: web.StreamResponse = error(403, f"this is not the address of this program; open {self.url}")
+        elif request.method not in ("GET", "HEAD") and not same_origin(request):
+            response = error(403, "only this program's own page may do that")
+        else:
+            response = await handler(request)
+        if not response.prepared:
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            if request.path.startswith("/api/"):
+                response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    # --- the page ------------------------------------------------------------------------------------------------
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        path = (self._root / (request.match_info.get("path") or "index.html")).resolve()
+        kind = CONTENT_TYPES.get(path.suffix)
+        if kind is None or not path.is_relative_to(self._root) or not path.is_file():
+            raise web.HTTPNotFound(text="there is no such page")
+        cache = "no-store" if path.suffix == ".html" else "no-cache"
+        return web.FileResponse(path, headers={"Content-Type": kind, "Cache-Control": cache, **HEADERS})
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    # --- peers ---------------------------------------------------------------------------------------------------
+
+    async def _offer(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        answer = await self._hub.offer(field(body, "sdp", str), field(body, "type", str))
+        return web.json_response({"sdp": answer.sdp, "type": answer.type, "peer": answer.peer})
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        # Whoever says good-bye twice, or too late, has got what it wanted.
+        await self._hub.drop(request.match_info["id"])
+        return web.json_response({"ok": True})
+
+    # --- state ---------------------------------------------------------------------------------------------------
+
+    async def _state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._control.state())
+
+    async def _update(self, request: web.Request) -> web.Response:
+        changes = await json_body(request)
+        if not isinstance(changes.get("peer", ""), str):
+            raise UsageError("'peer' is the text that came with the answer to the offer")
+        state = await self._control.update(changes)
+        await self._events.push_state()
+        return web.json_response(state)
+
+    async def _meters(self, request: web.Request) -> web.Response:
+        return web.json_response(self._control.meters())
+
+    # --- avatars, speech, recordings -----------------------------------------------------------------------------
+
+    async def _create_avatar(self, request: web.Request) -> web.Response:
+        if not request.content_type.startswith("multipart/"):
+            raise UsageError("send the photo as a form (multipart/form-data)")
+        form = await request.post()
+        photo = form.get("photo")
+        if not isinstance(photo, web.FileField):
+            raise UsageError("the form has no file called 'photo'")
+        texts = {name: form.get(name, "") for name in ("name", "title", "consent")}
+        if not all(isinstance(text, str) and len(text) <= 200 for text in texts.values()):
+            raise UsageError("name, title and consent are texts of at most 200 characters")
+        data = await asyncio.to_thread(photo.file.read)
+        created = await self._control.create_avatar(data, **{name: str(text).strip() for name, text in texts.items()})
+        await self._events.push_state()
+        return web.json_response(created, status=201)
+
+    async def _thumb(self, request: web.Request) -> web.Response:
+        try:
+            picture = self._control.thumb(request.match_info["name"])
+        except UsageError as problem:
+            raise web.HTTPNotFound(text=str(problem)) from None
+        return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+    async def _say(self, request: web.Request) -> web.Response:
+        result = await self._control.say(field(await json_body(request), "text", str))
+        return web.json_response(result or {"ok": True})
+
+    async def _record(self, request: web.Request) -> web.Response:
+        result = await self._control.record(field(await json_body(request), "on", bool))
+        await self._events.push_state()
+        return web.json_response(result)
+
+    async def _recording(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["file"]
+        folder = self._control.recordings_dir().resolve()
+        path = (folder / name).resolve()
+        kind = RECORDING_TYPES.get(path.suffix)
+        if not FILE_NAME.fullmatch(name) or kind is None or path.parent != folder or not path.is_file():
+            raise web.HTTPNotFound(text="there is no such recording")
+        headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"', **HEADERS}
+        return web.FileResponse(path, headers=headers)

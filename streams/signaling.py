@@ -1,0 +1,278 @@
+"""Peers: from an offer to an answer, and until they leave.
+
+Answers come after our side's candidates are gathered, so signalling is one request. Browsers hide their own addresses
+behind names (``….local``, multicast DNS), which not every network resolves. The connection does not need them: the
+page reaches one of our addresses, and ICE learns the page's address from that. The names are looked up besides, for
+the network whose firewall wants our side to speak first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc import sdp as sdp_lines
+from aiortc.mediastreams import MediaStreamError
+
+from avatar.core.clock import Clock
+from avatar.errors import RunError, UsageError
+from avatar.streams.rtc_patches import check_aiortc, make_live
+from avatar.streams.sinks.webrtc import Outlet, WebRtcSink
+from avatar.streams.sources.webrtc import PeerAudioSource, PeerInput, PeerVideoSource
+
+log = logging.getLogger(__name__)
+
+CODECS: dict[str, tuple[str, ...]] = {"audio": ("audio/opus",), "video": ("video/VP8", "video/H264", "video/rtx")}
+"""What we speak, in the order of preference."""
+CANDIDATE = re.compile(r"^a=candidate:(?P<value>\S+ \d+ \S+ \d+ (?P<host>\S+) .*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page gets back for its offer."""
+
+    sdp: str
+    type: str
+    peer: str
+    """The peer's id, by which the page is chosen as the source and says good-bye."""
+
+
+def without_names(offer: str) -> tuple[str, list[RTCIceCandidate]]:
+    """An offer without the candidates that are multicast DNS names, and without the remark that no more will come
+    (with it, ICE would give up before the page's first packet is here); and the candidates taken out."""
+    kept: list[str] = []
+    named: list[RTCIceCandidate] = []
+    mid = None
+    index = -1
+    for line in offer.splitlines():
+        if line.startswith("m="):
+            index, mid = index + 1, None
+        elif line.startswith("a=mid:"):
+            mid = line[6:]
+        elif line == "a=end-of-candidates":
+            continue
+        elif (match := CANDIDATE.match(line)) and match["host"].endswith(".local"):
+            candidate = sdp_lines.candidate_from_sdp(match["value"])
+            candidate.sdpMid, candidate.sdpMLineIndex = mid, index
+            named.append(candidate)
+            continue
+        kept.append(line)
+    return "\r\n".join(kept) + "\r\n", named
+
+
+def prefer(transceiver: RTCRtpTransceiver) -> None:
+    """Allow only what we encode live, in our order. Has an effect only before the remote description is set."""
+    able = RTCRtpReceiver.getCapabilities(transceiver.kind).codecs
+    wanted = CODECS[transceiver.kind]
+    transceiver.setCodecPreferences([c for mime in wanted for c in able if c.mimeType.lower() == mime.lower()])
+
+
+def add_loopback(transceiver: RTCRtpTransceiver) -> None:
+    """Offer 127.0.0.1 too, which aioice leaves out: without it a page cannot reach us on a computer without network."""
+    connection = transceiver.receiver.transport.transport._connection
+    gather = connection.get_component_candidates
+
+    def with_loopback(component: int, addresses: list[str], **more: Any) -> Coroutine[Any, Any, list[Any]]:
+        return gather(component, [*addresses, "127.0.0.1"], **more)
+
+    connection.get_component_candidates = with_loopback
+
+
+class Peer:
+    """One page's connection."""
+
+    def __init__(self, hub: PeerHub, outlet: Outlet) -> None:
+        self.id = secrets.token_urlsafe(9)
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connected = asyncio.Event()
+        self.outlet = outlet
+        self._hub = hub
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def answer(self, offer: str) -> Answer:
+        """Answer an offer. Raises whatever aiortc raises for one that it cannot use."""
+        offer, named = without_names(offer)
+        kinds = {media.kind for media in sdp_lines.SessionDescription.parse(offer).media} & {"audio", "video"}
+        if not kinds:
+            raise ValueError("it has neither sound nor video")
+        self.outlet.expect(kinds)
+        for track in self.outlet.tracks.values():
+            transceiver = self.pc.addTransceiver(track, direction="sendrecv")
+            prefer(transceiver)
+            if self._hub.loopback:
+                add_loopback(transceiver)
+        self.pc.on("connectionstatechange", self._on_state)
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        for transceiver in self.pc.getTransceivers():
+            make_live(transceiver, self._hub.sink.line)
+            if transceiver.receiver.track is not None:
+                self._spawn(self._pump(transceiver.receiver.track))
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        if named:
+            self._spawn(self._resolve(named))
+        self._spawn(self._expire())
+        local = self.pc.localDescription
+        return Answer(local.sdp, local.type, self.id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_state(self) -> None:
+        log.debug("peer %s: %s", self.id, self.pc.connectionState)
+        if self.pc.connectionState == "connected":
+            self.connected.set()
+        elif self.pc.connectionState in ("failed", "closed"):
+            self._hub.drop_soon(self.id)
+
+    async def _expire(self) -> None:
+        try:
+            await asyncio.wait_for(self.connected.wait(), self._hub.handshake_s)
+        except TimeoutError:
+            log.info("peer %s never connected; removed", self.id)
+            self._hub.drop_soon(self.id)
+
+    async def _pump(self, track: MediaStreamTrack) -> None:
+        # Reads even what no source wants: aiortc keeps unread frames for ever.
+        try:
+            while True:
+                await self._hub.input.deliver(track.kind, self.id, await track.recv())
+        except MediaStreamError:
+            pass
+
+    async def _resolve(self, candidates: list[RTCIceCandidate]) -> None:
+        for candidate in candidates:
+            try:
+                await self.pc.addIceCandidate(candidate)
+            except (OSError, ValueError) as error:
+                log.debug("peer %s: %s not resolved: %s", self.id, candidate.ip, error)
+
+    async def close(self) -> None:
+        """End the connection and everything that belongs to it. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._hub.sink.detach(self.outlet)
+        self._hub.input.gone(self.id)
+        try:
+            await asyncio.wait_for(self.pc.close(), 1.0)
+        except TimeoutError:
+            log.warning("peer %s did not close in time", self.id)
+
+
+class PeerHub:
+    """All the pages that are connected.
+
+    :param clock: the session's; what arrives from the pages is stamped with it.
+    :param sink: what feeds them; made here where none is given.
+    :param handshake_s: seconds in which a page must connect after its offer.
+    :param max_peers: more are refused: every viewer costs an encoder.
+    :param loopback: offer 127.0.0.1 as a candidate; for a server that listens on this computer only.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        sink: WebRtcSink | None = None,
+        *,
+        handshake_s: float = 15.0,
+        max_peers: int = 16,
+        loopback: bool = True,
+    ) -> None:
+        check_aiortc()
+        self.sink = sink or WebRtcSink()
+        self.input = PeerInput(clock)
+        self.handshake_s = handshake_s
+        self.max_peers = max_peers
+        self.loopback = loopback
+        self._peers: dict[str, Peer] = {}
+        self._dropping: set[asyncio.Task[bool]] = set()
+
+    @property
+    def viewers(self) -> int:
+        """Pages that are connected."""
+        return sum(peer.connected.is_set() for peer in self._peers.values())
+
+    def __contains__(self, peer: str) -> bool:
+        return peer in self._peers
+
+    def audio_source(self) -> PeerAudioSource:
+        """The chosen page's microphone."""
+        return PeerAudioSource(self.input)
+
+    def video_source(self) -> PeerVideoSource:
+        """The chosen page's camera."""
+        return PeerVideoSource(self.input)
+
+    def choose(self, peer: str | None, *, audio: bool = False, video: bool = False) -> None:
+        """Take the microphone and/or the camera of this peer from now on; None = the page that came last.
+
+        Raises UsageError where there is no peer of that id.
+        """
+        if peer is None:
+            peer = next(reversed(self._peers), None)
+        elif peer not in self._peers:
+            raise UsageError(f"no page with the id {str(peer)[:40]!r} is connected; reload the page")
+        if audio:
+            self.input.choose("audio", peer)
+        if video:
+            self.input.choose("video", peer)
+
+    async def offer(self, sdp: str, kind: str = "offer") -> Answer:
+        """Connect a page. Raises UsageError for an offer that cannot be used, RunError when there is no room."""
+        if kind != "offer":
+            raise UsageError(f"expected an offer, got {kind[:40]!r}")
+        if len(self._peers) >= self.max_peers:
+            raise RunError(f"{self.max_peers} pages are connected already, which is the limit; close one of them")
+        peer = Peer(self, self.sink.attach())
+        self._peers[peer.id] = peer
+        try:
+            return await asyncio.wait_for(peer.answer(sdp), 10.0)
+        except BaseException as error:
+            await self.drop(peer.id)
+            # aiortc raises all sorts of things (KeyError, IndexError …) when it reads a broken description.
+            if isinstance(error, Exception):
+                why = " ".join(str(error).split())[:120] or type(error).__name__
+                raise UsageError(f"the offer cannot be used ({why}); reload the page") from error
+            raise
+
+    async def drop(self, peer: str) -> bool:
+        """End a peer's connection; False where there is none of that id."""
+        found = self._peers.pop(peer, None)
+        if found is not None:
+            await found.close()
+        return found is not None
+
+    def drop_soon(self, peer: str) -> None:
+        """The same from a callback."""
+        if peer in self._peers:
+            task = asyncio.ensure_future(self.drop(peer))
+            self._dropping.add(task)
+            task.add_done_callback(self._dropping.discard)
+
+    async def close(self) -> None:
+        """End all connections, at the same time."""
+        await asyncio.gather(*(self.drop(peer) for peer in list(self._peers)), *self._dropping)
+
+
+__all__ = ["Answer", "Peer", "PeerHub"]

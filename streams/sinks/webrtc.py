@@ -1,0 +1,229 @@
+"""The WebRTC sink: one session, fanned out to every page that watches.
+
+Both tracks of a peer carry the session's own times (``pts``): RTP time is ``pts`` in 90 kHz and 48 kHz ticks, and the
+sender reports put both on one NTP line (:class:`avatar.streams.rtc_patches.NtpLine`), so a browser plays them in sync
+however long one of them took to encode. Items arrive at their present time and are sent on at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import ClassVar
+
+import av
+import cv2
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
+
+from avatar.core.types import F32, MILLISECOND, SECOND, U8, AudioChunk, AvatarFrame, Ns, freeze
+from avatar.errors import UsageError
+from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.rtc_codecs import AUDIO_RATE, AUDIO_TIME_BASE, FRAME_SAMPLES
+from avatar.streams.rtc_patches import NtpLine
+
+log = logging.getLogger(__name__)
+
+
+def to_i420(rgb: U8) -> U8:
+    """RGB (height, width, 3) to planar YUV 4:2:0, BT.601 limited range: (height * 3 / 2, width). Odd edges are cut."""
+    height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
+    return freeze(cv2.cvtColor(np.ascontiguousarray(rgb[:height, :width]), cv2.COLOR_RGB2YUV_I420))
+
+
+class Framer:
+    """Cuts sound into frames of 20 ms with times in samples, in one unbroken count as long as the sound is unbroken.
+
+    :param tolerance: nanoseconds; a chunk that begins further from where the last one ended starts the count anew.
+    """
+
+    def __init__(self, tolerance: int = 10 * MILLISECOND) -> None:
+        self._tolerance = tolerance * AUDIO_RATE // SECOND
+        self._rest: F32 = np.zeros(0, np.float32)
+        self._at: int | None = None
+        self._sent = -(1 << 62)
+
+    def push(self, chunk: AudioChunk) -> list[tuple[int, np.ndarray]]:
+        """Returns (time of the first sample in 1/48000 s, int16 (960,)) for every frame that is full now."""
+        start = chunk.pts * AUDIO_RATE // SECOND
+        expected = None if self._at is None else self._at + len(self._rest)
+        if expected is None or chunk.discontinuity or abs(start - expected) > self._tolerance:
+            self._at, self._rest = start, chunk.samples
+        else:
+            self._rest = np.concatenate([self._rest, chunk.samples])
+        frames = []
+        assert self._at is not None
+        while len(self._rest) >= FRAME_SAMPLES:
+            head, self._rest = self._rest[:FRAME_SAMPLES], self._rest[FRAME_SAMPLES:]
+            if self._at >= self._sent:  # never backwards
+                pcm = np.clip(np.nan_to_num(head) * 32768.0, -32768, 32767).astype(np.int16)
+                frames.append((self._at, freeze(pcm)))
+                self._sent = self._at + FRAME_SAMPLES
+            self._at += FRAME_SAMPLES
+        return frames
+
+
+class _OutTrack(MediaStreamTrack):
+    """A track that sends what is put into it; the oldest item is dropped when the peer's encoder cannot keep up."""
+
+    def __init__(self, outlet: Outlet, depth: int) -> None:
+        super().__init__()
+        self._outlet = outlet
+        self._items: deque[tuple[int, np.ndarray]] = deque(maxlen=depth)
+        self._arrived = asyncio.Event()
+        self.pulled = False
+        self.dropped = 0
+
+    def put(self, ticks: int, data: np.ndarray) -> None:
+        if len(self._items) == self._items.maxlen:
+            self.dropped += 1
+        self._items.append((ticks, data))
+        self._arrived.set()
+
+    async def _next(self) -> tuple[int, np.ndarray]:
+        self.pulled = True
+        while not self._items:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._items.popleft()
+
+    def stop(self) -> None:
+        super().stop()
+        self._items.clear()
+        self._arrived.set()
+
+
+class PictureTrack(_OutTrack):
+    """The latest picture only."""
+
+    kind = "video"
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__(outlet, depth=1)
+
+    async def recv(self) -> av.VideoFrame:
+        ticks, i420 = await self._next()
+        frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
+        frame.pts, frame.time_base = ticks, VIDEO_TIME_BASE
+        return frame
+
+
+class SoundTrack(_OutTrack):
+    """Sound, up to half a second of it waiting."""
+
+    kind = "audio"
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__(outlet, depth=25)
+
+    async def recv(self) -> av.AudioFrame:
+        ticks, pcm = await self._next()
+        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, ticks, AUDIO_TIME_BASE
+        return frame
+
+
+class Outlet:
+    """What one peer gets. Nothing leaves until both of its tracks are being sent and both media are there.
+
+    A session may have only one medium, so after :data:`PATIENCE` of one without the other the gate opens anyway.
+    """
+
+    PATIENCE = SECOND
+
+    def __init__(self) -> None:
+        self.video = PictureTrack(self)
+        self.audio = SoundTrack(self)
+        self.tracks: dict[str, _OutTrack] = {"video": self.video, "audio": self.audio}
+        self._first: dict[str, Ns] = {}
+        self._open = False
+
+    def expect(self, kinds: set[str]) -> None:
+        """Send only these kinds; the peer asked for no others."""
+        self.tracks = {kind: track for kind, track in self.tracks.items() if kind in kinds}
+
+    def put(self, kind: str, pts: Ns, items: list[tuple[int, np.ndarray]]) -> None:
+        track = self.tracks.get(kind)
+        if track is None or not (self._open or self._ready(kind, pts)):
+            return
+        for ticks, data in items:
+            track.put(ticks, data)
+
+    def _ready(self, kind: str, pts: Ns) -> bool:
+        if not all(track.pulled for track in self.tracks.values()):
+            return False
+        first = self._first.setdefault(kind, pts)
+        self._open = len(self._first) == len(self.tracks) or pts - first > self.PATIENCE
+        return self._open
+
+    def close(self) -> None:
+        self.video.stop()
+        self.audio.stop()
+
+
+class WebRtcSink(Sink):
+    """Fans a session out to all peers. Pictures are converted once; each peer encodes for its own bandwidth."""
+
+    name: ClassVar[str] = "webrtc"
+
+    def __init__(self) -> None:
+        self.line = NtpLine()
+        self._outlets: set[Outlet] = set()
+        self._framer = Framer()
+        self._last_picture = -1
+        self._dropped = {"video": 0, "audio": 0}
+
+    async def open(self, form: StreamFormat) -> None:
+        """Raises UsageError where the session's sound is not at 48 kHz, which Opus needs."""
+        if form.audio_rate != AUDIO_RATE:
+            raise UsageError(f"WebRTC sends sound at {AUDIO_RATE} Hz, not {form.audio_rate}; set the session to that")
+
+    async def video(self, frame: AvatarFrame) -> None:
+        ticks = frame.pts * 90_000 // SECOND
+        if ticks <= self._last_picture:
+            return
+        self._last_picture = ticks
+        self.line.anchor(frame.pts)
+        if any("video" in outlet.tracks for outlet in self._outlets):
+            self._put("video", frame.pts, [(ticks, to_i420(frame.pixels))])
+
+    async def audio(self, chunk: AudioChunk) -> None:
+        """Takes sound at 48 kHz. Raises ValueError at another rate: the caller has a resampler, this has not."""
+        if chunk.rate != AUDIO_RATE:
+            raise ValueError(f"sound at {chunk.rate} Hz given to the WebRTC sink, which takes {AUDIO_RATE} Hz")
+        self.line.anchor(chunk.pts)
+        self._put("audio", chunk.pts, self._framer.push(chunk))
+
+    async def close(self) -> None:
+        for outlet in list(self._outlets):
+            self.detach(outlet)
+
+    def attach(self) -> Outlet:
+        """A new peer's end of the session; give it back to :meth:`detach`."""
+        outlet = Outlet()
+        self._outlets.add(outlet)
+        return outlet
+
+    def detach(self, outlet: Outlet) -> None:
+        """Stop sending to a peer. Safe to call twice."""
+        if outlet in self._outlets:
+            self._outlets.discard(outlet)
+            self._dropped["video"] += outlet.video.dropped
+            self._dropped["audio"] += outlet.audio.dropped
+        outlet.close()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Pictures and sound frames that peers' encoders were too slow for, over the sink's life."""
+        return {
+            "video": self._dropped["video"] + sum(outlet.video.dropped for outlet in self._outlets),
+            "audio": self._dropped["audio"] + sum(outlet.audio.dropped for outlet in self._outlets),
+        }
+
+    def _put(self, kind: str, pts: Ns, items: list[tuple[int, np.ndarray]]) -> None:
+        for outlet in self._outlets:
+            outlet.put(kind, pts, items)
