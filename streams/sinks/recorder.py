@@ -86,8 +86,8 @@ class _File(io.RawIOBase):
 class Mux:
     """Writes H.264 and AAC (MP4) or Opus (MKV). The same input gives the same video bytes.
 
-    The first item's ``pts`` is the file's zero; what lies before it is cut off. Late or missing pictures keep the others'
-    times; missing sound becomes silence. Not thread-safe.
+    The first item's ``pts`` is the file's zero; what lies before it is cut off. A missing picture does not move the
+    others; missing sound becomes silence. Not thread-safe.
 
     :param path: ends in .mp4 or .mkv; its folder is made.
     :param size: width and height in pixels, both even.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,25 @@ RATES = (4_000, 768_000)
 """Sample rates that can carry speech and that a resampler takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file holds."""
+
+    has_audio: bool
+    has_video: bool
+    duration: float
+    """Seconds; 0 where the file does not say."""
+
+
+def describe(path: str | Path) -> MediaInfo:
+    """Look into a file without decoding it. Raises MediaError with one line for what is not a media file."""
+    with _container(Path(path)) as container:
+        streams = container.streams
+        times = [float(s.duration * s.time_base) for s in streams if s.duration and s.time_base]
+        whole = (container.duration or 0) / av.time_base
+        return MediaInfo(bool(streams.audio), bool(streams.video), whole or max(times, default=0.0))
+
+
 def read_audio(path: str | Path) -> tuple[F32, int]:
     """All the sound of a file as ``(samples (n,) in [-1, 1], rate)``, all channels averaged into one.
 
@@ -36,7 +56,7 @@ def read_audio(path: str | Path) -> tuple[F32, int]:
 
 
 def audio_blocks(path: str | Path) -> Iterator[tuple[F32, int]]:
-    """The sound of :func:`read_audio` piece by piece, all of the same rate. Never empty: a file without sound raises."""
+    """The sound of :func:`read_audio` piece by piece, all of one rate. A file without sound raises."""
     path = Path(path)
     with _container(path) as container:
         stream = _stream(container, "audio", path)

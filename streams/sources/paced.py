@@ -24,8 +24,8 @@ CHUNK = RATE // 50
 class PacedAudioSource(Source[AudioChunk]):
     """Plays chunks whose ``pts`` count from 0.
 
-    A chunk is let out at its ``pts``. When the session could not keep up for longer than ``MAX_LAG`` (the machine slept)
-    nothing is left out: the rest plays later, and the first late chunk is marked as a discontinuity.
+    A chunk is let out at its ``pts``. When the session could not keep up for longer than ``MAX_LAG`` (the machine
+    slept) nothing is left out: the rest plays later, and the first late chunk is marked as a discontinuity.
     """
 
     MAX_LAG = 200 * MILLISECOND

@@ -14,7 +14,7 @@ from avatar.streams.wire import state_from_json
 def read_states(path: str | Path) -> Iterator[FaceState]:
     """The states of a file in order of time. Empty lines are skipped.
 
-    Raises MediaError that names the file and the line: not JSON, an unknown key, a time that goes back, no state at all.
+    Raises MediaError that names file and line: not JSON, an unknown key, a time that goes back, no state at all.
     """
     path = Path(path)
     last: FaceState | None = None

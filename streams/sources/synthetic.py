@@ -71,7 +71,7 @@ class NoiseSource(_Synthetic):
 
 
 class FlashBeepSource(_Synthetic):
-    """A clapperboard: on every full second since its start a beep in the sound and, from the same moment, an open mouth.
+    """A clapperboard: on every full second since its start a beep and, from the same moment, an open mouth.
 
     The beep is 20 ms of 1 kHz. The mouth is open for 100 ms, three pictures at 30 a second, so that a picture always
     falls into it; it opens and closes within a millisecond.

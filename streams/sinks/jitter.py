@@ -1,0 +1,133 @@
+"""What lies between a session, which delivers sound at its own pace, and a device, which takes it at another."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from avatar.core.types import F32
+
+_TAPS = 16
+_PHASES = 512
+_SMOOTH = 1.0
+"""Seconds over which the amount of waiting sound is averaged."""
+
+
+def _sinc_table() -> F32:
+    """(phases + 1, taps): a windowed sinc that reads a signal between its samples; phase 0 is the sample itself."""
+    offsets = np.arange(_TAPS)[None, :] - (_TAPS // 2 - 1) - np.linspace(0, 1, _PHASES + 1)[:, None]
+    window = np.i0(8.0 * np.sqrt(np.clip(1 - (offsets / (_TAPS / 2)) ** 2, 0, None))) / np.i0(8.0)
+    table = np.sinc(offsets) * window
+    return (table / table.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+_TABLE = _sinc_table()
+
+
+class JitterBuffer:
+    """Sound goes in when it comes, and out when the device asks, at a constant delay.
+
+    Both clocks run at nearly the same rate; the difference is followed by reading a little faster or slower (a
+    16-tap windowed sinc between the samples), never by a jump. ``push`` and ``pull`` may be called by two threads.
+
+    :param rate: samples a second, in and out.
+    :param target: seconds of sound to hold; more after an underrun, up to ``MAX_TARGET``.
+    """
+
+    MAX_TARGET = 0.15
+    ROOM = 0.2
+    """Seconds above the target at which the oldest sound is thrown away: the device has stalled."""
+    MAX_STRETCH = 2e-3
+    _GAIN = 0.05
+    """Per second: the share of a wrong delay that is taken back each second."""
+    _SETTLE = 1.0
+    _FADE = 0.005
+
+    def __init__(self, rate: int, target: float = 0.03) -> None:
+        self.rate = rate
+        self.underruns = 0
+        self.overruns = 0
+        self._target = target
+        self._lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._data = np.zeros(_TAPS, np.float32)
+        self._pos = float(_TAPS)  # where the next sample is read; the taps before it are history
+        self._playing = False
+        self._played = 0
+        self._fill = 0.0
+        self._goal = self._target
+
+    @property
+    def delay(self) -> float:
+        """Seconds that sound spends in here, about."""
+        return self._goal if self._playing else self._target
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound in here now."""
+        return (len(self._data) - self._pos) / self.rate
+
+    def push(self, samples: F32) -> None:
+        """Add sound (n,)."""
+        with self._lock:
+            self._data = np.concatenate([self._data, samples.astype(np.float32, copy=False)])
+            limit = self._target + self.ROOM
+            if self.waiting > limit:
+                self.overruns += 1
+                self._pos = float(len(self._data) - round(self._target * self.rate))
+                self._trim()
+
+    def pull(self, n: int) -> F32:
+        """The next ``n`` samples; silence while there is nothing to play."""
+        with self._lock:
+            if not self._playing:
+                if self.waiting < self._target + n / self.rate:
+                    return np.zeros(n, np.float32)
+                self._playing, self._played, self._fill = True, 0, self.waiting
+                self._goal = max(self._target, self.waiting)
+            step = 1.0 + self._stretch(n)
+            where = self._pos + step * np.arange(n)
+            usable = int(np.searchsorted(where, len(self._data) - _TAPS // 2))
+            out = np.zeros(n, np.float32)
+            out[:usable] = self._read(where[:usable])
+            if self._played == 0:
+                self._ramp(out[: round(self._FADE * self.rate)], up=True)
+            self._played += n
+            self._pos += step * n
+            if usable < n:
+                self.underruns += 1
+                self._ramp(out[max(0, usable - round(self._FADE * self.rate)) : usable], up=False)
+                self._target = min(self._target + 0.01, self.MAX_TARGET)
+                self._clear()
+            else:
+                self._trim()
+            return out
+
+    def _stretch(self, n: int) -> float:
+        """How much faster than normal to read, from the smoothed amount of waiting sound."""
+        self._fill += (self.waiting - self._fill) * min(1.0, n / (_SMOOTH * self.rate))
+        if self._played < self._SETTLE * self.rate:
+            # Sound comes and goes in blocks, so the mean is known only after a while; it becomes the delay to keep.
+            self._goal = max(self._target / 2, self._fill)
+            return 0.0
+        return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * (self._fill - self._goal)))
+
+    def _read(self, where: np.ndarray) -> F32:
+        whole = np.floor(where).astype(np.intp)
+        phase = np.round((where - whole) * _PHASES).astype(np.intp)
+        taps = self._data[whole[:, None] + np.arange(-(_TAPS // 2 - 1), _TAPS // 2 + 1)[None, :]]
+        return np.einsum("ij,ij->i", taps, _TABLE[phase])
+
+    @staticmethod
+    def _ramp(part: F32, up: bool) -> None:
+        ramp = np.linspace(0, 1, len(part), dtype=np.float32)
+        part *= ramp if up else ramp[::-1]
+
+    def _trim(self) -> None:
+        drop = int(self._pos) - _TAPS
+        if drop > 0:
+            self._data = self._data[drop:]
+            self._pos -= drop

@@ -1,0 +1,113 @@
+"""Face states over a WebSocket, for a robot, a game engine or a headset: one JSON text a state
+(:mod:`avatar.streams.wire`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import ClassVar
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from avatar.core.types import AvatarFrame, FaceState
+from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.sockets import port_error
+from avatar.streams.wire import state_to_json
+
+log = logging.getLogger(__name__)
+
+BUFFER = 8 * 1024
+"""Bytes that may wait in a connection's own buffer: about three states. Beyond it the client counts as slow."""
+
+
+class _Client:
+    """The newest state that one client has not got yet."""
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+        self._wake = asyncio.Event()
+        self.dropped = 0
+
+    def offer(self, text: str) -> None:
+        if self._text is not None:
+            self.dropped += 1
+        self._text = text
+        self._wake.set()
+
+    async def take(self) -> str:
+        while self._text is None:
+            self._wake.clear()
+            await self._wake.wait()
+        text, self._text = self._text, None
+        return text
+
+
+class ParameterWebSocketSink(Sink):
+    """Sends every state to any number of clients. A slow client misses states, counted, and gets the newest next."""
+
+    name: ClassVar[str] = "parameters_websocket"
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8766) -> None:
+        self._host, self._port = host, port
+        self._server: Server | None = None
+        self._clients: set[_Client] = set()
+        self._dropped = 0
+
+    @property
+    def port(self) -> int:
+        """Where it listens; chosen by the system if it was 0."""
+        return int(self._server.sockets[0].getsockname()[1]) if self._server is not None else self._port
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    @property
+    def dropped(self) -> int:
+        """States that slow clients missed, all clients together."""
+        return self._dropped + sum(client.dropped for client in self._clients)
+
+    async def open(self, form: StreamFormat) -> None:
+        try:
+            self._server = await serve(self._serve, self._host, self._port, write_limit=BUFFER, max_size=4096)
+        except OSError as error:
+            raise port_error(error, self._host, self._port, "sinks.parameters_websocket.port") from error
+
+    async def video(self, frame: AvatarFrame) -> None:
+        await self.state(frame.state)
+
+    async def state(self, state: FaceState) -> None:
+        """Send a state, for a session that draws nothing."""
+        if not self._clients:
+            return
+        text = json.dumps(state_to_json(state), separators=(",", ":"), allow_nan=False)
+        for client in self._clients:
+            client.offer(text)
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        client = _Client()
+        self._clients.add(client)
+        sending = asyncio.create_task(self._send(connection, client))
+        try:
+            async for _ in connection:  # clients have nothing to say; this notices when they go
+                pass
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            self._clients.discard(client)
+            self._dropped += client.dropped
+
+    async def _send(self, connection: ServerConnection, client: _Client) -> None:
+        try:
+            while True:
+                await connection.send(await client.take())
+        except ConnectionClosed:
+            return
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close(code=1001)
+            await server.wait_closed()

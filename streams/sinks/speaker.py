@@ -1,0 +1,76 @@
+"""Sound outputs: the loudspeaker, and the base of the virtual microphone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, ClassVar
+
+from avatar.core.types import SECOND, AudioChunk, Ns
+from avatar.errors import DeviceError
+from avatar.streams import devices
+from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.sinks.jitter import JitterBuffer
+
+TARGET = 0.04
+"""Seconds of sound held against uneven delivery; the least that survived a busy two-core machine without a gap."""
+STALLED_AFTER = 2.0
+"""Seconds without the device asking for sound after which it counts as gone."""
+
+
+class SpeakerSink(Sink):
+    """Plays the session's sound.
+
+    :param device: empty = the system's default, or a number, a part of a name or ``pulse:NAME`` of `avatar devices`.
+    """
+
+    name: ClassVar[str] = "speaker"
+
+    def __init__(self, device: str = "") -> None:
+        self._device = device
+        self._stream: Any = None
+        self._asked = 0.0
+        self._gone = False
+        self.buffer: JitterBuffer | None = None
+        self.device_underruns = 0
+        """Times at which the driver ran dry although it was served: the machine was too busy."""
+
+    @property
+    def latency(self) -> Ns:
+        """From taking a chunk to hearing it, about: what an otherwise delay-free sink (a virtual camera) is ahead."""
+        if self._stream is None or self.buffer is None:
+            return Ns(0)
+        return Ns(round((self.buffer.delay + float(self._stream.latency)) * SECOND))
+
+    async def open(self, form: StreamFormat) -> None:
+        await self._open_device(self._device, form.audio_rate)
+
+    async def _open_device(self, device: str, rate: int) -> None:
+        self.buffer = buffer = JitterBuffer(rate, TARGET)
+        self._gone, self._asked = False, time.monotonic()
+
+        def callback(out: Any, frames: int, when: Any, status: Any) -> None:
+            self._asked = time.monotonic()
+            self.device_underruns += bool(status.output_underflow)
+            out[:, 0] = buffer.pull(frames)
+
+        def finished() -> None:
+            self._gone = True
+
+        self._stream = await asyncio.to_thread(
+            devices.open_sound, "output", device, rate, rate // 100, callback, finished
+        )
+
+    async def audio(self, chunk: AudioChunk) -> None:
+        if self._stream is None or self.buffer is None:
+            raise DeviceError(f"{self.name}: not open; open it first")
+        if chunk.rate != self.buffer.rate:
+            raise ValueError(f"{chunk.rate} Hz for an output of {self.buffer.rate} Hz")
+        if self._gone or time.monotonic() - self._asked > STALLED_AFTER:
+            raise DeviceError(f"{self.name} {self._device or '(default)'} went away; plug it in again")
+        self.buffer.push(chunk.samples)
+
+    async def close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await asyncio.to_thread(devices.close_sound, stream)
