@@ -199,4 +199,3 @@ class Control:
             self._recorder = self._recording = None
             return {"recording": None, "url": f"/api/recordings/{done.name}"}
         return {"recording": self._recording.name if self._recording else None, "url": None}
-

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +42,29 @@ def describe(path: str | Path) -> MediaInfo:
         times = [float(s.duration * s.time_base) for s in streams if s.duration and s.time_base]
         whole = (container.duration or 0) / av.time_base
         return MediaInfo(bool(streams.audio), bool(streams.video), whole or max(times, default=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a file says about itself."""
+
+    duration: float
+    """Seconds, of pictures and sound together."""
+    has_audio: bool
+    has_video: bool
+
+
+def describe(path: str | Path) -> MediaInfo:
+    """Look at a file without reading it through. Raises MediaError with one line."""
+    path = Path(path)
+    with _container(path) as container:
+        sound, pictures = list(container.streams.audio), [s for s in container.streams.video if not _cover(s)]
+        duration = (container.duration or 0) / av.time_base
+        if duration <= 0 and (sound or pictures):  # a stream that was cut off has no length in its head: count
+            for packet in container.demux((sound + pictures)[0]):
+                if packet.pts is not None:
+                    duration = max(duration, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return MediaInfo(float(duration), bool(sound), bool(pictures))
 
 
 def read_audio(path: str | Path) -> tuple[F32, int]:
@@ -155,7 +179,7 @@ def _container(path: Path) -> Iterator[Any]:
 
 
 def _stream(container: Any, kind: str, path: Path) -> Any:
-    streams = getattr(container.streams, kind)
+    streams = [s for s in getattr(container.streams, kind) if kind == "audio" or not _cover(s)]
     if not streams:
         raise MediaError(f"{path.name}: holds no {'sound' if kind == 'audio' else 'picture'}; give another file")
     stream = streams[0]
@@ -186,6 +210,11 @@ def _decode(container: Any, stream: Any, path: Path) -> Iterator[Any]:
             return
         good += len(frames)
         yield from frames
+
+
+def _cover(stream: Any) -> bool:
+    """A cover picture of a music file counts as a video stream of one picture; it is none."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,66 @@
+# make run    a talking face on http://127.0.0.1:8080
+# make test   everything that can be tested here, with its own set-up
+# All of it works in .venv, which is made on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+ARGS ?=
+
+.PHONY: help setup run test test-quick test-vcam bench lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed; '$(PYTHON)' is `$(PYTHON) --version 2>&1`. Try: make PYTHON=python3.12 run" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV), with what the tests need ..."
+	@$(PIP) --editable '.[test,dev]'
+	@touch $@ $(VENV)/.installed
+
+setup: $(VENV)/.installed
+	@$(BIN)/avatar models fetch
+
+run: setup
+	@exec $(BIN)/avatar run $(ARGS)
+
+test: $(VENV)/.installed-test
+	@sh tests/setup_system.sh
+	@$(BIN)/avatar models fetch
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest $(ARGS)
+
+# The fast half: no browser, no devices.
+test-quick: $(VENV)/.installed-test
+	@$(BIN)/avatar models fetch
+	$(BIN)/python -m pytest tests/unit tests/contract $(ARGS)
+
+# A real /dev/videoN inside a QEMU guest (Debian, root).
+test-vcam: $(VENV)/.installed-test
+	sh tests/vcam/run.sh $(BIN)/python
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/avatar bench $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

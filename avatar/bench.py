@@ -1,0 +1,195 @@
+"""Speed and sync, measured on this machine. Milliseconds are this machine's; quote ratios and medians."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from json import loads
+from typing import Any
+
+import numpy as np
+
+from avatar.config import Config
+from avatar.core.types import SECOND, AudioChunk, Ns, VideoFrame, freeze
+from avatar.errors import RunError
+from avatar.metrics import percentiles
+
+BUDGET_MS = {
+    "analysis_per_20ms": 1.0,
+    "idle_and_sample": 0.5,
+    "engine": 12.4,
+    "badge": 0.1,
+    "to_i420": 0.3,
+    "vp8_encode": 2.3,
+    "tracker_per_frame": 17.0,
+}
+"""Milliseconds on one core that docs/architecture.md allots to each stage (medians)."""
+
+
+def _times(work: Callable[[int], object], count: int, warm: int = 5) -> dict[str, float]:
+    taken = []
+    for index in range(count + warm):
+        begun = time.perf_counter()
+        work(index)
+        taken.append((time.perf_counter() - begun) * 1e3)
+    return percentiles(taken[warm:], (50, 95))
+
+
+def stages(config: Config, frames: int = 300) -> dict[str, Any]:
+    """p50 and p95 in milliseconds of every stage of the live path, on the demo speech, one after the other."""
+    import cv2
+
+    from avatar.assembly import LANDMARKER, IdleMotion, find_avatar, make_engine, make_listener, registry, style
+    from avatar.engines.badge import Badge
+    from avatar.streams.sources.text import load_speech
+    from avatar.sync.synchronizer import Synchronizer
+
+    cv2.setNumThreads(1)
+    fps = config.avatar.fps
+    listener, idle, synchronizer = make_listener(config), IdleMotion(0), Synchronizer(style(config))
+    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    badge = Badge(engine.size)
+    speech = load_speech(registry.samples_dir() / "demo.json")
+    sound = [AudioChunk(c.pts, c.samples, c.rate) for c in speech.chunks(Ns(0))]  # without its script: as if heard
+
+    def hear(index: int) -> None:
+        for cue in listener.step(sound[index]) or ():
+            synchronizer.push(cue, "voice")
+
+    result = {"analysis_per_20ms": _times(hear, min(len(sound) - 5, 600))}
+    states = []
+
+    def sample(index: int) -> None:
+        t = Ns(index * SECOND // fps)
+        for cue in idle(t, synchronizer.speaking(t)):
+            synchronizer.push(cue, "idle")
+        states.append(synchronizer.sample(t))
+
+    result["idle_and_sample"] = _times(sample, frames)
+    result["engine"] = _times(lambda i: engine.render(states[i % len(states)]), frames)
+    picture = engine.render(states[0])
+    result["badge"] = _times(lambda i: badge.apply(picture), frames)
+    result["to_i420"] = _times(lambda i: cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), frames)
+    pictures = [engine.render(state) for state in states[: 2 * fps]]
+    result["vp8_encode"] = _times(_vp8(pictures), frames)
+    with contextlib.suppress(RunError):  # without the model file there is nothing to measure
+        from avatar.analysis.tracking import FaceTracker
+
+        tracker = FaceTracker(registry.path(LANDMARKER))
+        result["tracker_per_frame"] = _times(
+            lambda i: tracker.step(VideoFrame(Ns(i * SECOND // fps), freeze(pictures[i % len(pictures)]))), 60
+        )
+    rows = {name: {**row, "budget": BUDGET_MS[name]} for name, row in result.items()}
+    frame_ms = sum(rows[n]["p50"] for n in ("idle_and_sample", "engine", "badge", "to_i420", "vp8_encode"))
+    core = frame_ms * fps / 1000 + rows["analysis_per_20ms"]["p50"] * 50 / 1000
+    return {"size": engine.size, "fps": fps, "stages_ms": rows, "one_core_share": round(core, 3)}
+
+
+def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
+    import av
+    from aiortc.codecs.vpx import Vp8Encoder
+
+    from avatar.streams.rtc_patches import apply
+
+    apply()
+    encoder = Vp8Encoder()
+    frames = [av.VideoFrame.from_ndarray(p, format="rgb24").reformat(format="yuv420p") for p in pictures]
+
+    def encode(index: int) -> object:
+        frame = frames[index % len(frames)]
+        frame.pts, frame.time_base = index * 3000, Fraction(1, 90_000)
+        return encoder.encode(frame)
+
+    return encode
+
+
+# --- live ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(config: Config, *settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM."""
+    keys = [f"avatar.{k}={v}" for k, v in config.avatar if k in ("name", "engine", "size", "fps")]
+    command = [sys.executable, "-m", "avatar.cli", "run"]
+    for setting in (*keys, "server.port=0", *settings):
+        command += ["--set", setting]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as run:
+        assert run.stdout is not None
+        try:
+            line = run.stdout.readline()
+            if "http://" not in line:
+                raise RunError(f"avatar run did not start ({line.strip() or 'no output'}); run it by hand to see why")
+            yield line[line.index("http://") :].strip(), run
+        finally:
+            run.terminate()
+            run.wait(10)
+
+
+def get(address: str, path: str) -> Any:
+    """JSON of the running engine."""
+    with urllib.request.urlopen(address + path, timeout=5) as answer:
+        return loads(answer.read())
+
+
+def _process(pid: int) -> tuple[float, float]:
+    """CPU seconds and resident MiB of a process (Linux)."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def live(config: Config, seconds: float) -> dict[str, Any]:
+    """The whole live path through headless Chromium: the demo speech for ``seconds``, then flashes and beeps that
+    share their time stamps, paired at the receiver.
+
+    ``engine_latency_ms`` is from the sampling of a state to its picture being handed to the encoder, the wait for its
+    present time included; ``cpu_cores`` is the engine's process alone.
+    """
+    from avatar.testing.browser import Browser
+
+    with Browser() as browser:
+        with running(config, "input.audio=demo") as (address, process):
+            result = _measure_speech(browser, address, process.pid, seconds)
+        probe_seconds = min(max(seconds, 20.0), 60.0)
+        with running(config, "input.audio=probe") as (address, _):
+            events = browser.measure_events(address, probe_seconds)
+    skews = [video - audio for video, audio in events]
+    # Positive = the sound leads, as in ITU-R BT.1359.
+    result["skew_ms"] = percentiles(skews)
+    result["skew_range_ms"] = [round(min(skews), 1), round(max(skews), 1)] if skews else [0.0, 0.0]
+    result["skew_events"] = len(skews)
+    return result
+
+
+def _measure_speech(browser: Any, address: str, pid: int, seconds: float) -> dict[str, Any]:
+    marks: list[tuple[float, float, float]] = []
+
+    def mark() -> None:
+        cpu, rss = _process(pid)
+        marks.append((time.monotonic(), cpu, rss))
+
+    seen = browser.measure(address, seconds, on_start=mark)
+    mark()
+    meters = get(address, "/api/meters")
+    wall = marks[-1][0] - marks[0][0]
+    return {
+        "seconds": round(wall, 1),
+        "fps": seen["fps"],
+        "freeze_ms_max": seen["freeze_ms_max"],
+        "engine_latency_ms": meters["latency_ms"],
+        "engine_ms": meters["engine_ms"],
+        "cpu_cores": round((marks[-1][1] - marks[0][1]) / wall, 3),
+        "rss_mb": {"start": round(marks[0][2], 1), "end": round(marks[-1][2], 1)},
+        "skew_by_reports_ms": seen["skew_ms"],
+        "shed": meters["shed"],
+        "receiver": {k: v for k, v in seen.items() if k not in ("fps", "freeze_ms_max", "skew_ms")},
+    }

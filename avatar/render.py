@@ -1,0 +1,152 @@
+"""Offline: recordings, texts and states files to video files, faster than real time and the same bytes every time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, registry, style
+from avatar.config import Config
+from avatar.core.types import SECOND, AudioChunk, FaceState, Ns
+from avatar.errors import UsageError
+from avatar.pipeline import offline
+from avatar.pipeline.resample import Resampler
+from avatar.sync.synchronizer import Synchronizer
+
+RATE = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What drives an offline face: sound, a camera recording, a text or ready states (exactly one is set)."""
+
+    audio: Path | None = None
+    video: Path | None = None
+    text: str | None = None
+    states: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The states of a clip, one a frame, and its sound (n,) at :data:`RATE`."""
+
+    states: Iterable[FaceState]
+    count: int
+    sound: np.ndarray
+
+
+def _to_rate(samples: np.ndarray, rate: int) -> np.ndarray:
+    """(n,) at another rate, in one go, the same length in seconds."""
+    if rate == RATE:
+        return samples
+    resampler = Resampler(RATE)
+    pieces = [resampler.step(chunk).samples for chunk in offline.chunks(samples, rate)]
+    tail = AudioChunk(Ns(len(samples) * SECOND // rate), np.zeros(rate // 5, np.float32), rate)
+    pieces.append(resampler.step(tail).samples)
+    whole = np.concatenate(pieces)
+    length = round(len(samples) * RATE / rate)
+    return np.pad(whole, (0, max(0, length - len(whole))))[:length]
+
+
+def plan(config: Config, source: Input) -> Plan:
+    """What the face will do. Raises UsageError or MediaError with one line."""
+    fps = config.avatar.fps
+    if source.states is not None:
+        return _plan_states(source.states, fps)
+    listener = make_listener(config)
+    pictures, watch, sound, pieces = (), None, np.zeros(0, np.float32), None
+    if source.text is not None:
+        from avatar.streams.sources.text import EspeakVoice
+
+        speech = EspeakVoice().synthesize(source.text)
+        pieces = list(speech.chunks(Ns(0), rate=RATE))
+        sound = np.concatenate([piece.samples for piece in pieces])
+    else:
+        from avatar.streams.sources.media_file import describe, read_audio, read_video
+
+        path = source.audio or source.video
+        assert path is not None
+        info = describe(path)
+        if source.audio is not None or info.has_audio:
+            sound = _to_rate(*read_audio(path))
+        if source.video is not None:
+            from avatar.analysis.tracking import FaceTracker
+
+            watch, pictures = FaceTracker(registry.path("face_landmarker_v2.task")), read_video(source.video)
+    count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
+    states = offline.states(
+        pieces if pieces is not None else offline.chunks(sound, RATE),
+        count,
+        fps,
+        listener,
+        listener.latency,
+        IdleMotion(config.face.seed),
+        Synchronizer(style(config)),
+        pictures,
+        watch,
+    )
+    return Plan(states, count, sound)
+
+
+def _plan_states(path: Path, fps: int) -> Plan:
+    from avatar.streams.sources.states_file import read_states
+
+    given = list(read_states(path))
+    if not given:
+        raise UsageError(f"{path}: no states in it")
+    times = np.array([state.pts for state in given])
+    count = max(1, round((given[-1].pts - given[0].pts) / SECOND * fps) + 1)
+    wanted = given[0].pts + np.arange(count) * SECOND / fps
+    nearest = np.clip(np.searchsorted(times, wanted - SECOND / fps / 2), 0, len(given) - 1)
+    return Plan((given[i] for i in nearest), count, np.zeros(0, np.float32))
+
+
+def tee_states(states: Iterable[FaceState], path: Path | None) -> Iterator[FaceState]:
+    """Pass states on and write each as a line of JSON."""
+    if path is None:
+        yield from states
+        return
+    from avatar.streams.wire import state_to_line
+
+    with path.open("w", encoding="utf-8") as file:
+        for state in states:
+            file.write(state_to_line(state) + "\n")
+            yield state
+
+
+def render(
+    config: Config,
+    source: Input,
+    out: Path,
+    states_out: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> int:
+    """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
+    from avatar.streams.sinks.recorder import Mux
+
+    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    draw = labelled(engine, config.avatar.badge)
+    made = plan(config, source)
+    fps, step = config.avatar.fps, RATE // config.avatar.fps
+    mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None)
+    try:
+        for index, state in enumerate(tee_states(made.states, states_out)):
+            mux.video(draw(state), Ns(round(index * SECOND / fps)))
+            begin, end = index * RATE // fps, (index + 1) * RATE // fps
+            if begin < len(made.sound):
+                end = len(made.sound) if index == made.count - 1 else end
+                mux.audio(made.sound[begin : min(end, begin + 2 * step)], Ns(begin * SECOND // RATE))
+            progress(index + 1, made.count)
+    finally:
+        mux.close()
+    return made.count
+
+
+def analyze(config: Config, source: Input, states_out: Path) -> int:
+    """The analysis half alone; returns the number of states."""
+    made = plan(config, source)
+    return sum(1 for _ in itertools.islice(tee_states(made.states, states_out), made.count))

@@ -1,0 +1,36 @@
+"""What ``avatar train`` can make, by name. Each recipe is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from avatar.errors import UsageError
+from avatar.models import registry
+
+Recipe = Callable[..., Any]
+
+MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
+    "head_basis": ("avatar.models.head_basis", True, lambda: registry.weights_dir() / "head_basis.npz"),
+    "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes_mfcc.npz"),
+    "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
+}
+"""Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""
+
+
+def train(name: str, data: Path | None, out: Path | None) -> dict[str, Any]:
+    """Make a model again. Raises UsageError for an unknown name, missing data or a missing training library."""
+    if name not in MODELS:
+        raise UsageError(f"no model named {name!r}; there are: {', '.join(sorted(MODELS))}")
+    module, needs_data, place = MODELS[name]
+    if needs_data and (data is None or not data.is_dir()):
+        raise UsageError(f"train {name}: give the folder of its data with --data DIR")
+    target = out or place()
+    try:
+        build: Recipe = import_module(module).build
+        made = build(data, target) if needs_data else build(target)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"train {name}: needs {error.name}; pip install 'vultus[train]'") from error
+    return {"model": name, "file": str(target), **(made if isinstance(made, dict) else {})}

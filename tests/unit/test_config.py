@@ -1,0 +1,57 @@
+"""Configuration files, --set and their errors."""
+
+import pytest
+
+from avatar.config import load
+from avatar.errors import ConfigError
+
+
+def test_defaults_file_and_settings_in_that_order(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[avatar]\nfps = 25\nsize = 256\n")
+    loaded = load(file, ["avatar.size=1024", "input.audio=talk.wav", "output.sinks=['null']"])
+    assert (loaded.config.avatar.fps, loaded.config.avatar.size) == (25, 1024)
+    assert loaded.config.input.audio == "talk.wav"
+    assert loaded.config.output.sinks == ("null",)
+    origins = {name: origin for name, _, origin in loaded.rows()}
+    assert origins["avatar.fps"] == str(file)
+    assert origins["avatar.size"] == "--set"
+    assert origins["avatar.engine"] == "default"
+
+
+@pytest.mark.parametrize("name", ["webcam.toml", "webrtc", "headless", "robot", "low_latency"])
+def test_shipped_files_load_by_name(name):
+    assert load(name).origins
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("avatar.fsp=3", "unknown key avatar.fsp; known here: name, engine"),
+        ("nothing.at=1", "unknown key nothing; known here: avatar"),
+        ("avatar.fps=fast", "avatar.fps = 'fast': input should be a valid integer"),
+        ("avatar.size=100", "avatar.size = 100"),
+        ("face.emotion=bored", "face.emotion = 'bored'"),
+        ("fps=3", "write table.key=value"),
+        ("avatar.fps", "write table.key=value"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(setting, says):
+    with pytest.raises(ConfigError) as caught:
+        load(None, [setting])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[avatar\n", "avatar = 3\n", "[avatar]\nbrow = 1\n", "\xff"])
+def test_bad_files_name_the_file(tmp_path, content):
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"broken\.toml") as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_file_lists_the_shipped_ones():
+    with pytest.raises(ConfigError, match=r"webcam\.toml"):
+        load("nowhere.toml")
