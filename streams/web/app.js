@@ -148,7 +148,7 @@ const ON = { audio: () => ({ source: "page", peer: peer.id }), video: () => ({ c
 const OFF = { audio: { source: "silence" }, video: { camera: false } };
 
 async function toggle(kind, button) {
-  say("");
+  if (find("note").dataset.kind === "error") say("");
   if (mine[kind]) {
     stop(kind);
     await change(OFF[kind]);
