@@ -281,7 +281,10 @@ class Server:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     async def start(self, host: str = "127.0.0.1", port: int = 8080) -> int:
-        """Listen; returns the port (0 takes any free one). Raises PortInUseError, UsageError for an address that is not ours."""
+        """Listen; returns the port (0 takes any free one).
+
+        Raises PortInUseError, UsageError for an address that is not ours.
+        """
         self._local_only = is_loopback(host)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
         await runner.setup()
