@@ -1,0 +1,5 @@
+"""Training of the viseme prototypes."""
+
+from avatar.models.visemes.train import build
+
+__all__ = ["build"]

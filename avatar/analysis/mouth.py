@@ -1,0 +1,217 @@
+"""From visemes to the mouth: 52 ARKit coefficients with coarticulation.
+
+Coarticulation after Cohen & Massaro (1993, "Modeling coarticulation in synthetic visual speech"): every viseme has a
+dominance over the jaw, the lips' opening and the lips' rounding; a shape is the dominance-weighted mean over a window of
+time, the jaw's window being wider than the lips'. Tongue sounds hardly dominate the lips, so "t" between two "oo" stays
+round. What must touch does touch: after the smoothing a contact track closes jaw and lips for p, b, m and lays the lower
+lip to the teeth for f, v, for at least 50 ms, so that a picture at 25 or 30 a second shows it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avatar.core.facs import ARKIT, INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES, arkit_vector
+from avatar.core.types import F32
+
+HOP_S = 0.01
+
+_SHAPES = {
+    "sil": {},
+    "PP": {"mouthPress": 0.32, "mouthRollLower": 0.12, "mouthRollUpper": 0.10},
+    "FF": {"jawOpen": 0.05, "mouthRollLower": 0.42, "mouthUpperUp": 0.20, "mouthFunnel": 0.06},
+    "TH": {"jawOpen": 0.13, "mouthLowerDown": 0.14, "mouthUpperUp": 0.08, "tongueOut": 0.08},
+    "DD": {"jawOpen": 0.10, "mouthLowerDown": 0.16, "mouthUpperUp": 0.07, "mouthStretch": 0.04},
+    "kk": {"jawOpen": 0.15, "mouthLowerDown": 0.15, "mouthUpperUp": 0.06},
+    "CH": {"jawOpen": 0.09, "mouthFunnel": 0.42, "mouthPucker": 0.25, "mouthLowerDown": 0.12, "mouthUpperUp": 0.10},
+    "SS": {"jawOpen": 0.05, "mouthStretch": 0.14, "mouthLowerDown": 0.22, "mouthUpperUp": 0.08, "mouthSmile": 0.06},
+    "nn": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.06},
+    "RR": {"jawOpen": 0.12, "mouthPucker": 0.26, "mouthFunnel": 0.24, "mouthLowerDown": 0.08},
+    "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12, "mouthStretch": 0.05},
+    "E": {"jawOpen": 0.29, "mouthLowerDown": 0.23, "mouthUpperUp": 0.10, "mouthStretch": 0.12, "mouthSmile": 0.06},
+    "ih": {"jawOpen": 0.17, "mouthLowerDown": 0.20, "mouthUpperUp": 0.08, "mouthStretch": 0.18, "mouthSmile": 0.10},
+    "oh": {"jawOpen": 0.34, "mouthFunnel": 0.40, "mouthPucker": 0.20, "mouthLowerDown": 0.08},
+    "ou": {"jawOpen": 0.15, "mouthPucker": 0.60, "mouthFunnel": 0.28},
+}
+SHAPES: F32 = np.stack([arkit_vector(_SHAPES[v]) for v in VISEMES])
+"""(15, 52): each viseme alone, at a speaker's usual loudness."""
+
+_JAW, _OPENING, _ROUNDING = 0, 1, 2
+#                 jaw  opening rounding
+_DOMINANCE = {
+    "sil": (0.8, 0.9, 0.8),
+    "PP": (0.9, 1.0, 0.30),
+    "FF": (0.9, 1.0, 0.35),
+    "TH": (0.6, 0.45, 0.20),
+    "DD": (0.55, 0.40, 0.15),
+    "kk": (0.40, 0.35, 0.12),
+    "CH": (0.9, 0.8, 1.2),
+    "SS": (0.9, 0.6, 0.30),
+    "nn": (0.50, 0.40, 0.15),
+    "RR": (0.6, 0.7, 0.8),
+    "aa": (1.2, 1.0, 0.9),
+    "E": (1.0, 1.0, 0.9),
+    "ih": (0.9, 1.0, 0.9),
+    "oh": (1.1, 1.0, 1.3),
+    "ou": (1.0, 1.0, 1.5),
+}
+
+
+def _group(name: str) -> int:
+    if name.startswith("jaw"):
+        return _JAW
+    return _ROUNDING if name in ("mouthPucker", "mouthFunnel") else _OPENING
+
+
+_COLUMNS = MOUTH_INDICES
+_GROUP_OF = np.array([_group(ARKIT[i]) for i in _COLUMNS])
+_WEIGHT: F32 = np.array([_DOMINANCE[v] for v in VISEMES], np.float32)  # (15, 3)
+_TARGET: F32 = (SHAPES[:, _COLUMNS] * _WEIGHT[:, _GROUP_OF]).astype(np.float32)  # (15, columns)
+
+# What grows with the voice: a shout opens, a murmur hardly does. Rounding and contact do not depend on it.
+_LOUD = np.array([ARKIT[i].startswith(("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthStretch")) for i in _COLUMNS])
+
+_SIL, _PP, _FF = VISEME_INDEX["sil"], VISEME_INDEX["PP"], VISEME_INDEX["FF"]
+JAW_OPEN = INDEX["jawOpen"]
+
+# Contact works on these entries of the result.
+_OPEN_ENTRIES = np.array([i for i in MOUTH_INDICES if ARKIT[i].startswith(("mouthLowerDown", "mouthUpperUp"))])
+_LOWER_ENTRIES = np.array([i for i in MOUTH_INDICES if ARKIT[i].startswith("mouthLowerDown")])
+_PP_SHAPE, _FF_SHAPE = SHAPES[_PP], SHAPES[_FF]
+
+JAW_SIGMA, LIP_SIGMA = 3.6, 2.0
+"""Hops."""
+
+
+def _kernel(sigma: float, past: int, ahead: int) -> F32:
+    """Gaussian over hops -past .. ahead, sum 1."""
+    k = np.exp(-0.5 * (np.arange(-past, ahead + 1) / sigma) ** 2)
+    return (k / k.sum()).astype(np.float32)
+
+
+def loudness_scale(loud: float | F32) -> F32:
+    """Opening relative to the usual one, for loudness as in :func:`avatar.analysis.vad.loudness`."""
+    return np.clip(0.35 + 0.65 * np.asarray(loud, np.float32), 0.35, 1.25)
+
+
+def contact_strength(probability: float | F32) -> F32:
+    """How surely a viseme that needs contact is meant: 0 below .3, 1 from .6 on."""
+    return np.clip((np.asarray(probability, np.float32) - 0.3) / 0.3, 0, 1)
+
+
+def _apply_contact(mouth: F32, lips: F32, teeth: F32) -> None:
+    """Force contact in place. ``mouth`` (n, 52); ``lips``, ``teeth`` (n,): strength of lip-lip and lip-teeth contact."""
+    b, f = lips[:, None], teeth[:, None] * (1 - lips[:, None])
+    mouth[:, JAW_OPEN] *= 1 - lips
+    mouth[:, _OPEN_ENTRIES] *= 1 - b
+    mouth[:] = np.maximum(mouth, b * _PP_SHAPE)
+    jaw = mouth[:, JAW_OPEN]
+    mouth[:, JAW_OPEN] = np.minimum(jaw, (1 - f[:, 0]) * jaw + f[:, 0] * 0.06)
+    mouth[:, _LOWER_ENTRIES] *= 1 - f
+    mouth[:] = np.maximum(mouth, f * _FF_SHAPE)
+
+
+class MouthShaper:
+    """Viseme probabilities and loudness to mouth coefficients, one hop of 10 ms at a time.
+
+    :param ahead: hops of look-ahead; a result belongs to the hop ``ahead`` steps ago.
+    """
+
+    PAST = 9
+    ROUND_PAST = 4
+    """Rounding comes early and goes early: its window leans towards what comes."""
+
+    def __init__(self, ahead: int = 2) -> None:
+        self.ahead = ahead
+        n = self.PAST + 1 + ahead
+        kernels = np.zeros((3, n), np.float32)
+        kernels[_JAW] = _kernel(JAW_SIGMA, self.PAST, ahead)
+        kernels[_OPENING] = _kernel(LIP_SIGMA, self.PAST, ahead)
+        kernels[_ROUNDING, self.PAST - self.ROUND_PAST :] = _kernel(3.0, self.ROUND_PAST, ahead)
+        self._kernels = kernels
+        self._column_kernels = np.ascontiguousarray(kernels[_GROUP_OF].T)  # (n, columns)
+        self._weight_kernels = np.ascontiguousarray(kernels.T)
+        self._n = n
+        self.reset()
+
+    def reset(self) -> None:
+        self._targets = np.zeros((self._n, len(_COLUMNS)), np.float32)
+        self._weights = np.repeat(_WEIGHT[_SIL][None], self._n, axis=0)
+        self._contact = np.zeros((5 + 1, 2), np.float32)
+        self._smooth_contact = np.zeros((3, 2), np.float32)
+
+    def step(self, visemes: F32, loud: float) -> F32:
+        """``visemes`` (15,) probabilities and loudness (1 = usual) of a hop; returns (52,) of the hop ``ahead`` ago."""
+        targets, weights = self._targets, self._weights
+        targets[:-1], weights[:-1] = targets[1:], weights[1:]
+        row = visemes @ _TARGET
+        row[_LOUD] *= float(loudness_scale(loud))
+        targets[-1], weights[-1] = row, visemes @ _WEIGHT
+        numerator = np.einsum("ij,ij->j", targets, self._column_kernels)
+        denominator = np.einsum("ij,ij->j", weights, self._weight_kernels)
+        out = np.zeros((1, len(ARKIT)), np.float32)
+        out[0, _COLUMNS] = numerator / denominator[_GROUP_OF]
+        contact = self._contact
+        contact[:-1] = contact[1:]
+        contact[-1] = contact_strength(visemes[[_PP, _FF]])
+        # Held for 50 ms around the middle of the contact, with a ramp of a hop on either side.
+        held = contact[-(3 + self.ahead) :].max(axis=0)
+        smooth = self._smooth_contact
+        smooth[:-1] = smooth[1:]
+        smooth[-1] = held
+        strength = np.maximum(0.5 * (smooth[-1] + smooth[-2]), np.minimum(smooth[-2], smooth[-1]))
+        _apply_contact(out, strength[:1], strength[1:])
+        return out[0]
+
+
+def shape_track(visemes: F32, loud: F32) -> F32:
+    """The same for a whole utterance whose visemes are known: ``visemes`` (n, 15) and ``loud`` (n,) at 100 hops a second
+    to (n, 52). Sees the future, so lips round 120 ms before a rounded sound.
+    """
+    n = len(visemes)
+    if n == 0:
+        return np.zeros((0, len(ARKIT)), np.float32)
+    targets = visemes @ _TARGET
+    targets[:, _LOUD] *= loudness_scale(loud)[:, None]
+    weights = visemes @ _WEIGHT
+    kernels = {
+        _JAW: _kernel(JAW_SIGMA, 12, 12),
+        _OPENING: _kernel(LIP_SIGMA, 12, 12),
+        _ROUNDING: _anticipation(),
+    }
+    out = np.zeros((n, len(ARKIT)), np.float32)
+    for group, kernel in kernels.items():
+        numerator = _correlate(targets[:, _GROUP_OF == group], kernel)
+        denominator = _correlate(weights[:, group : group + 1], kernel)
+        out[:, _COLUMNS[_GROUP_OF == group]] = numerator / np.maximum(denominator, 1e-3)
+    contact = contact_strength(visemes[:, [_PP, _FF]])
+    padded = np.pad(contact, ((2, 2), (0, 0)))
+    # A contact that is shorter than 50 ms is widened to it.
+    wide = np.where(_runs(contact) < 5, np.max([padded[k : k + n] for k in range(5)], axis=0), contact)
+    strength = np.maximum(contact, _correlate(np.maximum(wide, contact), np.array([0.25, 0.5, 0.25], np.float32)))
+    _apply_contact(out, strength[:, 0], strength[:, 1])
+    return out
+
+
+def _anticipation() -> F32:
+    """Window of the lips' rounding over hops -12 .. 12: from 120 ms ahead of a rounded sound, little after it."""
+    k = np.arange(-12, 13)
+    w = np.where(k >= 0, np.exp(-0.5 * (k / 5.0) ** 2), np.exp(-0.5 * (k / 2.0) ** 2))
+    return (w / w.sum()).astype(np.float32)
+
+
+def _correlate(x: F32, kernel: F32) -> F32:
+    """(n, c) weighted by ``kernel`` centred on each row, edges repeated."""
+    half = len(kernel) // 2
+    padded = np.pad(x, ((half, half), (0, 0)), mode="edge")
+    return np.einsum("nck,k->nc", np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=0), kernel)
+
+
+def _runs(contact: F32) -> F32:
+    """(n, c): for each entry near a run of contact the length of that run, else 0."""
+    out = np.zeros_like(contact)
+    for c in range(contact.shape[1]):
+        on = np.flatnonzero(np.diff(np.concatenate(([0], (contact[:, c] > 0.5).astype(np.int8), [0]))))
+        for a, b in zip(on[::2], on[1::2], strict=True):
+            out[max(0, a - 2) : b + 2, c] = b - a
+    return out

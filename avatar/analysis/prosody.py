@@ -1,0 +1,175 @@
+"""The melody of speech: pitch, its normalisation to the speaker, accents and phrase ends.
+
+Pitch: YIN (de Cheveigné & Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music"), steps 1 to 5,
+frame by frame; the difference function comes from the autocorrelation by FFT.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from avatar.analysis.features import PAST, RATE
+from avatar.core.types import F32
+
+F0_MIN, F0_MAX = 60.0, 500.0
+_W = 320
+"""Samples that are compared: 20 ms, and up to one period more on top."""
+_LAG_MIN, _LAG_MAX = int(RATE / F0_MAX), math.ceil(RATE / F0_MIN)
+_THRESHOLD = 0.15
+_LAGS = np.arange(1, _LAG_MAX + 2, dtype=np.float32)
+
+
+def yin(past: F32) -> tuple[float, float]:
+    """Pitch of the newest 37 ms of ``past`` (PAST,): (hertz, confidence in [0, 1]).
+
+    The pitch is a best guess whatever the confidence; below about 0.6 the frame is unvoiced.
+    """
+    x = past[PAST - _W - _LAG_MAX - 1 :]
+    if float(np.abs(x).max()) < 1e-4:
+        return 0.0, 0.0
+    x = x - x.mean()
+    n = 1024
+    spectrum = scipy.fft.rfft(x, n)
+    correlation = scipy.fft.irfft(np.conj(scipy.fft.rfft(x[:_W], n)) * spectrum, n)[1 : _LAG_MAX + 2]
+    energy = np.concatenate((np.zeros(1), np.cumsum(x.astype(np.float64) ** 2)))
+    moved = energy[_W + 1 : _W + _LAG_MAX + 2] - energy[1 : _LAG_MAX + 2]
+    difference = np.maximum(energy[_W] + moved - 2 * correlation, 0)
+    normal = difference * _LAGS / (np.cumsum(difference) + 1e-12)  # cumulative mean normalised, step 3
+    search = normal[_LAG_MIN - 1 : _LAG_MAX]
+    below = np.flatnonzero(search < _THRESHOLD)
+    if len(below):  # step 4: the first dip under the threshold, down to its bottom
+        i = int(below[0])
+        while i + 1 < len(search) and search[i + 1] < search[i]:
+            i += 1
+    else:
+        i = int(np.argmin(search))
+    depth = float(search[i])
+    i += _LAG_MIN - 1
+    lag = float(i + 1)
+    if 0 < i < len(normal) - 1:  # step 5: parabola through three points
+        a, b, c = float(normal[i - 1]), float(normal[i]), float(normal[i + 1])
+        curve = a - 2 * b + c
+        if curve > 1e-9:
+            lag += min(0.5, max(-0.5, 0.5 * (a - c) / curve))
+    return RATE / lag, min(1.0, max(0.0, 1 - depth))
+
+
+VOICED = 0.6
+"""Confidence from which a frame counts as voiced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prosody:
+    """One hop."""
+
+    f0: float
+    """Hertz, 0 where unvoiced."""
+    confidence: float
+    level: float
+    """dBFS."""
+    z: float
+    """Log pitch in the speaker's standard deviations above the speaker's mean; held through unvoiced frames."""
+    loud: float
+    """Level in units of 6 dB above the speaker's usual level."""
+    speaking: bool
+
+
+class PitchTracker:
+    """YIN and the running mean and deviation of the speaker's log pitch (seconds of speech to settle, then a minute of
+    memory)."""
+
+    MEMORY_HOPS = 3000.0
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        # A prior worth 0.4 s: 150 Hz with three semitones of deviation serves either sex badly but briefly.
+        self._weight, self._mean, self._var = 40.0, math.log2(150.0), 0.25**2
+        self._z = 0.0
+        self._last = 0.0
+
+    def step(self, past: F32, level: float, speech_level: float, speaking: bool) -> Prosody:
+        f0, confidence = yin(past)
+        voiced = confidence > VOICED and speaking and F0_MIN <= f0 <= F0_MAX
+        if voiced:
+            octave = math.log2(f0)
+            # An octave error for a frame or two is YIN's usual fault: do not learn from a leap.
+            leap = self._last > 0 and abs(octave - self._last) > 0.6
+            self._last = octave
+            if not leap:
+                self._weight = min(self._weight + 1, self.MEMORY_HOPS)
+                rate = 1 / self._weight
+                delta = octave - self._mean
+                self._mean += rate * delta
+                self._var += rate * (delta * (octave - self._mean) - self._var)
+                deviation = max(0.08, math.sqrt(self._var))
+                self._z = min(3.0, max(-3.0, (octave - self._mean) / deviation))
+        else:
+            self._last = 0.0
+        loud = min(2.0, max(-4.0, (level - speech_level) / 6))
+        return Prosody(f0 if voiced else 0.0, confidence, level, self._z, loud, speaking)
+
+
+@dataclass(frozen=True, slots=True)
+class Melody:
+    """What moves the head and the brows, found in one hop."""
+
+    accent: float = 0.0
+    """Strength in (0, 1] at the hop where a pitch accent is recognised, else 0."""
+    began: bool = False
+    """A phrase begins."""
+    ended: bool = False
+    """A phrase ended: a pause of 200 ms, or speech that stops."""
+
+
+class AccentDetector:
+    """Pitch accents as peaks of prominence (normalised pitch + loudness), and phrases as speech between pauses.
+
+    A peak is recognised about 50 ms after it has passed. Terken & Hermes (2000) for prominence from pitch and loudness.
+    """
+
+    THRESHOLD = 0.55
+    FALL = 0.12
+    SPACING = 22
+    """Hops between accents: nobody accents more than four syllables a second."""
+    PAUSE = 20
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._smooth = self._peak = self._valley = 0.0
+        self._armed = False
+        self._since = 1000
+        self._silent = self.PAUSE
+        self._talking = False
+
+    def step(self, hop: Prosody) -> Melody:
+        began = ended = False
+        if hop.speaking:
+            began, self._talking, self._silent = not self._talking, True, 0
+        else:
+            self._silent += 1
+            if self._talking and self._silent >= self.PAUSE:
+                ended, self._talking = True, False
+        raw = 0.6 * hop.z + 0.5 * hop.loud if hop.f0 > 0 else -1.0
+        self._smooth += 0.25 * (raw - self._smooth)
+        self._since += 1
+        accent = 0.0
+        if not self._armed:
+            self._valley = min(self._valley, self._smooth)
+            if self._smooth > self._valley + 0.35:
+                self._armed, self._peak = True, self._smooth
+        elif self._smooth > self._peak:
+            self._peak = self._smooth
+        elif self._smooth < self._peak - self.FALL:
+            if self._peak > self.THRESHOLD - 0.4 and self._since >= self.SPACING and self._talking:
+                accent = min(1.0, max(0.15, (self._peak - self.THRESHOLD + 0.6) / 1.6))
+                self._since = 0
+            self._armed, self._valley = False, self._smooth
+        return Melody(accent, began, ended)

@@ -1,0 +1,193 @@
+"""Everything that a voice says about a face: lips, melody, head, brows, from chunks of sound of any size and rate."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from avatar.analysis.brows import BrowAccents
+from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
+from avatar.analysis.headpose import RuleHead
+from avatar.analysis.mouth import MouthShaper
+from avatar.analysis.prosody import AccentDetector, PitchTracker
+from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
+from avatar.analysis.visemes import WEIGHTS_FILE, Prototypes, VisemeEstimator
+from avatar.core.types import (
+    F32,
+    MILLISECOND,
+    SECOND,
+    AudioChunk,
+    Cue,
+    ExpressionCue,
+    LipCue,
+    Ns,
+    Pose,
+    PoseCue,
+    ProsodyCue,
+    freeze,
+)
+
+_GAP = 80 * MILLISECOND
+"""A chunk that begins further than this from where the last one ended counts as a discontinuity."""
+
+
+class _Timeline:
+    """Session time of positions in the 16 kHz signal, by the time stamps of the chunks they came in."""
+
+    def __init__(self) -> None:
+        self._anchors: deque[tuple[float, int]] = deque(maxlen=64)
+
+    def clear(self) -> None:
+        self._anchors.clear()
+
+    def add(self, position: float, pts: int) -> None:
+        self._anchors.append((position, pts))
+
+    def at(self, position: float) -> int:
+        origin, pts = self._anchors[0]
+        for p, t in self._anchors:
+            if p > position:
+                break
+            origin, pts = p, t
+        return pts + round((position - origin) * SECOND / RATE)
+
+
+class VoiceAnalyzer:
+    """Sound to cues: LipCue, ProsodyCue and PoseCue at 100 a second, ExpressionCue (brows) at 50.
+
+    ``pts`` of a cue is the time of the sound it describes; the look-ahead is subtracted. Where a chunk brings its own
+    lip cues, those are passed on in place of recognised ones.
+
+    :param weights: folder of the shipped weights. Raises ModelFileError where they are missing.
+    :param head: "rules" = head and brows follow the melody, "still" = neither moves.
+    :param seed: any integer; the same seed and sound give the same cues.
+    """
+
+    def __init__(self, weights: Path, head: Literal["rules", "still"] = "rules", seed: int = 0) -> None:
+        self._vad = SileroVad(weights / VAD_FILE)
+        self._visemes = VisemeEstimator(Prototypes.load(weights / WEIGHTS_FILE))
+        self._mouth = MouthShaper()
+        self._head = RuleHead(seed) if head == "rules" else None
+        self._brows = BrowAccents(seed) if head == "rules" else None
+        self._gate = SpeechGate()
+        self._pitch = PitchTracker()
+        self._accents = AccentDetector()
+        self._frames = FrameStream()
+        self._resampler = Resampler(RATE)
+        self._timeline = _Timeline()
+        # Lips come out this many hops after the frame that completes them.
+        self._lip_delay = self._visemes.ahead + self._mouth.ahead
+        self._viseme_delay: deque[tuple[F32, bool, float]] = deque(maxlen=self._mouth.ahead + 1)
+        self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=self._visemes.ahead + 1)
+        self._last_pts: dict[type, int] = {}
+        self.reset()
+
+    @property
+    def latency(self) -> Ns:
+        """How much later than its ``pts`` a cue comes out at worst, counted from when the sound of that moment is handed
+        in: look-ahead, half a frame and the resampler. The length of a chunk comes on top, as with any sound."""
+        half_frame = HALF / RATE + self._resampler.delay
+        return Ns(round(self._lip_delay * HOP * SECOND / RATE + half_frame * SECOND))
+
+    def reset(self) -> None:
+        """Forget everything heard so far."""
+        self._restart()
+        for part in (self._gate, self._pitch, self._head, self._brows, self._mouth):
+            if part is not None:
+                part.reset()
+        self._gate.levels.reset()
+        self._visemes.reset()
+        self._last_pts.clear()
+
+    def _restart(self) -> None:
+        """Forget the signal, but neither the speaker nor where mouth and head are: after a gap nothing jumps."""
+        self._resampler.reset()
+        self._frames.reset()
+        self._vad.reset()
+        self._gate.reset()
+        self._accents.reset()
+        self._timeline.clear()
+        self._viseme_delay.clear()
+        self._gate_delay.clear()
+        self._known: deque[tuple[int, int]] = deque(maxlen=64)
+        self._received = 0
+        self._expected: int | None = None
+
+    def step(self, chunk: AudioChunk) -> tuple[Cue, ...] | None:
+        """The cues that this chunk completes, in order of ``pts`` for each kind; None while there are none."""
+        gap = self._expected is not None and abs(chunk.pts - self._expected) > _GAP
+        if chunk.rate != self._resampler.rate:
+            self._resampler = Resampler(chunk.rate)
+            self._restart()
+        elif chunk.discontinuity or gap:
+            self._restart()
+        self._expected = chunk.end
+        self._timeline.add(self._received * (RATE / chunk.rate), chunk.pts)
+        self._received += len(chunk.samples)
+        out: list[Cue] = []
+        if chunk.lips is not None:
+            self._known.append((chunk.pts, chunk.end))
+            out.extend(cue for cue in chunk.lips if self._advances(cue))
+        for hop in self._frames.push(self._resampler.process(clean(chunk.samples))):
+            self._hear(hop, out)
+        return tuple(out) or None
+
+    def flush(self) -> tuple[Cue, ...]:
+        """What is still held back by the look-ahead, as if silence followed; for the end of a recording."""
+        if self._expected is None:
+            return ()
+        end = self._expected
+        count = round(self.latency * self._resampler.rate / SECOND) + HOP * self._resampler.rate // RATE
+        silence = AudioChunk(Ns(end), np.zeros(count, np.float32), self._resampler.rate)
+        return tuple(cue for cue in self.step(silence) or () if cue.pts < end)
+
+    def _advances(self, cue: Cue) -> bool:
+        """Whether a cue is newer than the last of its kind."""
+        last = self._last_pts.get(type(cue))
+        if last is not None and cue.pts <= last:
+            return False
+        self._last_pts[type(cue)] = cue.pts
+        return True
+
+    def _emit(self, cue: Cue, out: list[Cue]) -> None:
+        if self._advances(cue):
+            out.append(cue)
+
+    def _hear(self, hop: Hop, out: list[Cue]) -> None:
+        gate = self._gate
+        probability = self._vad.push(hop.new)
+        speaking = gate.step(hop.level, probability)
+        prosody = self._pitch.step(hop.past, hop.level, gate.levels.speech, speaking)
+        pts = Ns(self._timeline.at(hop.index * HOP))
+        self._emit(ProsodyCue(pts, prosody.f0, prosody.confidence, hop.level, probability), out)
+        melody = self._accents.step(prosody)
+        if self._head is not None and self._brows is not None:
+            yaw, pitch, roll = self._head.step(melody, prosody.z, speaking)
+            self._emit(PoseCue(pts, Pose.degrees(yaw, pitch, roll)), out)
+            brows = self._brows.step(melody)
+            if hop.index % 2 == 0:
+                self._emit(ExpressionCue(pts, freeze(brows)), out)
+        elif hop.index % 2 == 0:
+            self._emit(PoseCue(pts, Pose()), out)
+        self._lips(hop, out)
+
+    def _lips(self, hop: Hop, out: list[Cue]) -> None:
+        gate = self._gate
+        visemes = self._visemes.step(hop, gate)
+        # The loudness that goes with these visemes is that of the hop they belong to.
+        self._gate_delay.append((gate.open, loudness(hop.level, gate.levels.speech)))
+        voiced, loud = self._gate_delay[0]
+        mouth = self._mouth.step(visemes, loud)
+        self._viseme_delay.append((visemes, voiced, loud))
+        index = hop.index - self._lip_delay
+        if index < 0:
+            return
+        pts = self._timeline.at(index * HOP)
+        if any(a <= pts < b for a, b in self._known):
+            return
+        visemes, voiced, _ = self._viseme_delay[0]
+        confidence = float(visemes.max()) if voiced else 1.0
+        self._emit(LipCue(Ns(pts), freeze(visemes.astype(np.float32)), freeze(mouth), voiced, confidence), out)
