@@ -34,6 +34,11 @@ class Device:
     default: bool = False
     detail: str = ""
 
+    def __str__(self) -> str:
+        notes = ", ".join(note for note in (self.detail, "default" if self.default else "") if note)
+        name = f"  {self.name}" if self.name != self.id else ""
+        return f"{self.id}{name}" + (f"  ({notes})" if notes else "")
+
 
 # --- sound ----------------------------------------------------------------------------------------------------------
 
@@ -302,18 +307,19 @@ def virtual_cameras() -> list[Device]:
     return found
 
 
-def everything() -> dict[str, list[Device] | str]:
-    """``avatar devices``: each kind's devices, or the line that says why they cannot be listed."""
+def devices() -> dict[str, list[str]]:
+    """``avatar devices``: for each kind one line a device, beginning with what to write into the configuration; or the
+    line that says why they cannot be listed."""
     kinds: dict[str, Callable[[], list[Device]]] = {
         "microphones": microphones,
         "speakers": speakers,
         "cameras": cameras,
         "virtual cameras": virtual_cameras,
     }
-    out: dict[str, list[Device] | str] = {}
+    out: dict[str, list[str]] = {}
     for kind, look in kinds.items():
         try:
-            out[kind] = look()
+            out[kind] = [str(device) for device in look()]
         except DeviceError as error:
-            out[kind] = str(error)
+            out[kind] = [str(error)]
     return out

@@ -11,6 +11,7 @@ are given ``arkit`` wins, where only ``au`` is given it makes the coefficients, 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +53,11 @@ def state_to_json(state: FaceState) -> dict[str, Any]:
         "voiced": bool(state.voiced),
         "confidence": {k: number(getattr(state.confidence, k)) for k in _CONFIDENCE},
     }
+
+
+def state_to_line(state: FaceState) -> str:
+    """``state`` as one line of JSON, without the line's end."""
+    return json.dumps(state_to_json(state), separators=(",", ":"), allow_nan=False)
 
 
 def state_from_json(data: object) -> FaceState:

@@ -21,13 +21,13 @@ STALLED_AFTER = 2.0
 class SpeakerSink(Sink):
     """Plays the session's sound.
 
-    :param device: empty = the system's default, or a number, a part of a name or ``pulse:NAME`` of `avatar devices`.
+    :param device: None = the system's default, or a number, a part of a name or ``pulse:NAME`` of `avatar devices`.
     """
 
     name: ClassVar[str] = "speaker"
 
-    def __init__(self, device: str = "") -> None:
-        self._device = device
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device or ""
         self._stream: Any = None
         self._asked = 0.0
         self._gone = False

@@ -33,14 +33,14 @@ def advice() -> str:
 class VirtualCameraSink(Sink):
     """Shows every picture at once: pictures arrive at their present time, and a camera has no time stamps.
 
-    :param device: empty = the first free one; on Linux a path such as /dev/video2, on Windows a camera's name.
-    :param backend: empty = any back-end of pyvirtualcam.
+    :param device: None = the first free one; on Linux a path such as /dev/video2, on Windows a camera's name.
+    :param backend: None = any back-end of pyvirtualcam.
     """
 
     name: ClassVar[str] = "virtual_camera"
 
-    def __init__(self, device: str = "", backend: str = "") -> None:
-        self._device, self._backend = device, backend
+    def __init__(self, device: str | None = None, backend: str | None = None) -> None:
+        self._device, self._backend = device or "", backend or ""
         self._camera: Any = None
         self._lane: ThreadPoolExecutor | None = None
         self.frames = 0

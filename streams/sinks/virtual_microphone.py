@@ -27,12 +27,12 @@ CABLES = ("BlackHole", "CABLE Input", "VB-Cable", "VoiceMeeter Input")
 class VirtualMicrophoneSink(SpeakerSink):
     """Plays into a virtual cable.
 
-    :param device: empty = make or find one; else as in `avatar devices`, for instance ``pulse:my_null_sink``.
+    :param device: None = make or find one; else as in `avatar devices`, for instance ``pulse:my_null_sink``.
     """
 
     name: ClassVar[str] = "virtual_microphone"
 
-    def __init__(self, device: str = "") -> None:
+    def __init__(self, device: str | None = None) -> None:
         super().__init__(device)
         self._modules: list[str] = []
         self.microphone = ""

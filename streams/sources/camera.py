@@ -39,7 +39,7 @@ class Capture(Protocol):
 class CameraSource(Source[VideoFrame]):
     """Pictures as they come, RGB, not mirrored; a busy session gets the latest one only.
 
-    :param device: empty = the first camera, a number, a path such as /dev/video2, or ``file:PATH`` for a video that is
+    :param device: None = the first camera, a number, a path such as /dev/video2, or ``file:PATH`` for a video that is
         played in a loop at its own pace.
     :param size: width and height to ask for; the camera may give others.
     :param fps: the rate to ask for.
@@ -50,14 +50,14 @@ class CameraSource(Source[VideoFrame]):
 
     def __init__(
         self,
-        device: str = "",
+        device: str | None = None,
         size: tuple[int, int] = (640, 480),
         fps: int = 30,
         connect: Callable[[str, tuple[int, int], int], Capture] | None = None,
     ) -> None:
-        self._device = device
+        self._device = device or ""
         self._size, self._fps = size, fps
-        self._connect = connect or (_FileCapture.open if device.startswith(FILE) else _OpenCvCapture)
+        self._connect = connect or (_FileCapture.open if self._device.startswith(FILE) else _OpenCvCapture)
         self._stop: threading.Event | None = None
         self._queue: Handover[VideoFrame] | None = None
         self._thread: threading.Thread | None = None

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,25 +22,6 @@ log = logging.getLogger(__name__)
 
 RATES = (4_000, 768_000)
 """Sample rates that can carry speech and that a resampler takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class MediaInfo:
-    """What a file holds."""
-
-    has_audio: bool
-    has_video: bool
-    duration: float
-    """Seconds; 0 where the file does not say."""
-
-
-def describe(path: str | Path) -> MediaInfo:
-    """Look into a file without decoding it. Raises MediaError with one line for what is not a media file."""
-    with _container(Path(path)) as container:
-        streams = container.streams
-        times = [float(s.duration * s.time_base) for s in streams if s.duration and s.time_base]
-        whole = (container.duration or 0) / av.time_base
-        return MediaInfo(bool(streams.audio), bool(streams.video), whole or max(times, default=0.0))
 
 
 @dataclass(frozen=True, slots=True)

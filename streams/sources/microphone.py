@@ -30,13 +30,13 @@ SILENT_AFTER = 2.0
 class MicrophoneSource(Source[AudioChunk]):
     """48 kHz mono in chunks of 10 ms, stamped with the time at which the sound was in the air.
 
-    :param device: empty = the system's default, or a number, a part of a name or ``pulse:NAME`` of `avatar devices`.
+    :param device: None = the system's default, or a number, a part of a name or ``pulse:NAME`` of `avatar devices`.
     """
 
     name: ClassVar[str] = "microphone"
 
-    def __init__(self, device: str = "") -> None:
-        self._device = device
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device or ""
         self._stream: Any = None
         self._latency = 0.02
         self._queue: Handover[tuple[F32, int, bool]] | None = None

@@ -45,7 +45,7 @@ class WebSocketSource(Source[AudioChunk]):
 
     name: ClassVar[str] = "websocket"
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8765) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 8081) -> None:
         self._host, self._port = host, port
         self._server: Server | None = None
         self._queue: Handover[tuple[F32, Ns, bool]] | None = None
@@ -65,7 +65,7 @@ class WebSocketSource(Source[AudioChunk]):
         try:
             self._server = await serve(self._serve, self._host, self._port, max_size=2**20, max_queue=4)
         except OSError as error:
-            raise port_error(error, self._host, self._port, "sources.websocket.port") from error
+            raise port_error(error, self._host, self._port, "input.websocket_port") from error
 
     async def items(self) -> AsyncIterator[AudioChunk]:
         if self._queue is None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from avatar.core.types import AvatarFrame, FaceState
 from avatar.streams.base import Sink, StreamFormat
 from avatar.streams.sockets import port_error
-from avatar.streams.wire import state_to_json
+from avatar.streams.wire import state_to_line
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +43,12 @@ class _Client:
         return text
 
 
-class ParameterWebSocketSink(Sink):
+class ParameterSink(Sink):
     """Sends every state to any number of clients. A slow client misses states, counted, and gets the newest next."""
 
-    name: ClassVar[str] = "parameters_websocket"
+    name: ClassVar[str] = "parameters"
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8766) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 8082) -> None:
         self._host, self._port = host, port
         self._server: Server | None = None
         self._clients: set[_Client] = set()
@@ -73,7 +72,7 @@ class ParameterWebSocketSink(Sink):
         try:
             self._server = await serve(self._serve, self._host, self._port, write_limit=BUFFER, max_size=4096)
         except OSError as error:
-            raise port_error(error, self._host, self._port, "sinks.parameters_websocket.port") from error
+            raise port_error(error, self._host, self._port, "output.parameters_port") from error
 
     async def video(self, frame: AvatarFrame) -> None:
         await self.state(frame.state)
@@ -82,7 +81,7 @@ class ParameterWebSocketSink(Sink):
         """Send a state, for a session that draws nothing."""
         if not self._clients:
             return
-        text = json.dumps(state_to_json(state), separators=(",", ":"), allow_nan=False)
+        text = state_to_line(state)
         for client in self._clients:
             client.offer(text)
 
