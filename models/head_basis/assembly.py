@@ -13,12 +13,13 @@ from avatar.core.facs import ARKIT, INDEX
 from avatar.errors import UsageError
 from avatar.models.head_basis import landmarks as lm
 from avatar.models.head_basis import mouth, transfer
+from avatar.models.head_basis.correctives import EYE_RADIUS, TONGUE_JAW, close_lips, correct
 from avatar.models.head_basis.heads import Head, load_anny, load_ict
 from avatar.portrait.basis import FORMAT, PARTS
 
 log = logging.getLogger(__name__)
 F64 = NDArray[np.float64]
-VARIANCE = 0.97
+VARIANCE = 0.98
 """Share of the identities' variance that the kept components hold."""
 
 
@@ -63,8 +64,7 @@ def assemble(
 ) -> tuple[Assembly, lm.SurfacePoints]:
     """Everything but reading, detecting and writing."""
     ict = transfer.in_frame_of(anny, ict, marks, ict_marks)
-    face = replace(anny, expressions=transfer.carry(anny, ict, marks, ict_marks))
-    face = correct(face, anny)
+    face = correct(replace(close_lips(anny), expressions=transfer.carry(anny, ict, marks, ict_marks)))
     parts = Assembly()
     new_number = add_skin(parts, face)
     add_mouth(parts, face, anny, ict, marks)
@@ -73,26 +73,14 @@ def assemble(
     return parts, replace(marks, vertices=new_number[marks.vertices])
 
 
-def correct(face: Head, anny: Head) -> Head:
-    """Correctives that are linear in the coefficients: jawOpen opens in a U and lifts the upper lip a little."""
-    expressions = face.expressions.copy()
-    jaw = expressions[INDEX["jawOpen"]]
-    lip = face.vertices[face.mouth.lower[len(face.mouth.lower) // 2]]
-    off_axis = np.abs(face.vertices[:, 0])
-    height = np.abs(face.vertices[:, 1] - lip[1])
-    moving = np.clip((-jaw[:, 1] - 1.2) / 1.0, 0, 1)
-    jaw[:, 1] -= 0.42 * np.exp(-(((off_axis - 1.35) / 0.5) ** 2)) * np.exp(-((height / 1.3) ** 2)) * moving
-    for side in ("Left", "Right"):
-        jaw += 0.22 * expressions[INDEX["mouthUpperUp" + side]]
-    return replace(face, expressions=expressions)
-
-
 def add_skin(parts: Assembly, face: Head) -> NDArray[np.int64]:
     """The face, ears and front of the neck, then the mouth's lining. Returns the new number of each skin vertex."""
-    back = (face.vertices[:, 2] < -6.5) | (face.vertices[:, 1] < -14.5)
+    x, y, z = np.abs(face.vertices[:, 0]), face.vertices[:, 1], face.vertices[:, 2]
+    hidden = (z < np.where((x > 6) & (y > -9) & (y < 4), -12, -6.5)) & (y > -9)  # scalp; the ears stay
+    hidden |= (z < -11) & (y <= -9) | (y < -15) | (y > 10.5)
     number = np.full(len(face.vertices), -1)
     for part in ("skin", "lining"):
-        triangles = face.triangles[(face.part == part) & ~back[face.triangles].any(1)]
+        triangles = face.triangles[(face.part == part) & ((part == "lining") | ~hidden[face.triangles].any(1))]
         used, local = np.unique(triangles, return_inverse=True)
         if part == "skin":
             number[used] = np.arange(len(used))
@@ -104,41 +92,48 @@ def add_skin(parts: Assembly, face: Head) -> NDArray[np.int64]:
 
 
 def add_mouth(parts: Assembly, face: Head, anny: Head, ict: Head, marks: lm.SurfacePoints) -> None:
-    """Teeth that move with skull and jaw, and Anny's tongue, lowered and narrowed."""
+    """Teeth that move with skull and jaw, and the tongue, which the jaw carries."""
     lips = marks.on(face.vertices)[[13, 14]]
     seam, front = lips[:, 1].mean(), lips[0, 2]
     ict_teeth = ict.vertices_of("teeth")
-    falls = ict.expressions[INDEX["jawOpen"], ict_teeth, 1] < -0.8
-    lower = ict_teeth[falls]
+    lower = ict_teeth[ict.expressions[INDEX["jawOpen"], ict_teeth, 1] < -0.8]
+    # Both halves and their mirror images, so that the jaw's motion is exactly symmetric.
+    carrier = np.concatenate([ict.vertices[lower], ict.vertices[lower] * [-1, 1, 1]])
+    motion = ict.expressions[:, lower]
+    motion = np.concatenate([motion, transfer.mirrored(motion)], 1)
+
+    def jaw(points: F64) -> F64:
+        """Motion (52, n, 3) of points that are rigid with the lower jaw."""
+        deltas = mouth.rigid_deltas(carrier, motion, points)
+        deltas[INDEX["tongueOut"]] = TONGUE_JAW * deltas[INDEX["jawOpen"]]
+        return deltas
+
     for arch, upper, edge, z in (
         (mouth.UPPER, True, seam - 0.22, front - 0.32),
-        (mouth.LOWER, False, seam - 0.10, front - 0.58),
+        (mouth.LOWER, False, seam, front - 0.58),
     ):
         piece = mouth.teeth(arch, upper, edge, z)
         own = anny.vertices_of("teeth_upper" if upper else "teeth_lower")
         expressions = np.zeros((len(ARKIT), *piece.vertices.shape))
         if not upper:
-            expressions = mouth.rigid_deltas(ict.vertices[lower], ict.expressions[:, lower], piece.vertices)
+            expressions = jaw(piece.vertices)
         identities = mouth.scaled_deltas(anny.vertices[own], anny.identities[:, own], piece.vertices)
         parts.add(piece.vertices, expressions, identities, piece.triangles, piece.part)
 
-    tongue = anny.triangles[anny.part == "tongue"]
-    used, local = np.unique(tongue, return_inverse=True)
-    vertices = anny.vertices[used] * [0.9, 1, 1] - [0, 0.7, 0.1]
-    expressions = mouth.rigid_deltas(ict.vertices[lower], ict.expressions[:, lower], vertices)
-    expressions[INDEX["jawOpen"], :, 1] -= 0.35
-    out = anny.expressions[INDEX["tongueOut"], used].copy()
-    out[:, 1] += 0.95 * np.clip((vertices[:, 2] + 2) / 4, 0, 1)
-    expressions[INDEX["tongueOut"]] = out
-    parts.add(vertices, expressions, anny.identities[:, used], local.reshape(-1, 3), ["tongue"] * len(tongue))
+    piece, out = mouth.tongue(front, seam)
+    expressions = jaw(piece.vertices)
+    expressions[INDEX["tongueOut"]] = out - piece.vertices + TONGUE_JAW * jaw(out)[INDEX["jawOpen"]]
+    own = anny.vertices_of("tongue")
+    identities = mouth.scaled_deltas(anny.vertices[own], anny.identities[:, own], piece.vertices)
+    parts.add(piece.vertices, expressions, identities, piece.triangles, piece.part)
 
 
 def add_eye(parts: Assembly, anny: Head, part: str) -> None:
-    """One eyeball, at Anny's place and of her size."""
+    """One eyeball, at the place of Anny's."""
     own = anny.vertices_of(part)
     ball = anny.vertices[own]
     centre = np.array([ball[:, 0].mean(), 0.0, 0.0])
-    piece = mouth.eyeball(centre, float(np.linalg.norm(ball - centre, axis=1).mean()), part)
+    piece = mouth.eyeball(centre, EYE_RADIUS, part)
     parts.add(
         piece.vertices, np.zeros((len(ARKIT), *piece.vertices.shape)),
         mouth.scaled_deltas(ball, anny.identities[:, own], piece.vertices), piece.triangles, piece.part,

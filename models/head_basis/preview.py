@@ -60,7 +60,8 @@ def _fill(points, triangles, depth, number, weights):
 def rasterize(points: F64, triangles: NDArray[np.integer], size: int) -> tuple[NDArray[np.int32], F64]:
     """Visible triangle of every pixel (size, size), -1 where none, and its barycentric weights (size, size, 3).
 
-    ``points`` (V, 3) are pixels and depth as :meth:`Camera.project` gives them; triangles seen from behind are left out.
+    ``points`` (V, 3) are pixels and depth as :meth:`Camera.project` gives them; triangles seen from behind are
+    left out.
     """
     depth = np.full((size, size), -np.inf)
     number = np.full((size, size), -1, np.int32)

@@ -1,6 +1,6 @@
 """Carrying ICT-FaceKit's motion over to Anny's topology.
 
-Anny's skin is laid onto ICT's (similarity, then thin-plate-like interpolation of the landmarks, then nearest points with
+Anny's skin is laid onto ICT's (similarity, then interpolation of the landmarks' differences, then nearest points with
 smoothing), every vertex takes the motion of the place it lies on, and the edges of lips and lids take the motion of
 ICT's edges at the same share of their width. Upper and lower lip (or lid) never take each other's motion.
 """
@@ -143,8 +143,8 @@ def carry(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints)
     out[:, skin] = SurfacePoints(below, weights).on(ict.expressions) * fade[:, None]
 
     fixed = np.zeros(len(anny.vertices), bool)
-    for (chain, ids), (other, _) in zip(lm.chains(anny), lm.chains(ict), strict=True):
-        out[:, chain] = _along(anny, ict, chain, other, list(ids), marks, ict_marks)
+    for (chain, _), (other, _) in zip(lm.chains(anny), lm.chains(ict), strict=True):
+        out[:, chain] = _along(anny, ict, chain, other)
         fixed[chain] = True
     skin_triangles = anny.triangles[anny.part == "skin"]
     mean = averaging(len(anny.vertices), skin_triangles)
@@ -158,14 +158,15 @@ def carry(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints)
     return symmetric(out, mirror_pairs(anny.vertices))
 
 
-def _along(anny: Head, ict: Head, chain: Ints, other: Ints, ids: list[int], marks, ict_marks) -> F64:
-    """Motion (52, n, 3) of an edge chain: ICT's edge at the place between the same landmarks."""
-    mine = np.maximum.accumulate(marks.on(anny.vertices)[ids, 0])
-    theirs = np.maximum.accumulate(ict_marks.on(ict.vertices)[ids, 0])
-    x = np.interp(anny.vertices[chain, 0], mine, theirs)
-    along = np.maximum.accumulate(ict.vertices[other, 0])
+def _along(anny: Head, ict: Head, chain: Ints, other: Ints) -> F64:
+    """Motion (52, n, 3) of an edge chain: that of ICT's edge at the same share of the width between the corners."""
+
+    def share(x: F64) -> F64:
+        return np.maximum.accumulate((x - x[0]) / (x[-1] - x[0]))
+
+    mine, theirs = share(anny.vertices[chain, 0]), share(ict.vertices[other, 0])
     rows = ict.expressions[:, other]
-    return np.stack([[np.interp(x, along, row[:, k]) for k in range(3)] for row in rows]).transpose(0, 2, 1)
+    return np.stack([[np.interp(mine, theirs, row[:, k]) for k in range(3)] for row in rows]).transpose(0, 2, 1)
 
 
 def _line_mouth(anny: Head, deltas: F64, fixed: NDArray[np.bool_]) -> F64:
@@ -184,17 +185,21 @@ def _line_mouth(anny: Head, deltas: F64, fixed: NDArray[np.bool_]) -> F64:
     return out
 
 
-def symmetric(deltas: F64, pair: Ints) -> F64:
-    """Make shapes exact mirror images: a left one of its right one, the others of themselves."""
-    out = deltas.copy()
-    for i, name in enumerate(ARKIT):
-        other = name
+def mirrored(deltas: F64) -> F64:
+    """Every shape (52, n, 3) replaced by the mirror image of its opposite one (of itself where it has none)."""
+    opposite = []
+    for name in ARKIT:
         if name.endswith("Left"):
-            other = name[:-4] + "Right"
+            name = name[:-4] + "Right"
         elif name.endswith("Right"):
-            other = name[:-5] + "Left"
-        out[i] = (deltas[i] + deltas[ARKIT.index(other)][pair] * [-1, 1, 1]) / 2
-    return out
+            name = name[:-5] + "Left"
+        opposite.append(ARKIT.index(name))
+    return deltas[opposite] * [-1, 1, 1]
+
+
+def symmetric(deltas: F64, pair: Ints) -> F64:
+    """Make shapes (52, V, 3) exact mirror images of their opposites; ``pair`` (V,) as of :func:`mirror_pairs`."""
+    return (deltas + mirrored(deltas)[:, pair]) / 2
 
 
 def in_frame_of(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> Head:
