@@ -222,7 +222,7 @@ class Pipeline:
                 from avatar.streams.sources.speech import SpeechSource
                 from avatar.streams.sources.text import load_speech
 
-                return SpeechSource(load_speech(registry.samples_dir() / "demo.json"), loop=True)
+                return SpeechSource(load_speech(registry.samples_dir() / "demo.ogg"), loop=True)
             case "page":
                 assert self.hub is not None
                 return self.hub.audio_source()

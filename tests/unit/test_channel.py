@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+
 from avatar.core.types import AudioChunk, Ns
 from avatar.pipeline.channel import Channel, ChannelClosedError, Policy
 from avatar.testing.virtual_loop import run_virtual

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+
 from avatar.core.clock import DriftFit, SessionClock
 from avatar.core.ring import AudioTimeline
 from avatar.core.types import MILLISECOND, SECOND, AudioChunk, LipCue, Ns

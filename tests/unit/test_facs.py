@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from avatar.core import facs
 from avatar.core.geometry import from_euler, matrix_to_euler, multiply, scale, slerp, to_euler, to_matrix
 from avatar.core.types import FaceState, Gaze, Pose
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_there_are_52_shapes_and_15_visemes():
