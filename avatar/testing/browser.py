@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -143,7 +143,9 @@ class Browser:
             raise DeviceError(f"The page at {url} shows no moving picture after {timeout:.0f} s: {said}") from error
         return page
 
-    def measure(self, url: str, seconds: float, settle: float = 5.0) -> dict[str, Any]:
+    def measure(
+        self, url: str, seconds: float, settle: float = 5.0, on_start: Callable[[], object] | None = None
+    ) -> dict[str, Any]:
         """Watch the page for some seconds after ``settle`` seconds, in which Chromium's buffers find their size.
 
         Returns ``fps`` (pictures presented a second), ``freeze_ms_max`` (longest time between two of them),
@@ -152,9 +154,10 @@ class Browser:
         ``packets_lost``, ``concealed_ms``, ``jitter_buffer_ms`` {audio, video}, ``decode_ms``, ``playout_ms``,
         ``round_trip_ms``, ``width``, ``height``, ``seconds``.
 
+        :param on_start: called when the page has settled and the measurement begins.
         :raises DeviceError: the page shows no picture.
         """
-        raw = self._probe(url, settle, "measure", seconds)
+        raw = self._probe(url, settle, on_start, "measure", seconds)
         frames = np.array(raw.pop("frames"), np.float64).reshape(-1, 2)
         raw["fps"], raw["freeze_ms_max"] = pace(frames)
         raw["skew_ms"] = spread(raw["skew"]) if raw["skew"] else None
@@ -172,17 +175,21 @@ class Browser:
         :param region: left, top, width, height in parts of the picture.
         :raises DeviceError: the page shows no picture.
         """
-        raw = self._probe(url, settle, "events", seconds, list(region))
+        raw = self._probe(url, settle, None, "events", seconds, list(region))
         pictures = np.array(raw["video"], np.float64).reshape(-1, 2)
         times, peaks = unfold(raw["audio"])
         flashes = onsets(pictures[:, 0], pictures[:, 1])
         beeps = onsets(times + raw["playout_ms"], peaks)
         return pair(flashes, beeps)
 
-    def _probe(self, url: str, settle: float, function: str, *arguments: Any) -> dict[str, Any]:
+    def _probe(
+        self, url: str, settle: float, on_start: Callable[[], object] | None, function: str, *arguments: Any
+    ) -> dict[str, Any]:
         page = self.open(url)
         try:
             page.wait_for_timeout(1000 * settle)
+            if on_start is not None:
+                on_start()
             return page.evaluate(
                 """async ([name, values]) => {
                   const [{ peer }, probe] = await Promise.all([import("/app.js"), import("/probe.js")]);

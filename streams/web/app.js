@@ -21,6 +21,9 @@ let engineMeters = null;
 const mine = { audio: null, video: null };
 let soundWanted = true;
 let recordingSince = 0;
+/** Until when a text is spoken, on `performance.now()`. */
+let speakingUntil = 0;
+let faults = "";
 
 // --- what the engine says ------------------------------------------------------------------------------------------
 
@@ -35,20 +38,25 @@ function draw(next) {
   if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
   if (!changes.holds("emotion")) {
     drawEmotions(state.emotions, state.emotion.label);
-    drawSlider(find("intensity"), state.emotion.intensity);
-    find("intensity").disabled = state.emotion.label === "neutral";
+    // A neutral face has no intensity; the slider keeps the one to come back to.
+    const neutral = state.emotion.label === "neutral";
+    drawSlider(find("intensity"), neutral ? undefined : state.emotion.intensity);
+    find("intensity").disabled = neutral;
   }
   for (const field of ["head", "gaze"]) if (!changes.holds(field)) drawSlider(find(field), state[field]);
   if (!changes.holds("source")) {
     press(find("demo"), state.source === "demo");
-    press(find("microphone"), state.source === "page" && mine.audio);
-    if (mine.audio && state.source !== "page" && peer.connected) stop("audio");
+    press(find("microphone"), mine.audio);
+    // Another page has taken over. (While a text is spoken the source is only lent.)
+    if (mine.audio && state.source !== "page" && peer.connected && performance.now() > speakingUntil) stop("audio");
   }
   if (!changes.holds("camera")) {
     press(find("camera"), state.camera && mine.video);
     if (mine.video && !state.camera && peer.connected) stop("video");
   }
   drawRecording();
+  const now = (state.faults ?? []).join(" ");
+  if (now !== faults) say((faults = now));
 }
 
 function refresh() {
@@ -87,7 +95,8 @@ events.addEventListener("message", ({ detail }) => {
 // --- picture and sound ---------------------------------------------------------------------------------------------
 
 peer.addEventListener("stream", ({ detail }) => {
-  if (video.srcObject !== detail) video.srcObject = detail;
+  if (video.srcObject === detail) return;
+  video.srcObject = detail;
   play();
 });
 peer.addEventListener("waiting", () => {
@@ -199,9 +208,12 @@ find("say").addEventListener("submit", async (event) => {
   if (!text) return input.focus();
   say("");
   try {
-    await request("POST", "/api/say", { json: { text } });
+    speakingUntil = Infinity;
+    const answer = await request("POST", "/api/say", { json: { text } });
+    speakingUntil = performance.now() + 1000 * ((answer?.seconds ?? 5) + 2);
     input.select();
   } catch (error) {
+    speakingUntil = 0;
     say(error.message);
   }
 });
@@ -212,7 +224,7 @@ find("avatars").addEventListener("change", (event) => change({ avatar: event.tar
 find("engine").addEventListener("change", (event) => change({ engine: event.target.value }));
 find("emotions").addEventListener("change", (event) => {
   const intensity = find("intensity");
-  if (event.target.value !== "neutral" && intensity.valueAsNumber === 0) drawSlider(intensity, 0.7);
+  if (intensity.valueAsNumber === 0) drawSlider(intensity, 0.7);
   intensity.disabled = event.target.value === "neutral";
   sendEmotion();
 });
@@ -282,7 +294,7 @@ async function measure() {
   const fps = received?.fps ?? null;
   const skew = received?.skew ?? null;
   const latency = engineMeters?.engine_ms?.p95 ?? null;
-  const left = received ? received.dropped + (engineMeters?.shed ?? 0) + (engineMeters?.dropped ?? 0) : null;
+  const left = received ? received.dropped + (engineMeters?.shed ?? 0) + (engineMeters?.dropped?.frames ?? 0) : null;
   meter("m-fps", fps, { digits: 1, warn: fps !== null && fps < 25 });
   meter("m-engine", latency, { digits: 1, warn: latency > 30 });
   meter("m-skew", skew, { warn: skew !== null && (skew > 40 || skew < -60) });

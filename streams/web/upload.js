@@ -2,7 +2,7 @@
 
 import { request } from "./api.js";
 
-const MAX_BYTES = 40 * 1024 * 1024;
+const MAX_BYTES = 32 * 1024 * 1024;
 const find = (id) => document.getElementById(id);
 const ERRORS = { photo: "photo-error", name: "name-error", consent: "consent-error" };
 
@@ -71,7 +71,7 @@ export function setUpUpload(onState) {
     const title = (data.get("title") ?? "").trim();
     const consent = data.get("consent");
     if (!photo) show("photo", "Choose a photo.");
-    else if (photo.size > MAX_BYTES) show("photo", "This file is larger than 40 MB. Choose a smaller one.");
+    else if (photo.size > MAX_BYTES) show("photo", "This file is larger than 32 MB. Choose a smaller one.");
     if (!title) show("name", "Give the avatar a name.");
     if (!consent) show("consent", "Say who is in the photo.");
     const missing = !photo || photo.size > MAX_BYTES ? file : !title ? find("photo-name") : !consent ? form.elements.consent[0] : null;
@@ -91,7 +91,7 @@ export function setUpUpload(onState) {
       dialog.close();
       onState(state);
     } catch (error) {
-      const field = fieldOf(error.code);
+      const field = fieldOf(error);
       show(field, error.message);
       ({ photo: file, name: find("photo-name"), consent: form.elements.consent[0] })[field].focus();
     } finally {
@@ -102,10 +102,11 @@ export function setUpUpload(onState) {
   });
 }
 
-function fieldOf(code = "") {
-  if (code.includes("consent")) return "consent";
-  if (code.includes("name") || code.includes("title") || code === "exists") return "name";
-  return "photo";
+/** Where an error belongs: one with a code is about the photo, the others name what they are about. */
+function fieldOf({ code, message }) {
+  if (code) return "photo";
+  if (/consent/i.test(message)) return "consent";
+  return /\bnames?\b|\btitle\b/i.test(message) ? "name" : "photo";
 }
 
 function nameFrom(fileName) {
