@@ -1,10 +1,10 @@
 """An avatar on disk: one folder with the portrait, its landmarks and its papers.
 
-    NAME/
-      portrait.png     the square crop that the engines draw from, RGB, 512 to 1024 pixels a side
-      landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
-      avatar.json      title, consent, provenance, what the photo check said
-      coefficients.npy float32 (52,): ARKit coefficients that the photo shows
+NAME/
+  portrait.png     the square crop that the engines draw from, RGB, 512 to 1024 pixels a side
+  landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
+  avatar.json      title, consent, provenance, what the photo check said
+  coefficients.npy float32 (52,): ARKit coefficients that the photo shows
 """
 
 from __future__ import annotations

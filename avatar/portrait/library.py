@@ -1,0 +1,177 @@
+"""The avatars of this installation: the shipped ones and the user's own, each a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import platformdirs
+
+from avatar.core.types import U8
+from avatar.errors import AvatarError, StorageError, UsageError
+from avatar.portrait import bundle
+from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.onboard import onboard
+from avatar.portrait.photo import read_photo
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One avatar in a list."""
+
+    name: str
+    title: str
+    builtin: bool
+    """Shipped with the program; it cannot be deleted or replaced."""
+    folder: Path
+    error: str = ""
+    """Why it cannot be loaded, one line; empty where it can."""
+
+
+def user_avatars_dir() -> Path:
+    """Where the user's own avatars are kept on this system."""
+    return Path(platformdirs.user_data_dir("vultus", appauthor=False)) / "avatars"
+
+
+class Library:
+    """Avatars by name.
+
+    :param builtin: folder of the shipped avatars, never written to.
+    :param user: folder of the user's own; made when the first one is created.
+    """
+
+    def __init__(self, builtin: Path, user: Path | None = None) -> None:
+        self.builtin = builtin
+        self.user = user if user is not None else user_avatars_dir()
+
+    def entries(self) -> list[Entry]:
+        """All avatars: the shipped ones first, then the user's own, each by name."""
+        entries: list[Entry] = []
+        for root, builtin in ((self.builtin, True), (self.user, False)):
+            known = {entry.name for entry in entries}
+            for folder in sorted(_folders(root)):
+                if folder.name in known:
+                    continue  # the shipped one wins, as in folder()
+                try:
+                    loaded = bundle.load(folder)
+                    entries.append(Entry(folder.name, loaded.title, builtin, folder))
+                except AvatarError as error:
+                    entries.append(Entry(folder.name, folder.name, builtin, folder, str(error)))
+        return entries
+
+    def names(self) -> list[str]:
+        """Names of all avatars, in the order of :meth:`entries`."""
+        own = [folder.name for folder in sorted(_folders(self.user))]
+        shipped = [folder.name for folder in sorted(_folders(self.builtin))]
+        return shipped + [name for name in own if name not in shipped]
+
+    def folder(self, name: str) -> Path:
+        """Folder of the avatar ``name``. Raises UsageError with the known names."""
+        bundle.check_name(name)
+        for root in (self.builtin, self.user):
+            if (root / name / "avatar.json").is_file():
+                return root / name
+        known = ", ".join(self.names()) or "none yet; make one with: avatar create PHOTO --name NAME --consent self"
+        raise UsageError(f"no avatar is called {name}; known: {known}")
+
+    def load(self, name: str) -> AvatarBundle:
+        """The avatar ``name``. Raises UsageError (unknown or damaged) or ConsentError."""
+        return bundle.load(self.folder(name))
+
+    def create(
+        self,
+        photo: Path | bytes,
+        name: str,
+        title: str,
+        consent: Consent,
+        detector: LandmarkDetector,
+        overwrite: bool = False,
+    ) -> AvatarBundle:
+        """Make an avatar of a photo and keep it. It appears complete or not at all.
+
+        Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError.
+        """
+        self._check_free(name, overwrite)
+        made = onboard(read_photo(photo), name, title, consent, detector)
+        self.add(made, overwrite)
+        return made
+
+    def add(self, avatar: AvatarBundle, overwrite: bool = False) -> Path:
+        """Keep an avatar under its name; returns its folder. Raises UsageError (taken), StorageError."""
+        self._check_free(avatar.name, overwrite)
+        with _storage(self.user):
+            self.user.mkdir(parents=True, exist_ok=True)
+            # The dot keeps a half-written avatar out of every list.
+            with tempfile.TemporaryDirectory(dir=self.user, prefix=".new-", ignore_cleanup_errors=True) as scratch:
+                fresh, old, target = Path(scratch) / "new", Path(scratch) / "old", self.user / avatar.name
+                bundle.save(avatar, fresh)
+                if target.exists():
+                    os.rename(target, old)  # a folder with content cannot be renamed over
+                try:
+                    os.rename(fresh, target)
+                except OSError:
+                    if old.exists() and not target.exists():
+                        os.rename(old, target)
+                    raise
+        return target
+
+    def delete(self, name: str) -> None:
+        """Remove one of the user's own avatars. Raises UsageError (unknown or shipped), StorageError."""
+        folder = self.folder(name)
+        if folder.parent == self.builtin:
+            raise UsageError(f"avatar {name} comes with the program and cannot be deleted")
+        with _storage(self.user):
+            # Renamed first, so that an interrupt leaves no half of an avatar behind.
+            gone = Path(tempfile.mkdtemp(dir=self.user, prefix=".old-"))
+            os.rename(folder, gone / name)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def thumb(self, name: str, size: int = 160) -> U8:
+        """The portrait of ``name`` at (size, size, 3), RGB. Raises UsageError where there is no readable one."""
+        file = self.folder(name) / "portrait.png"
+        pixels = None
+        with contextlib.suppress(OSError, cv2.error):
+            pixels = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise UsageError(f"avatar {name}: its portrait cannot be read; create it again")
+        return cv2.cvtColor(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+
+    def _check_free(self, name: str, overwrite: bool) -> None:
+        bundle.check_name(name)
+        if (self.builtin / name).exists():
+            raise UsageError(
+                f"avatar {name} comes with the program; choose another name than {', '.join(self.names())}"
+            )
+        if (self.user / name).exists() and not overwrite:
+            raise UsageError(
+                f"avatar {name} exists already; choose another name than {', '.join(self.names())}, or replace it "
+                "with --overwrite"
+            )
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    try:
+        children = list(root.iterdir())
+    except OSError:  # not made yet
+        return
+    for child in children:
+        if bundle.NAME_PATTERN.fullmatch(child.name) and (child / "avatar.json").is_file():
+            yield child
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folder} cannot be written ({reason}); free some space or check its rights") from error
