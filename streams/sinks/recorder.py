@@ -129,7 +129,9 @@ class Mux:
         self._open(suffix, fps, crf)
 
     def _open(self, suffix: str, fps: float, crf: int) -> None:
-        options = {"fflags": "+bitexact"}  # no library version, date or random number in the file
+        # bitexact: no library version, date or random number in the file. The delta bounds how long one stream waits in
+        # memory for the other: a recording whose sound has not come yet must reach the disk all the same.
+        options = {"fflags": "+bitexact", "max_interleave_delta": str(SECOND // 1000)}
         if suffix == ".mp4":
             # delay_moov: the encoder's priming can only be cut off by an edit list, which is written late.
             options["movflags"] = "hybrid_fragmented+frag_keyframe+delay_moov"
@@ -177,6 +179,9 @@ class Mux:
             self.dropped += 1
             return
         self._last_video = ticks
+        if self._rate is not None and self._written == 0 and ticks > VIDEO_TIME.denominator:
+            # An MP4 is written from the moment that every stream has begun: no sound yet is silence.
+            self._append(np.zeros(self._rate // 20, np.float32))
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         frame.pts, frame.time_base = ticks, VIDEO_TIME
@@ -232,10 +237,11 @@ class Mux:
 
     def _feed(self, flush: bool = False) -> None:
         """Hand the waiting sound to the encoder in its own frame size."""
+        assert self._rate is not None
         step = self._audio.codec_context.frame_size or 960
         while len(self._rest) >= step or (flush and len(self._rest)):
             part, self._rest = self._rest[:step], self._rest[step:]
-            fmt = self._audio.codec_context.format.name
+            fmt: str = self._audio.codec_context.format.name
             data = np.clip(part, -1, 1)
             if fmt.startswith("s16"):
                 data = (data * 32767).astype(np.int16)

@@ -121,12 +121,12 @@ class _OpenCvCapture:
         self._cv2 = cv2
         target: int | str = int(device) if device.isdecimal() else device or 0
         api = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
-        before = cv2.getLogLevel()
-        cv2.setLogLevel(0)  # it warns on standard error; the DeviceError says it better
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(0)  # it warns on standard error; the DeviceError says it better
         try:
             self._capture = cv2.VideoCapture(target, api)
         finally:
-            cv2.setLogLevel(before)
+            cv2.utils.logging.setLogLevel(before)
         if not self._capture.isOpened():
             self._capture.release()
             raise DeviceError(

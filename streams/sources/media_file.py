@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -59,7 +59,7 @@ def read_audio(path: str | Path) -> tuple[F32, int]:
     return np.concatenate([samples for samples, _ in parts]), rate
 
 
-def audio_blocks(path: str | Path) -> Iterator[tuple[F32, int]]:
+def audio_blocks(path: str | Path) -> Generator[tuple[F32, int]]:
     """The sound of :func:`read_audio` piece by piece, all of one rate. A file without sound raises."""
     path = Path(path)
     with _container(path) as container:

@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from avatar.core.clock import Clock
 from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, LipCue, Ns, freeze
@@ -95,6 +96,6 @@ def resampled(blocks: Iterable[tuple[F32, int]]) -> Iterator[AudioChunk]:
         made += 1
 
 
-def chunk_at(index: int, samples: F32, lips: tuple[LipCue, ...] | None = None) -> AudioChunk:
+def chunk_at(index: int, samples: NDArray[np.floating], lips: tuple[LipCue, ...] | None = None) -> AudioChunk:
     """The ``index``-th chunk of 20 ms; ``samples`` (960,)."""
     return AudioChunk(Ns(index * CHUNK * SECOND // RATE), freeze(samples.astype(np.float32)), RATE, lips=lips)

@@ -28,7 +28,7 @@ from avatar.streams.sources.paced import RATE
 
 log = logging.getLogger(__name__)
 
-FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 HELLO_WITHIN = 5.0
 """Seconds that a client has for its first message."""
 QUEUE = 50
@@ -162,4 +162,4 @@ def _samples(data: bytes, kind: np.dtype[Any]) -> F32:
     raw = np.frombuffer(data, kind)
     if kind.kind == "i":
         return raw.astype(np.float32) / 32768
-    return np.clip(np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0), -1, 1)
+    return np.clip(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), -1, 1).astype(np.float32)
