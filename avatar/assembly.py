@@ -16,19 +16,19 @@ from typing import Any
 from avatar import plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
-from avatar.analysis.tracking import FaceTracker
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.config import Config
 from avatar.core.clock import SessionClock
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Emotion, FaceState, GazeCue, Ns
+from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
 from avatar.engines.badge import Badge
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError, ModelFileError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
+from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import LandmarkDetector
-from avatar.portrait.library import Library, user_folder
+from avatar.portrait.library import Library
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.synchronizer import Style, Synchronizer
 
@@ -42,7 +42,7 @@ LANDMARKER = "face_landmarker_v2.task"
 
 def library() -> Library:
     """The shipped avatars and the user's own."""
-    return Library(registry.avatars_dir(), user_folder())
+    return Library(registry.avatars_dir())
 
 
 def detector() -> LandmarkDetector:
@@ -54,7 +54,8 @@ def find_avatar(name: str) -> AvatarBundle:
     """An avatar of the library by name, or a photo by path (kept nowhere; whoever runs the command vouches for it)."""
     path = Path(name)
     if path.suffix and path.is_file():
-        from avatar.portrait.onboard import onboard, read_photo
+        from avatar.portrait.onboard import onboard
+        from avatar.portrait.photo import read_photo
 
         bundle = onboard(read_photo(path), "photo", path.stem, "self", detector())
         for line in bundle.warnings:
@@ -201,9 +202,11 @@ class Pipeline:
 
     # --- names in the configuration to parts -------------------------------------------------------------------
 
-    def _watcher(self) -> FaceTracker | None:
+    def _watcher(self) -> Stage[VideoFrame, tuple[Cue, ...]] | None:
         if self.config.input.video == "none":
             return None
+        from avatar.analysis.tracking import FaceTracker  # brings in mediapipe
+
         try:
             return FaceTracker(registry.path(LANDMARKER))
         except ModelFileError as error:

@@ -185,7 +185,11 @@ def _avatars(args: argparse.Namespace) -> int:
         library().delete(args.delete)
         _report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
         return 0
-    found = [{"name": a.name, "title": a.title, "consent": a.consent, "builtin": a.builtin} for a in library().list()]
+    shelf = library()
+    found = []
+    for entry in shelf.entries():
+        consent = entry.error or shelf.load(entry.name).consent
+        found.append({"name": entry.name, "title": entry.title, "consent": consent, "builtin": entry.builtin})
     _report(args, {"avatars": found}, "\n".join(f"{a['name']:16} {a['title']} ({a['consent']})" for a in found))
     return 0
 

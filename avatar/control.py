@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from avatar import plugins
 from avatar.core.types import EMOTIONS, Emotion
 from avatar.errors import UsageError
@@ -41,7 +43,7 @@ class Control:
         """Everything that the page shows and can change."""
         pipeline, session = self._pipeline, self._pipeline.session
         style = session.synchronizer.style
-        avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in pipeline.library.list()]
+        avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in pipeline.library.entries() if not a.error]
         here = "page" if session.audio_name == "peer-audio" else session.audio_name
         return {
             "avatars": avatars,
@@ -85,7 +87,8 @@ class Control:
 
     def thumb(self, name: str) -> bytes:
         """A small JPEG of an avatar."""
-        return self._pipeline.library.thumb(name)
+        pixels = self._pipeline.library.thumb(name)
+        return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
     def recordings_dir(self) -> Path:
         from avatar.assembly import recordings_folder
@@ -176,7 +179,7 @@ class Control:
 
         def work() -> None:
             with detector() as finder:
-                self._pipeline.library.create(photo, name, title, consent, finder)
+                self._pipeline.library.create(photo, name, title or name, consent, finder)
 
         await asyncio.to_thread(work)
         await self._rebuild(name, None)
