@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from json import loads
+from json import dumps, loads
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,8 @@ def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
 @contextlib.contextmanager
 def running(config: Config, *settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM."""
-    keys = [f"avatar.{k}={v}" for k, v in config.avatar if k in ("name", "engine", "size", "fps")]
+    keys = [f"avatar.{k}={dumps(v)}" for k, v in config.avatar]
+    keys += [f"input.video={dumps(config.input.video)}"]
     command = [sys.executable, "-m", "avatar.cli", "run"]
     for setting in (*keys, "server.port=0", *settings):
         command += ["--set", setting]
