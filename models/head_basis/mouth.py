@@ -125,7 +125,7 @@ def tongue(front: float, seam: float) -> tuple[Piece, F64]:
     )  # fmt: skip
     # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down.
     z = front + 1.5 - 8.7 * s
-    over = np.interp(z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.1, 1.5], [-0.6, -0.2, 0.25, 0.36, 0.26, -0.1, -0.55])
+    over = np.interp(z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.1, 1.5], [-0.6, -0.2, 0.3, 0.48, 0.42, 0.05, -0.45])
     out = _tube(np.minimum(width, 1.35), np.minimum(thickness, 0.27), y=seam + over, z=z)
     triangles: list[tuple[int, int, int]] = []
     n = _TONGUE_SECTORS
