@@ -11,7 +11,6 @@ from avatar.core.types import (
     MILLISECOND,
     SECOND,
     AudioChunk,
-    AvatarFrame,
     BlinkCue,
     ExpressionCue,
     LipCue,
@@ -19,10 +18,11 @@ from avatar.core.types import (
     VideoFrame,
     freeze,
 )
-from avatar.errors import DeviceError, EngineError, StorageError
+from avatar.errors import EngineError, StorageError
 from avatar.pipeline import session as session_module
 from avatar.pipeline.session import Session, Timing
 from avatar.sync.synchronizer import Synchronizer
+from avatar.testing.fakes import FakeSource, MemorySink
 from avatar.testing.virtual_loop import VirtualClock, run_virtual
 
 RATE = 48_000
@@ -63,55 +63,15 @@ class LoudnessLips:
         pass
 
 
-class Beeps:
-    """20 ms of sound each second; ``fail_at`` breaks it, ``ppm`` makes its clock drift."""
-
-    name = "beeps"
-
-    def __init__(self, fail_at=None, ppm=0.0, limit=None):
-        self.fail_at, self.ppm, self.limit = fail_at, ppm, limit
-        self.opened = self.closed = 0
-
-    async def open(self, clock):
-        self.clock = clock
-        self.opened += 1
-
-    async def items(self):
-        start, i = self.clock.now(), 0
-        while self.limit is None or i < self.limit:
-            pts = Ns(round(start + i * 20 * MILLISECOND * (1 + self.ppm * 1e-6)))
-            await self.clock.sleep_until(Ns(pts + 20 * MILLISECOND))
-            if self.fail_at is not None and self.opened == 1 and i == self.fail_at:
-                raise DeviceError("unplugged")
-            yield AudioChunk(pts, freeze(np.full(960, float(i % 50 == 0), np.float32)), RATE)
-            i += 1
-
-    async def close(self):
-        self.closed += 1
+def beeps(seconds=10_000):
+    """20 ms of full level each second."""
+    loud, quiet = (freeze(np.full(960, level, np.float32)) for level in (1.0, 0.0))
+    for i in range(round(seconds * 50)):
+        yield AudioChunk(Ns(i * 20 * MILLISECOND), loud if i % 50 == 0 else quiet, RATE)
 
 
-class Collector:
-    name = "collector"
-
-    def __init__(self, clock, delay=0.0, error=None):
-        self.clock, self.delay, self.error = clock, delay, error
-        self.active = True
-        self.frames, self.chunks, self.closed = [], [], 0
-
-    async def open(self):
-        pass
-
-    async def video(self, frame: AvatarFrame):
-        await asyncio.sleep(self.delay)
-        if self.error:
-            raise self.error
-        self.frames.append((self.clock.now(), frame))
-
-    async def audio(self, chunk):
-        self.chunks.append((self.clock.now(), chunk))
-
-    async def close(self):
-        self.closed += 1
+def microphone(fail_at=None, ppm=0.0, limit=None):
+    return FakeSource(beeps() if limit is None else beeps(limit / 50), fail_at, ppm)
 
 
 def make(draw=None, watch=None):
@@ -140,9 +100,9 @@ async def live(session, seconds):
 def test_sound_and_picture_leave_together_at_the_budget():
     async def main():
         session, _ = make()
-        sink = Collector(session.clock)
+        sink = MemorySink(session.clock)
         session.attach(sink, sink.open)
-        await session.use_audio(Beeps())
+        await session.use_audio(microphone())
         await live(session, 20.5)
         return sink, session
 
@@ -163,10 +123,10 @@ def test_sound_and_picture_leave_together_at_the_budget():
 def test_a_slow_sink_slows_nobody():
     async def main():
         session, _ = make()
-        fast, slow = Collector(session.clock), Collector(session.clock, delay=0.5)
+        fast, slow = MemorySink(session.clock), MemorySink(session.clock, delay=0.5)
         for sink in (fast, slow):
             session.attach(sink, sink.open)
-        await session.use_audio(Beeps())
+        await session.use_audio(microphone())
         await live(session, 10)
         return fast, slow, [o.frames.dropped for o in session.outlets()]
 
@@ -179,7 +139,7 @@ def test_a_slow_sink_slows_nobody():
 def test_a_microphone_that_vanishes_comes_back():
     async def main():
         session, _ = make()
-        sink, source = Collector(session.clock), Beeps(fail_at=100)
+        sink, source = MemorySink(session.clock), microphone(fail_at=100)
         session.attach(sink, sink.open)
         await session.use_audio(source)
         task = asyncio.create_task(live(session, 10))
@@ -199,9 +159,9 @@ def test_a_microphone_that_vanishes_comes_back():
 def test_the_next_source_follows_when_one_ends():
     async def main():
         session, _ = make()
-        sink, second = Collector(session.clock), Beeps()
+        sink, second = MemorySink(session.clock), microphone()
         session.attach(sink, sink.open)
-        await session.use_audio(Beeps(limit=60), then=lambda: second)
+        await session.use_audio(microphone(limit=60), then=lambda: second)
         await live(session, 5)
         return second
 
@@ -212,13 +172,13 @@ def test_nothing_is_drawn_for_nobody():
     async def main():
         drawn = []
         session, _ = make(draw=lambda state: drawn.append(state.pts) or np.zeros((4, 4, 3), np.uint8))
-        sink = Collector(session.clock)
-        sink.active = False
+        sink = MemorySink(session.clock)
+        sink.watched = False
         session.attach(sink, sink.open)
         task = asyncio.create_task(live(session, 6))
         await asyncio.sleep(3)
         none = len(drawn)
-        sink.active = True
+        sink.watched = True
         await task
         return none, len(drawn), session.meters.counters["shed"]
 
@@ -231,7 +191,7 @@ def test_nothing_is_drawn_for_nobody():
 def test_a_full_disk_ends_the_recorder_only():
     async def main():
         session, _ = make()
-        good, full = Collector(session.clock), Collector(session.clock, error=StorageError("disk full"))
+        good, full = MemorySink(session.clock), MemorySink(session.clock, error=StorageError("disk full"))
         for sink in (good, full):
             session.attach(sink, sink.open)
         task = asyncio.create_task(live(session, 4))
@@ -252,7 +212,7 @@ def test_an_engine_that_cannot_draw_ends_the_session_with_its_line():
 
     async def main():
         session, _ = make(draw=draw)
-        sink = Collector(session.clock)
+        sink = MemorySink(session.clock)
         session.attach(sink, sink.open)
         await live(session, 3)
 
@@ -271,7 +231,7 @@ def test_after_a_long_sleep_the_timeline_starts_again():
     async def main():
         session, _ = make()
         session.clock = clock = Jumping()
-        sink = Collector(clock)
+        sink = MemorySink(clock)
         session.attach(sink, sink.open)
         task = asyncio.create_task(live(session, 6))
         await asyncio.sleep(3)
@@ -287,13 +247,13 @@ def test_after_a_long_sleep_the_timeline_starts_again():
 
 
 def test_the_camera_is_tracked_and_forgotten():
-    class Camera(Beeps):
+    class Camera(FakeSource):
         name = "camera"
 
         async def items(self):
             for i in range(100_000):
-                await self.clock.sleep_until(Ns((i + 1) * SECOND // 30))
-                yield VideoFrame(self.clock.now(), np.zeros((2, 2, 3), np.uint8))
+                await self._clock.sleep_until(Ns((i + 1) * SECOND // 30))
+                yield VideoFrame(self._clock.now(), np.zeros((2, 2, 3), np.uint8))
 
     class Watch:
         def step(self, frame):
@@ -304,9 +264,9 @@ def test_the_camera_is_tracked_and_forgotten():
 
     async def main():
         session, _ = make(watch=Watch())
-        sink = Collector(session.clock)
+        sink = MemorySink(session.clock)
         session.attach(sink, sink.open)
-        await session.use_video(Camera())
+        await session.use_video(Camera([]))
         task = asyncio.create_task(live(session, 6))
         await asyncio.sleep(3)
         await session.use_video(None)
@@ -325,10 +285,10 @@ def test_a_quarter_of_an_hour_with_a_drifting_microphone(ppm):
 
     async def main():
         session, _ = make(draw=lambda state: np.zeros((1, 1, 3), np.uint8))
-        sink = Collector(session.clock)
-        sink.active = False  # pictures cost time and tell nothing new here
+        sink = MemorySink(session.clock)
+        sink.watched = False  # pictures cost time and tell nothing new here
         session.attach(sink, sink.open)
-        await session.use_audio(Beeps(ppm=ppm))
+        await session.use_audio(microphone(ppm=ppm))
         await live(session, 900)
         return sink, session
 
