@@ -44,6 +44,8 @@ _VIEWING_DISTANCE = 600.0
 """Millimetres, for the growth of a head that comes nearer."""
 _PIVOT = np.array((0.0, -5.6, -9.4))
 """Where the head turns, in centimetres from the midpoint of the eyeballs: the top of the neck."""
+_BEHIND = -5.0
+"""Depth (cm from the eyeballs) of the plane on which hair and neck are thought to lie."""
 _LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
 
 
@@ -83,7 +85,6 @@ class HeadEngine(Engine):
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(brightness, landmarks)
         self._eye_distance = eye_distance(landmarks)
-        self._centres = [mesh.rest[first:last].mean(0) for first, last in mesh.eyes]
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -93,6 +94,9 @@ class HeadEngine(Engine):
         self._depth = np.empty((size, size), np.float32)
         self._values = np.zeros((size, size, 3), np.float32)
         self._shown = np.empty((size, size), np.uint8)
+        flip = np.array((1.0, -1.0, 1.0))
+        self._to_head = np.linalg.inv(fitted.scale * flip[:, None] * fitted.rotation)
+        self._photo_offset = np.array((*fitted.offset, 0.0)) * flip
         self._rest_gap = 0.0
         self._warm_up()
 
@@ -104,6 +108,7 @@ class HeadEngine(Engine):
         self.render(FaceState(Ns(0), wild, Pose.degrees(3, 3, 3), Gaze(0.1, 0.1)))
         self.render(FaceState(Ns(0)))
         self._rest_gap = self._lip_gap()
+        self._warp.set_depth(self._depth, self._shown, _BEHIND * self._fitted.scale)
 
     def render(self, state: FaceState) -> U8:
         mesh = self._mesh
@@ -111,7 +116,7 @@ class HeadEngine(Engine):
         np.copyto(self._vertices, mesh.rest)
         raster.add_shapes(self._vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
         turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
-        for (first, last), centre in zip(mesh.eyes, self._centres, strict=True):
+        for (first, last), centre in zip(mesh.eyes, mesh.eye_centres, strict=True):
             raster.rotate_part(self._vertices, first, last, centre, turn)
         matrix, offset = self._camera(state.head)
         raster.project(self._vertices, matrix, offset, self._points)
@@ -124,7 +129,7 @@ class HeadEngine(Engine):
         raster.rasterize(
             self._points, self._attributes, mesh.triangles, mesh.kinds, self._depth, self._values, self._shown
         )
-        picture = self._warp.draw(self._values, self._shown)
+        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset))
         tracked = self._tracked
         self._eyes.draw(
             picture,
@@ -147,7 +152,7 @@ class HeadEngine(Engine):
     def _camera(self, head: Pose) -> tuple[F32, F32]:
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""
         fitted = self._fitted
-        yaw, pitch, roll = (np.nan_to_num(v) for v in head.euler)
+        yaw, pitch, roll = head.euler if all(map(math.isfinite, head.rotation)) else (0.0, 0.0, 0.0)
         turn = to_matrix(from_euler(soft_limit(yaw, MAX_YAW), soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
         scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
@@ -157,6 +162,13 @@ class HeadEngine(Engine):
         offset[:2] += fitted.offset
         flip = np.array((1.0, -1.0, 1.0))
         return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)
+
+    def _rigid(self, matrix: F32, offset: F32) -> F32:
+        """(2, 4): the photo's x, y of a point at (x, y, 1, photo's depth) in the picture, if all moves as the head."""
+        now = matrix @ self._to_head
+        shift = offset - now @ self._photo_offset
+        back = np.linalg.inv(now[:2, :2])
+        return np.c_[back, -back @ np.c_[shift[:2], now[:2, 2]]].astype(np.float32)
 
 
 def shape_weights(state: FaceState) -> tuple[F32, float, float]:

@@ -36,6 +36,8 @@ TRACKED_INNER = slice(52, 72)
 OVAL_GROWN = 1.06
 _FEATHER = 0.10
 """Width of the band inside the oval, in face half-widths, in which the mesh gives way to the smooth flow."""
+_STEEP, _STEEP_SCALE = -1.0, 0.5
+"""Skin further back than this (cm behind the eyeballs along the line of sight) keeps this part of its depth."""
 _TINY = 1e-3
 """Displacements below this (cm) are dropped: a hundredth of a pixel."""
 _EYE_BACK = 0.35
@@ -65,6 +67,8 @@ class DrawMesh:
     """Sparse shapes for :func:`avatar.engines.raster.add_shapes`."""
     eyes: tuple[tuple[int, int], tuple[int, int]]
     """First and last vertex of the left and right eyeball."""
+    eye_centres: tuple[F32, F32]
+    """(3,) where each eyeball turns."""
     tracked_vertices: NDArray[np.int32]
     tracked_weights: F32
     """Barycentric points of :data:`TRACKED`."""
@@ -105,7 +109,7 @@ def build_mesh(basis, fitted: FittedHead, landmarks: F32) -> DrawMesh:  # type: 
     starts, rows, deltas = _sparse(fitted.expressions[:, used], parts)
     lip_rows, lip_shift = _lip_texture_shift(fitted, source, used, parts, landmarks)
     return DrawMesh(
-        rest=np.ascontiguousarray(fitted.rest[used], np.float32),
+        rest=_flattened(fitted, used, parts),
         triangles=np.ascontiguousarray(position[triangles[keep]]),
         kinds=_kinds(kind_of[keep]),
         parts=parts,
@@ -115,11 +119,21 @@ def build_mesh(basis, fitted: FittedHead, landmarks: F32) -> DrawMesh:  # type: 
         rows=rows,
         deltas=deltas,
         eyes=(_span(parts == EYE_LEFT), _span(parts == EYE_RIGHT)),
+        eye_centres=(fitted.rest[part == EYE_LEFT].mean(0), fitted.rest[part == EYE_RIGHT].mean(0)),
         tracked_vertices=np.ascontiguousarray(position[tracked]),
         tracked_weights=np.ascontiguousarray(basis.landmark_weights[list(TRACKED)], np.float32),
         lip_rows=lip_rows,
         lip_shift=lip_shift,
     )
+
+
+def _flattened(fitted: FittedHead, used: NDArray[np.intp], parts: NDArray[np.uint8]) -> F32:
+    """The resting vertices with the sides of the head drawn forward along the line of sight: a steep cheek would be
+    stretched over many pixels, or folded under, when the head turns."""
+    camera = fitted.rest[used] @ fitted.rotation.T
+    deep = (parts == SKIN) & (camera[:, 2] < _STEEP)
+    camera[deep, 2] = _STEEP + (camera[deep, 2] - _STEEP) * _STEEP_SCALE
+    return np.ascontiguousarray(camera @ fitted.rotation, np.float32)
 
 
 def _kinds(parts: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
-"""The picture around the face: a smooth flow that follows the face's edge and dies away, and the map for one remap.
+"""The picture around the face, and the map for one remap.
 
-Inside the face every pixel's source is known from the z-buffer. Outside, the flow is filled in by push-pull
-(Gortler et al. 1996, section 4) on a coarse grid, smoothed, and faded out towards the picture's borders, so that
-hair, neck and background follow without a tear.
+Inside the face every pixel's source is known from the z-buffer. Hair, ears and neck follow the head's rigid motion at a
+depth that continues the face's edge and falls back to a plane behind it. Where the face moves of itself (a jaw that
+opens), the difference is carried over the edge by push-pull (Gortler et al. 1996, section 4) on a coarse grid and soon
+dies away. All fades towards the picture's borders and the shoulders, so nothing tears.
 """
 
 from __future__ import annotations
@@ -17,34 +18,84 @@ from avatar.portrait.fit import FACE_OVAL
 
 GRID = 128
 """Cells a side, about."""
+_SPILL = 0.7
+"""Distance from the face's edge, in face half-widths, over which the face's own motion dies away."""
 TEXTURE_SCALE = 2
 """The portrait is enlarged this much once, so that a linear remap is as sharp as a cubic one."""
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _block_flow(values, shown, cell, flow, cover):  # type: ignore[no-untyped-def]
-    """Mean flow of the skin in each cell, times the cell's cover, into ``flow`` (g, g, 2) and ``cover`` (g, g, 2):
-    skin alone, and anything of the head."""
+def _block_flow(values, shown, cell, rigid, around, flow, cover):  # type: ignore[no-untyped-def]
+    """How the skin's source differs from rigid motion, mean of each cell times its cover, into ``flow`` (g, g, 2); into
+    ``cover`` (g, g, 2) the share of skin, and of anything of the head. One pixel in four is looked at.
+
+    ``rigid`` (2, 4) maps (x, y, 1, depth) to the source; ``around`` (g, g) is the depth.
+    """
     height, width = shown.shape
     g = len(flow)
+    step = 2
+    share = np.float32(step * step) / np.float32(cell * cell)
     for j in range(g):
         for i in range(g):
             a = b = np.float32(0)
             skin = anything = 0
-            for y in range(j * cell, min(height, j * cell + cell)):
-                for x in range(i * cell, min(width, i * cell + cell)):
+            base_x = rigid[0, 2] + rigid[0, 3] * around[j, i]
+            base_y = rigid[1, 2] + rigid[1, 3] * around[j, i]
+            for y in range(j * cell, min(height, j * cell + cell), step):
+                for x in range(i * cell, min(width, i * cell + cell), step):
                     kind = shown[y, x]
                     if kind == SKIN:
-                        a += values[y, x, 0] - x
-                        b += values[y, x, 1] - y
+                        a += values[y, x, 0] - (rigid[0, 0] * x + rigid[0, 1] * y + base_x)
+                        b += values[y, x, 1] - (rigid[1, 0] * x + rigid[1, 1] * y + base_y)
                         skin += 1
                     if kind != 0:
                         anything += 1
-            share = np.float32(1) / (cell * cell)
             flow[j, i, 0] = a * share
             flow[j, i, 1] = b * share
-            cover[j, i, 0] = skin * share
-            cover[j, i, 1] = anything * share
+            cover[j, i, 0] = min(np.float32(1), skin * share)
+            cover[j, i, 1] = min(np.float32(1), anything * share)
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _block_depth(points_depth, shown, cell, flow, cover):  # type: ignore[no-untyped-def]
+    """Mean depth of the skin of each cell, times its cover, into ``flow[..., 0]``."""
+    height, width = shown.shape
+    g = len(flow)
+    for j in range(g):
+        for i in range(g):
+            total = np.float32(0)
+            skin = 0
+            for y in range(j * cell, min(height, j * cell + cell)):
+                for x in range(i * cell, min(width, i * cell + cell)):
+                    if shown[y, x] == SKIN:
+                        total += points_depth[y, x]
+                        skin += 1
+            share = np.float32(1) / np.float32(cell * cell)
+            flow[j, i, 0] = total * share
+            flow[j, i, 1] = 0
+            cover[j, i, 0] = cover[j, i, 1] = skin * share
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _combine(filled, smooth, rigid, around, cell, follow, spill, cover, grid):  # type: ignore[no-untyped-def]
+    """Write the cells of ``grid`` (g, g, 5) for :func:`_write_map` from rigid motion and the face's difference.
+
+    ``follow`` and ``spill`` (g, g): how much of the rigid motion and of the difference is left at each cell.
+    """
+    g = len(grid)
+    half = np.float32(0.5)
+    for j in range(g):
+        y = (j + half) * cell - half
+        for i in range(g):
+            x = (i + half) * cell - half
+            z = around[j, i]
+            flow_x = rigid[0, 0] * x + rigid[0, 1] * y + rigid[0, 2] + rigid[0, 3] * z - x
+            flow_y = rigid[1, 0] * x + rigid[1, 1] * y + rigid[1, 2] + rigid[1, 3] * z - y
+            grid[j, i, 0] = flow_x * follow[j, i] + smooth[j, i, 0] * spill[j, i]
+            grid[j, i, 1] = flow_y * follow[j, i] + smooth[j, i, 1] * spill[j, i]
+            grid[j, i, 2] = flow_x + filled[j, i, 0]
+            grid[j, i, 3] = flow_y + filled[j, i, 1]
+            grid[j, i, 4] = min(np.float32(1), max(np.float32(0), (cover[j, i] - np.float32(0.55)) * np.float32(2.5)))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -168,25 +219,35 @@ class Warp:
         at = np.clip((np.arange(size) + 0.5) / self._cell - 0.5, 0, g - 1)
         self._index = np.minimum(at.astype(np.int32), g - 2)
         self._weight = (at - self._index).astype(np.float32)
-        self._decay = _decay(size, g, self._cell, landmarks)[..., None]
+        self._follow, self._spill = _fading(size, g, self._cell, landmarks)
+        self._around = np.zeros((g, g), np.float32)
         self._rgba = np.empty((size, size, 4), np.uint8)
 
-    def draw(self, values: F32, shown: np.ndarray) -> np.ndarray:
-        """The moved portrait (size, size, 3), a new array; :attr:`map` holds each pixel's texel."""
-        _block_flow(values, shown, self._cell, self._flow, self._cover)
+    def set_depth(self, depth: F32, shown: np.ndarray, behind: float) -> None:
+        """Continue the resting face's ``depth`` (s, s; pixels, larger = nearer) outwards, back to ``behind``."""
+        _block_depth(depth, shown, self._cell, self._flow, self._cover)
         _push_pull(self._flow, self._cover, self._pyramid, self._weights, self._filled)
-        grid = self._grid
-        np.multiply(cv2.GaussianBlur(self._filled, (0, 0), 2.5), self._decay, out=grid[..., :2])
-        grid[..., 2:4] = self._filled
+        filled = cv2.GaussianBlur(np.ascontiguousarray(self._filled[..., 0]), (0, 0), 2.0)
+        self._around[:] = behind + (filled - behind) * self._spill
+
+    def draw(self, values: F32, shown: np.ndarray, rigid: F32) -> np.ndarray:
+        """The moved portrait (size, size, 3), a new array; :attr:`map` holds each pixel's texel.
+
+        :param rigid: (2, 4) maps (x, y, 1, depth) in the picture to x, y in the photo by the head's pose alone.
+        """
+        _block_flow(values, shown, self._cell, rigid, self._around, self._flow, self._cover)
+        _push_pull(self._flow, self._cover, self._pyramid, self._weights, self._filled)
+        smooth = cv2.GaussianBlur(self._filled, (0, 0), 2.0)
         cover = cv2.GaussianBlur(self._cover[..., 1], (0, 0), 1.5)
-        np.clip((cover - 0.55) / 0.4, 0, 1, out=grid[..., 4])
-        _write_map(values, shown, grid, self._index, self._weight, self._row, np.float32(TEXTURE_SCALE), self.map)
+        grid, scale = self._grid, np.float32(TEXTURE_SCALE)
+        _combine(self._filled, smooth, rigid, self._around, self._cell, self._follow, self._spill, cover, grid)
+        _write_map(values, shown, grid, self._index, self._weight, self._row, scale, self.map)
         cv2.remap(self.texture, self.map, None, cv2.INTER_LINEAR, dst=self._rgba, borderMode=cv2.BORDER_REPLICATE)
         return cv2.cvtColor(self._rgba, cv2.COLOR_RGBA2RGB)
 
 
-def _decay(size: int, g: int, cell: int, landmarks: F32) -> F32:
-    """How much of the face's motion each cell (g, g) keeps: all near the face, none at the picture's borders."""
+def _fading(size: int, g: int, cell: int, landmarks: F32) -> tuple[F32, F32]:
+    """How much of the head's rigid motion, and how much of the face's own, each cell (g, g) keeps."""
     oval = landmarks[list(FACE_OVAL), :2]
     centre = oval.mean(0)
     half = np.ptp(oval, axis=0) / 2
@@ -195,10 +256,16 @@ def _decay(size: int, g: int, cell: int, landmarks: F32) -> F32:
     dy = (at[:, None] - centre[1]) / half[1]
     above = 1 - _smoothstep(1.35, 2.3, np.hypot(dx, dy))
     below = 1 - _smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
-    decay = np.where(dy < 0, above, np.minimum(above, below))
-    border = np.minimum(at, size - 1 - at) / (0.10 * size)
-    decay *= _smoothstep(0, 1, border)[None, :] * _smoothstep(0, 1, border)[:, None]
-    return cv2.GaussianBlur(decay.astype(np.float32), (0, 0), 2.0)
+    follow = np.where(dy < 0, above, np.minimum(above, below))
+    yy, xx = np.meshgrid(at, at, indexing="ij")
+    outside = np.array(
+        [-cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in zip(xx.ravel(), yy.ravel(), strict=True)]
+    ).reshape(g, g)
+    spill = 1 - _smoothstep(0.0, _SPILL, outside / half[0])
+    border = _smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
+    edge = border[None, :] * border[:, None]
+    blurred = [cv2.GaussianBlur(a.astype(np.float32), (0, 0), 2.0) * edge for a in (follow, spill)]
+    return blurred[0].astype(np.float32), blurred[1].astype(np.float32)
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
