@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avatar.analysis.headpose import Spring
 from avatar.analysis.prosody import Melody
 from avatar.core.facs import ARKIT, INDEX
 from avatar.core.types import F32
@@ -26,7 +27,8 @@ class BrowAccents:
 
     def reset(self) -> None:
         self._random = np.random.default_rng((self._seed, 0xB20))
-        self._target = self._value = self._speed = 0.0
+        self._spring = Spring(0.14)
+        self._target = 0.0
         self._left = 0
 
     def step(self, melody: Melody) -> F32:
@@ -35,11 +37,9 @@ class BrowAccents:
             self._target = min(0.35, 0.12 + 0.25 * melody.accent * float(self._random.uniform(0.7, 1.3)))
             self._left = int(self._random.integers(16, 34))
         self._left -= 1
-        target = self._target if self._left > 0 else 0.0
-        # Up in about 120 ms, down in about 250 ms.
-        self._value += (0.16 if target > self._value else 0.07) * (target - self._value)
+        value = self._spring.step(self._target if self._left > 0 else 0.0)
         out = np.zeros(len(ARKIT), np.float32)
-        if self._value > 1e-3:
-            out[_INNER] = self._value
-            out[_OUTER] = 0.8 * self._value
+        if value > 1e-3:
+            out[_INNER] = value
+            out[_OUTER] = 0.8 * value
         return out

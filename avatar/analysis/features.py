@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import scipy.fft
 
 from avatar.core.types import F32
 from avatar.errors import UsageError
@@ -104,11 +103,15 @@ class Resampler:
         count = last - self._next + 1
         if count <= 0:
             return np.empty(0, np.float32)
-        position = np.arange(self._next, self._next + count, dtype=np.int64) * self._down
-        first = position // self._up - self._base - (self._half - 1)
-        taps = 2 * self._half
-        windows = np.lib.stride_tricks.sliding_window_view(buffer, taps)[first]
-        out = np.einsum("ij,ij->i", windows, self._filters[position % self._up])
+        if self._up == 1:  # 48 and 96 kHz: one filter for every sample
+            first = self._next * self._down - self._base - (self._half - 1)
+            part = buffer[first : first + (count - 1) * self._down + 2 * self._half]
+            out = np.correlate(part, self._filters[0], "valid")[:: self._down]
+        else:
+            position = np.arange(self._next, self._next + count, dtype=np.int64) * self._down
+            first = position // self._up - self._base - (self._half - 1)
+            windows = buffer[first[:, None] + np.arange(2 * self._half)]
+            out = np.einsum("ij,ij->i", windows, self._filters[position % self._up])
         self._next += count
         keep = self._next * self._down // self._up - self._base - (self._half - 1)
         if keep > 0:
@@ -145,15 +148,17 @@ def dct_matrix() -> F32:
     return m.astype(np.float32)
 
 
+_MEL = np.ascontiguousarray(mel_filters().T)
+
 # Periodic, as librosa's; the frame sits in the middle of the transform's 512 samples, which changes only the phase.
 _HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 def log_mel(windows: F32) -> F32:
     """(..., WINDOW) samples to the natural logarithm of mel power, (..., MELS)."""
-    spectrum = scipy.fft.rfft(windows * _HANN, N_FFT, axis=-1)
+    spectrum = np.fft.rfft(windows * _HANN, N_FFT, axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
-    return np.log(power @ mel_filters().T + POWER_FLOOR)
+    return np.log(power @ _MEL + POWER_FLOOR)
 
 
 def mfcc(logmel: F32) -> F32:
@@ -204,7 +209,7 @@ class FrameStream:
         if count <= 0:
             self._buffer = buffer
             return []
-        past = np.lib.stride_tricks.sliding_window_view(buffer, PAST)[: (count - 1) * HOP + 1 : HOP]
+        past = np.stack([buffer[i * HOP : i * HOP + PAST] for i in range(count)])
         windows = past[:, PAST - WINDOW :]
         mel = log_mel(windows)
         hops = [

@@ -18,17 +18,17 @@ HOP_S = 0.01
 
 NOD_SHARE = 0.42
 _NOD_DEGREES = (2.5, 7.0)
-_DRIFT = (2.1, 0.75, 0.65)
+_DRIFT = (1.7, 0.75, 0.65)
 """Degrees of standard deviation: pitch, yaw, roll."""
 _DRIFT_SECONDS = (2.8, 3.6, 4.2)
-_POSTURE = (2.0, 0.7, 0.6)
+_POSTURE = (1.6, 0.7, 0.6)
 _LIMIT = (9.0, 5.0, 4.0)
 _MAX_SPEED = 45.0
 """Degrees a second: half of what would show as a jump at 30 pictures a second."""
 
 
-class _Spring:
-    """Critically damped second-order follower, integrated exactly over one hop."""
+class Spring:
+    """Critically damped second-order follower, integrated exactly over one hop; ``seconds``: its time constant."""
 
     def __init__(self, seconds: float) -> None:
         self._w = 2.0 / seconds
@@ -81,11 +81,11 @@ class RuleHead:
         self._random = np.random.default_rng((self._seed, 0x4EAD))
         self._drift = [_Drift(self._random, d, s) for d, s in zip(_DRIFT, _DRIFT_SECONDS, strict=True)]
         self._posture = [0.0, 0.0, 0.0]
-        self._springs = [_Spring(0.45) for _ in range(3)]
-        self._nod = _Spring(0.13)
+        self._springs = [Spring(0.45) for _ in range(3)]
+        self._nod = Spring(0.13)
         self._nod_target = 0.0
         self._nod_left = 0
-        self._activity = _Spring(0.6)
+        self._activity = Spring(0.6)
         self._talking = False
         self._last = (0.0, 0.0, 0.0)
 
@@ -95,7 +95,7 @@ class RuleHead:
         if melody.began:
             self._talking = True
             # With a new phrase the head takes a new posture, a little raised.
-            self._posture = [float(r.normal(0.6, _POSTURE[0])), *(float(r.normal(0, s)) for s in _POSTURE[1:])]
+            self._posture = [float(r.normal(0.3, _POSTURE[0])), *(float(r.normal(0, s)) for s in _POSTURE[1:])]
         if melody.ended:
             self._talking = False
             # Ends sink, and then the head rests near the middle.

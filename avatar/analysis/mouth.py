@@ -71,13 +71,21 @@ _TARGET: F32 = (SHAPES[:, _COLUMNS] * _WEIGHT[:, _GROUP_OF]).astype(np.float32) 
 # What grows with the voice: a shout opens, a murmur hardly does. Rounding and contact do not depend on it.
 _LOUD = np.array([ARKIT[i].startswith(("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthStretch")) for i in _COLUMNS])
 
+_MURMUR, _SHOUT = 0.35, 1.25
+
 _SIL, _PP, _FF = VISEME_INDEX["sil"], VISEME_INDEX["PP"], VISEME_INDEX["FF"]
 JAW_OPEN = INDEX["jawOpen"]
 
 # Contact works on these entries of the result.
 _OPEN_ENTRIES = np.array([i for i in MOUTH_INDICES if ARKIT[i].startswith(("mouthLowerDown", "mouthUpperUp"))])
 _LOWER_ENTRIES = np.array([i for i in MOUTH_INDICES if ARKIT[i].startswith("mouthLowerDown")])
-_PP_SHAPE, _FF_SHAPE = SHAPES[_PP], SHAPES[_FF]
+_PP_SHAPE = SHAPES[_PP]
+_FF_ENTRIES = np.array([i for i in np.flatnonzero(SHAPES[_FF]) if i != JAW_OPEN])
+_FF_SHAPE, _FF_JAW = SHAPES[_FF][_FF_ENTRIES], float(SHAPES[_FF][JAW_OPEN])
+
+_LIP_RAMP = np.array([0.33, 0.67, 1, 1, 1, 0.67, 0.33], np.float32)
+_JAW_RAMP = np.array([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 0.8, 0.6, 0.4, 0.2], np.float32)
+"""A contact recognised at one hop is held for 30 ms, with ramps. Centred; live, the future side is cut at the look-ahead."""
 
 JAW_SIGMA, LIP_SIGMA = 3.6, 2.0
 """Hops."""
@@ -89,26 +97,29 @@ def _kernel(sigma: float, past: int, ahead: int) -> F32:
     return (k / k.sum()).astype(np.float32)
 
 
-def loudness_scale(loud: float | F32) -> F32:
+def loudness_scale(loud: F32) -> F32:
     """Opening relative to the usual one, for loudness as in :func:`avatar.analysis.vad.loudness`."""
-    return np.clip(0.35 + 0.65 * np.asarray(loud, np.float32), 0.35, 1.25)
+    return np.clip(_MURMUR + (1 - _MURMUR) * loud, _MURMUR, _SHOUT)
 
 
-def contact_strength(probability: float | F32) -> F32:
+def contact_strength(probability: F32) -> F32:
     """How surely a viseme that needs contact is meant: 0 below .3, 1 from .6 on."""
-    return np.clip((np.asarray(probability, np.float32) - 0.3) / 0.3, 0, 1)
+    return np.clip((probability - 0.3) / 0.3, 0, 1)
 
 
-def _apply_contact(mouth: F32, lips: F32, teeth: F32) -> None:
-    """Force contact in place. ``mouth`` (n, 52); ``lips``, ``teeth`` (n,): strength of lip-lip and lip-teeth contact."""
-    b, f = lips[:, None], teeth[:, None] * (1 - lips[:, None])
-    mouth[:, JAW_OPEN] *= 1 - lips
+def _apply_contact(mouth: F32, lips: F32, jaw: F32) -> None:
+    """Force contact in place.
+
+    :param mouth: (n, 52). :param lips: (n, 2): strength of lip-lip and of lip-teeth contact. :param jaw: (n, 2): the same
+    with a wider ramp, because the jaw is slower than the lips.
+    """
+    b, f = lips[:, :1], lips[:, 1:] * (1 - lips[:, :1])
+    opening = mouth[:, JAW_OPEN] * (1 - jaw[:, 0])
+    mouth[:, JAW_OPEN] = opening - jaw[:, 1] * np.maximum(0, opening - _FF_JAW)
     mouth[:, _OPEN_ENTRIES] *= 1 - b
-    mouth[:] = np.maximum(mouth, b * _PP_SHAPE)
-    jaw = mouth[:, JAW_OPEN]
-    mouth[:, JAW_OPEN] = np.minimum(jaw, (1 - f[:, 0]) * jaw + f[:, 0] * 0.06)
     mouth[:, _LOWER_ENTRIES] *= 1 - f
-    mouth[:] = np.maximum(mouth, f * _FF_SHAPE)
+    mouth[:] = np.maximum(mouth, b * _PP_SHAPE)
+    mouth[:, _FF_ENTRIES] = np.maximum(mouth[:, _FF_ENTRIES], f * _FF_SHAPE)
 
 
 class MouthShaper:
@@ -132,36 +143,36 @@ class MouthShaper:
         self._column_kernels = np.ascontiguousarray(kernels[_GROUP_OF].T)  # (n, columns)
         self._weight_kernels = np.ascontiguousarray(kernels.T)
         self._n = n
+        # Row k of the contact ring is a hop len(ramp) // 2 - k before the one that is shaped.
+        rows = len(_JAW_RAMP) // 2 + 1 + ahead
+        self._jaw_ramp = _JAW_RAMP[::-1][:rows, None]
+        self._lip_ramp = np.pad(_LIP_RAMP, (len(_JAW_RAMP) - len(_LIP_RAMP)) // 2)[:rows, None]
         self.reset()
 
     def reset(self) -> None:
         self._targets = np.zeros((self._n, len(_COLUMNS)), np.float32)
         self._weights = np.repeat(_WEIGHT[_SIL][None], self._n, axis=0)
-        self._contact = np.zeros((5 + 1, 2), np.float32)
-        self._smooth_contact = np.zeros((3, 2), np.float32)
+        self._contact = np.zeros((len(_JAW_RAMP) // 2 + 1 + self.ahead, 2), np.float32)
 
     def step(self, visemes: F32, loud: float) -> F32:
         """``visemes`` (15,) probabilities and loudness (1 = usual) of a hop; returns (52,) of the hop ``ahead`` ago."""
         targets, weights = self._targets, self._weights
         targets[:-1], weights[:-1] = targets[1:], weights[1:]
         row = visemes @ _TARGET
-        row[_LOUD] *= float(loudness_scale(loud))
+        row[_LOUD] *= min(_SHOUT, max(_MURMUR, _MURMUR + (1 - _MURMUR) * loud))
         targets[-1], weights[-1] = row, visemes @ _WEIGHT
         numerator = np.einsum("ij,ij->j", targets, self._column_kernels)
         denominator = np.einsum("ij,ij->j", weights, self._weight_kernels)
-        out = np.zeros((1, len(ARKIT)), np.float32)
-        out[0, _COLUMNS] = numerator / denominator[_GROUP_OF]
+        out = np.zeros(len(ARKIT), np.float32)
+        out[_COLUMNS] = numerator / denominator[_GROUP_OF]
         contact = self._contact
         contact[:-1] = contact[1:]
         contact[-1] = contact_strength(visemes[[_PP, _FF]])
-        # Held for 50 ms around the middle of the contact, with a ramp of a hop on either side.
-        held = contact[-(3 + self.ahead) :].max(axis=0)
-        smooth = self._smooth_contact
-        smooth[:-1] = smooth[1:]
-        smooth[-1] = held
-        strength = np.maximum(0.5 * (smooth[-1] + smooth[-2]), np.minimum(smooth[-2], smooth[-1]))
-        _apply_contact(out, strength[:1], strength[1:])
-        return out[0]
+        if contact.any():
+            jaw = (contact * self._jaw_ramp).max(axis=0, keepdims=True)
+            lips = (contact * self._lip_ramp).max(axis=0, keepdims=True)
+            _apply_contact(out[None], lips, jaw)
+        return out
 
 
 def shape_track(visemes: F32, loud: F32) -> F32:
@@ -185,12 +196,18 @@ def shape_track(visemes: F32, loud: F32) -> F32:
         denominator = _correlate(weights[:, group : group + 1], kernel)
         out[:, _COLUMNS[_GROUP_OF == group]] = numerator / np.maximum(denominator, 1e-3)
     contact = contact_strength(visemes[:, [_PP, _FF]])
-    padded = np.pad(contact, ((2, 2), (0, 0)))
-    # A contact that is shorter than 50 ms is widened to it.
-    wide = np.where(_runs(contact) < 5, np.max([padded[k : k + n] for k in range(5)], axis=0), contact)
-    strength = np.maximum(contact, _correlate(np.maximum(wide, contact), np.array([0.25, 0.5, 0.25], np.float32)))
-    _apply_contact(out, strength[:, 0], strength[:, 1])
+    # Known contacts are as long as they are; only those shorter than 50 ms are widened to it.
+    wide = np.where(_runs(contact) < 5, _spread(contact, np.ones(5, np.float32)), contact)
+    lips, jaw = _spread(wide, np.array([0.33, 0.67, 1, 0.67, 0.33])), _spread(wide, _JAW_RAMP[np.r_[0:5, 7:11]])
+    _apply_contact(out, lips, jaw)
     return out
+
+
+def _spread(x: F32, ramp: np.ndarray) -> F32:
+    """(n, c): the largest of the neighbours' values times ``ramp``, centred."""
+    half = len(ramp) // 2
+    padded = np.pad(x, ((half, half), (0, 0)))
+    return np.max([padded[k : k + len(x)] * np.float32(r) for k, r in enumerate(ramp)], axis=0)
 
 
 def _anticipation() -> F32:

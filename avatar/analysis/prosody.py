@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 
 from avatar.analysis.features import PAST, RATE
 from avatar.core.types import F32
@@ -19,38 +18,44 @@ F0_MIN, F0_MAX = 60.0, 500.0
 _W = 320
 """Samples that are compared: 20 ms, and up to one period more on top."""
 _LAG_MIN, _LAG_MAX = int(RATE / F0_MAX), math.ceil(RATE / F0_MIN)
+_SPAN = _W + _LAG_MAX + 1
+_N_FFT = 600
+"""At least _SPAN, so that no wanted lag wraps around."""
 _THRESHOLD = 0.15
 _LAGS = np.arange(1, _LAG_MAX + 2, dtype=np.float32)
 
 
-def yin(past: F32) -> tuple[float, float]:
-    """Pitch of the newest 37 ms of ``past`` (PAST,): (hertz, confidence in [0, 1]).
+def yin(past: F32) -> list[tuple[float, float]]:
+    """Pitch of the newest 37 ms of each row of ``past`` (n, PAST): n times (hertz, confidence in [0, 1]).
 
-    The pitch is a best guess whatever the confidence; below about 0.6 the frame is unvoiced.
+    The pitch is a best guess whatever the confidence; below about 0.6 the frame is unvoiced. (0, 0) where it is silent.
     """
-    x = past[PAST - _W - _LAG_MAX - 1 :]
-    if float(np.abs(x).max()) < 1e-4:
-        return 0.0, 0.0
-    x = x - x.mean()
-    n = 1024
-    spectrum = scipy.fft.rfft(x, n)
-    correlation = scipy.fft.irfft(np.conj(scipy.fft.rfft(x[:_W], n)) * spectrum, n)[1 : _LAG_MAX + 2]
-    energy = np.concatenate((np.zeros(1), np.cumsum(x.astype(np.float64) ** 2)))
-    moved = energy[_W + 1 : _W + _LAG_MAX + 2] - energy[1 : _LAG_MAX + 2]
-    difference = np.maximum(energy[_W] + moved - 2 * correlation, 0)
-    normal = difference * _LAGS / (np.cumsum(difference) + 1e-12)  # cumulative mean normalised, step 3
+    x = past[:, PAST - _SPAN :]
+    x = x - x.mean(axis=1, keepdims=True)
+    head = np.zeros_like(x)
+    head[:, :_W] = x[:, :_W]
+    spectrum = np.fft.rfft(np.stack((x, head)), _N_FFT, axis=-1)
+    correlation = np.fft.irfft(spectrum[0] * spectrum[1].conj(), _N_FFT, axis=-1)[:, 1 : _LAG_MAX + 2]
+    energy = np.cumsum(x.astype(np.float64) ** 2, axis=1)
+    moved = energy[:, _W : _W + _LAG_MAX + 1] - energy[:, : _LAG_MAX + 1]
+    difference = np.maximum(energy[:, _W - 1 : _W] + moved - 2 * correlation, 0)
+    normal = difference * _LAGS / (np.cumsum(difference, axis=1) + 1e-12)  # cumulative mean normalised, step 3
+    return [_dip(row) if e > 1e-6 else (0.0, 0.0) for row, e in zip(normal, energy[:, -1], strict=True)]
+
+
+def _dip(normal: np.ndarray) -> tuple[float, float]:
+    """Steps 4 and 5: the first dip under the threshold, down to its bottom, and a parabola through it."""
     search = normal[_LAG_MIN - 1 : _LAG_MAX]
-    below = np.flatnonzero(search < _THRESHOLD)
-    if len(below):  # step 4: the first dip under the threshold, down to its bottom
-        i = int(below[0])
-        while i + 1 < len(search) and search[i + 1] < search[i]:
-            i += 1
+    i = int((search < _THRESHOLD).argmax())
+    if search[i] < _THRESHOLD:
+        rising = search[i + 1 :] >= search[i:-1]
+        i = i + int(rising.argmax()) if rising.any() else len(search) - 1
     else:
-        i = int(np.argmin(search))
+        i = int(search.argmin())
     depth = float(search[i])
     i += _LAG_MIN - 1
     lag = float(i + 1)
-    if 0 < i < len(normal) - 1:  # step 5: parabola through three points
+    if 0 < i < len(normal) - 1:
         a, b, c = float(normal[i - 1]), float(normal[i]), float(normal[i + 1])
         curve = a - 2 * b + c
         if curve > 1e-9:
@@ -93,8 +98,8 @@ class PitchTracker:
         self._z = 0.0
         self._last = 0.0
 
-    def step(self, past: F32, level: float, speech_level: float, speaking: bool) -> Prosody:
-        f0, confidence = yin(past)
+    def step(self, f0: float, confidence: float, level: float, speech_level: float, speaking: bool) -> Prosody:
+        """One hop: pitch and confidence from :func:`yin`, levels of the hop and of the speaker in dBFS."""
         voiced = confidence > VOICED and speaking and F0_MIN <= f0 <= F0_MAX
         if voiced:
             octave = math.log2(f0)

@@ -8,12 +8,13 @@ The prototypes are trained on synthetic speech by :mod:`avatar.models.visemes`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.features import MFCCS, Hop, dct_matrix
+from avatar.analysis.features import MELS, MFCCS, Hop, dct_matrix
 from avatar.analysis.vad import SpeechGate
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
@@ -31,6 +32,10 @@ _NATS_PER_DB = 0.2302585
 """Mel frames are natural logarithms of power."""
 _DYNAMIC = 8.0
 """Depth below the speaker's level (natural logarithm of power) at which mel bands are cut: 35 dB."""
+_MIX = np.concatenate(
+    (dct_matrix().T, np.stack([[(a <= i < b) / (b - a) for i in range(MELS)] for a, b in BANDS], axis=1)), axis=1
+).astype(np.float32)
+"""(MELS, MFCCS + len(BANDS)): cepstra and band means in one product."""
 _PP, _SIL = VISEME_INDEX["PP"], VISEME_INDEX["sil"]
 
 
@@ -54,9 +59,8 @@ class Normalizer:
     def step(self, logmel: F32, speech_db: float, speaking: bool) -> tuple[F32, F32]:
         """(MELS,) to cepstra (MFCCS,) and the band levels (len(BANDS),), both free of gain and channel."""
         level = speech_db * _NATS_PER_DB
-        x = np.maximum(logmel - level, -_DYNAMIC)
-        cepstrum = dct_matrix() @ x
-        bands = np.array([x[a:b].mean() for a, b in BANDS], np.float32)
+        both = np.maximum(logmel - np.float32(level), np.float32(-_DYNAMIC)) @ _MIX
+        cepstrum, bands = both[:MFCCS], both[MFCCS:]
         if speaking:
             self._weight = min(self._weight + 1, self.MEMORY_HOPS)
             self._mean += (cepstrum - self._mean) / self._weight
@@ -102,23 +106,30 @@ class Prototypes:
             raise ModelFileError(f"{path} does not hold viseme prototypes: run avatar train visemes") from error
 
 
-def closure_features(bands: F32) -> F32:
-    """Input of the closure detector: ``bands`` (..., len(CLOSURE_OFFSETS), len(BANDS)) levels relative to the speaker to
-    (..., f): the levels, bent levels, and how much the low band stands out (a closed mouth hums).
+_PAIRS = np.triu_indices(14)
+
+
+def closure_features(bands: F32, z: F32) -> F32:
+    """Input of the closure detector: levels and bent levels of the bands, how much the low band stands out (a closed
+    mouth hums), and the discriminants with their products.
+
+    :param bands: (..., len(CLOSURE_OFFSETS), len(BANDS)) relative to the speaker. :param z: (..., 14).
     """
     flat = bands.reshape(*bands.shape[:-2], -1) / 4
     low_high = (bands[..., 0] - bands[..., 3]) / 4
     low_mid = (bands[..., 0] - bands[..., 1]) / 4
-    return np.concatenate((flat, flat * np.abs(flat), low_high * np.abs(low_high), low_mid * np.abs(low_mid)), axis=-1)
+    products = z[..., _PAIRS[0]] * z[..., _PAIRS[1]] / 20
+    linear = (flat, flat * np.abs(flat), low_high * np.abs(low_high), low_mid * np.abs(low_mid))
+    return np.concatenate((*linear, z / 3, products), axis=-1)
 
 
 class VisemeEstimator:
     """Streaming viseme probabilities, one hop of 10 ms at a time. A result belongs to the hop :attr:`ahead` steps ago."""
 
     ahead = AHEAD
-    TEMPERATURE = 2.2
+    TEMPERATURE = 1.6
     """Softens the softmax over half squared distances: neighbouring features are far from independent."""
-    SMOOTH = 0.55
+    SMOOTH = 0.75
 
     def __init__(self, prototypes: Prototypes) -> None:
         self._p = prototypes
@@ -139,40 +150,39 @@ class VisemeEstimator:
         self._open = np.zeros(self._n, np.float32)
         self._smooth = np.zeros(len(VISEMES), np.float32)
         self._smooth[_SIL] = 1
+        self._closure_before = 0.0
         self.closure = 0.0
         """Probability of a lip closure in the hop last judged."""
 
-    def features(self, hop: Hop, gate: SpeechGate) -> tuple[F32, F32]:
-        """Take a hop in; returns the stacked cepstra and the closure detector's input of the hop ``ahead`` ago."""
+    def step(self, hop: Hop, gate: SpeechGate) -> F32:
+        """Probabilities (15,) over VISEMES of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
         cepstrum, bands = self._norm.step(hop.logmel, gate.levels.speech, gate.open)
         for ring, row in ((self._cepstra, cepstrum), (self._bands, bands), (self._open, gate.smooth)):
             ring[:-1] = ring[1:]
             ring[-1] = row
-        return self._cepstra[self._rows].reshape(-1), closure_features(self._bands[self._closure_rows])
-
-    def step(self, hop: Hop, gate: SpeechGate) -> F32:
-        """Probabilities (15,) over VISEMES of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
-        stacked, closure_input = self.features(hop, gate)
         p = self._p
-        z = stacked @ p.projection - p.offset
+        z = self._cepstra[self._rows].reshape(-1) @ p.projection - p.offset
         score = (p.centres @ z - self._half_norm) / self.TEMPERATURE
         score = np.exp(score - score.max())
         probabilities = (score @ self._class_of) / score.sum()
-        # Speech at the hop that is judged, or within the look-ahead: an opening gate is seen early, a closing one late.
-        gate_now = max(float(self._open[-1]), float(self._open[-1 - AHEAD])) if gate.open else float(self._open[-1])
-        x = float(closure_input @ p.closure[:-1] + p.closure[-1])
-        self.closure = gate_now / (1 + np.exp(-min(30.0, max(-30.0, x))))
+        # An opening gate is seen early, thanks to the look-ahead; a closing one shuts the mouth at once.
+        gate_now = float(self._open[-1])
+        x = float(closure_features(self._bands[self._closure_rows], z) @ p.closure[:-1] + p.closure[-1])
+        # The mean of two hops: a burst or a flap of the tongue is shorter than any closure of the lips.
+        now = 1 / (1 + math.exp(-min(30.0, max(-30.0, x))))
+        self.closure, self._closure_before = 0.5 * gate_now * (now + self._closure_before), now
         self._smooth += self.SMOOTH * (probabilities - self._smooth)
         out = self._smooth * gate_now
         out[_SIL] += 1 - gate_now
-        if self.closure > p.closure_threshold:
-            # Contact is all or nothing: what is left is shared as before.
-            out *= 0.1 / max(1e-6, 1 - float(out[_PP])) if out[_PP] < 0.9 else 1
-            out[_PP] = 0
-            out[_PP] = 1 - float(out.sum())
-        elif out[_PP] > 0.25:
-            # The detector sees more than the prototypes do: without it they may lean to a closure, not make one.
-            out *= 0.75 / max(1e-6, 1 - float(out[_PP]))
-            out[_PP] = 0
-            out[_PP] = 1 - float(out.sum())
+        return self._with_closure(out)
+
+    def _with_closure(self, out: F32) -> F32:
+        """The detector decides about p, b, m: it sees more than the prototypes do. What it leaves is shared as before."""
+        low, high = self._p.closure_threshold - 0.1, self._p.closure_threshold + 0.04
+        sure = 0.2 + 0.75 * min(1.0, (self.closure - low) / (high - low))
+        if self.closure <= low:
+            sure = min(0.2, float(out[_PP]))
+        rest = 1 - float(out[_PP])
+        out *= (1 - sure) / max(1e-6, rest)
+        out[_PP] = sure if rest > 1e-6 else 1.0
         return out

@@ -12,7 +12,7 @@ from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.mouth import MouthShaper
-from avatar.analysis.prosody import AccentDetector, PitchTracker
+from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, Prototypes, VisemeEstimator
 from avatar.core.types import (
@@ -47,11 +47,9 @@ class _Timeline:
         self._anchors.append((position, pts))
 
     def at(self, position: float) -> int:
-        origin, pts = self._anchors[0]
-        for p, t in self._anchors:
-            if p > position:
+        for origin, pts in reversed(self._anchors):  # noqa: B007 - the last one tried is the one that counts
+            if origin <= position:
                 break
-            origin, pts = p, t
         return pts + round((position - origin) * SECOND / RATE)
 
 
@@ -131,8 +129,11 @@ class VoiceAnalyzer:
         if chunk.lips is not None:
             self._known.append((chunk.pts, chunk.end))
             out.extend(cue for cue in chunk.lips if self._advances(cue))
-        for hop in self._frames.push(self._resampler.process(clean(chunk.samples))):
-            self._hear(hop, out)
+        hops = self._frames.push(self._resampler.process(clean(chunk.samples)))
+        if hops:
+            pitches = yin(np.stack([hop.past for hop in hops]))
+            for hop, (f0, confidence) in zip(hops, pitches, strict=True):
+                self._hear(hop, f0, confidence, out)
         return tuple(out) or None
 
     def flush(self) -> tuple[Cue, ...]:
@@ -156,11 +157,11 @@ class VoiceAnalyzer:
         if self._advances(cue):
             out.append(cue)
 
-    def _hear(self, hop: Hop, out: list[Cue]) -> None:
+    def _hear(self, hop: Hop, f0: float, confidence: float, out: list[Cue]) -> None:
         gate = self._gate
         probability = self._vad.push(hop.new)
         speaking = gate.step(hop.level, probability)
-        prosody = self._pitch.step(hop.past, hop.level, gate.levels.speech, speaking)
+        prosody = self._pitch.step(f0, confidence, hop.level, gate.levels.speech, speaking)
         pts = Ns(self._timeline.at(hop.index * HOP))
         self._emit(ProsodyCue(pts, prosody.f0, prosody.confidence, hop.level, probability), out)
         melody = self._accents.step(prosody)

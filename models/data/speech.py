@@ -184,7 +184,16 @@ def _marks(rows: list[tuple[float, float, str]], samples: F32) -> list[PhonemeMa
             marks[i + 1] = PhonemeMark(middle, marks[i + 1].end_s, marks[i + 1].ipa)
         else:
             out.append(mark)
-    return [PhonemeMark(max(0.0, float(m.start_s)), max(0.0, float(m.end_s)), m.ipa) for m in out]
+    return [_end_with_sound(m, samples) for m in out]
+
+
+def _end_with_sound(mark: PhonemeMark, samples: F32) -> PhonemeMark:
+    """Without the silence at the end of a phoneme (before a pause Kokoro gives it to the last one)."""
+    start, end = max(0.0, float(mark.start_s)), max(0.0, float(mark.end_s))
+    step = 0.01
+    while mark.ipa and end - start > 0.05 and _level(samples, end - step, end) < 0.02:
+        end -= step
+    return PhonemeMark(start, end, mark.ipa)
 
 
 def _level(samples: F32, start: float, end: float) -> float:

@@ -55,11 +55,12 @@ def score(items: Iterable[tuple[F32, F32, Speech]]) -> dict[str, float]:
     """``items``: recognised visemes and mouth, and the speech they belong to.
 
     Returns ``frame_accuracy`` in speech, ``closure_recall`` (true closures of p, b, m that were shown), ``false_closure``
-    (shown closures inside speech that are none), ``lag_ms`` of the jaw behind the jaw made from the true phonemes, and
-    ``silent_open``: the share of silent frames with an open jaw, 100 ms and more after speech.
+    (shown closures inside speech that are none), ``lag_ms`` of the jaw behind the jaw made from the true phonemes, ``jaw_gain`` (mean
+    opening against that jaw), and ``silent_open``: the share of silent frames with an open jaw, 100 ms and more after speech.
     """
     right = frames = true = hit = shown = wrong = silent = open_silent = 0
     lags: list[float] = []
+    gains: list[float] = []
     for visemes, mouth, speech in items:
         track = viseme_track(speech.marks, speech.duration)
         n = min(len(track), len(visemes))
@@ -77,6 +78,7 @@ def score(items: Iterable[tuple[F32, F32, Speech]]) -> dict[str, float]:
         wrong += sum(not any(near(r, f) for r in references) for f in found)
         jaw, known = mouth[:n, INDEX["jawOpen"]], np.array([c.mouth[INDEX["jawOpen"]] for c in speech.lips])[:n]
         lags.append(10.0 * best_lag(jaw, known))
+        gains.append(float(jaw[talk].mean() / max(1e-3, known[talk].mean())))
         quiet = np.convolve(talk[:n], np.ones(11), "full")[:n] == 0
         silent += int(quiet.sum())
         open_silent += int((jaw[quiet] > 0.04).sum())
@@ -86,6 +88,7 @@ def score(items: Iterable[tuple[F32, F32, Speech]]) -> dict[str, float]:
         "false_closure": wrong / max(1, shown),
         "lag_ms": float(np.median(lags)),
         "silent_open": open_silent / max(1, silent),
+        "jaw_gain": float(np.mean(gains)),
         "closures": float(true),
     }
 

@@ -91,3 +91,10 @@ TRAIN_VARIANTS = (
 )  # fmt: skip
 TEST_VARIANTS = ("m5", "m7", "f3", "f5", "Alicia", "Michael", "benjamin", "steph2")
 """Voices that training never hears."""
+
+KOKORO_VOICES = (
+    "am_fenrir", "bf_emma", "bm_george", "am_michael", "af_sarah", "bm_lewis", "am_puck", "af_bella", "bf_alice",
+    "af_nova", "am_echo", "af_kore",
+)  # fmt: skip
+KOKORO_TEST_VOICES = ("af_heart", "am_onyx", "bf_lily", "bm_daniel")
+"""Voices that training never hears; the demo is spoken by the first."""
