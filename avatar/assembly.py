@@ -20,7 +20,7 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.config import Config
 from avatar.core.clock import SessionClock
 from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
-from avatar.engines.badge import Badge
+from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError, ModelFileError
 from avatar.models import registry
@@ -69,7 +69,7 @@ def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
     return plugins.load("engines", name)(bundle, size, registry.weights_dir())
 
 
-def labelled(engine: Engine, corner: str) -> Callable[[FaceState], U8]:
+def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
     """Draw with the badge on: no picture leaves without it."""
     badge = Badge(engine.size, corner=corner)
 

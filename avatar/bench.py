@@ -93,12 +93,10 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
 
 def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
     import av
-    from aiortc.codecs.vpx import Vp8Encoder
 
-    from avatar.streams.rtc_patches import apply
+    from avatar.streams.rtc_codecs import LiveVp8Encoder
 
-    apply()
-    encoder = Vp8Encoder()
+    encoder = LiveVp8Encoder()
     frames = [av.VideoFrame.from_ndarray(p, format="rgb24").reformat(format="yuv420p") for p in pictures]
 
     def encode(index: int) -> object:

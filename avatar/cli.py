@@ -287,7 +287,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file, or a shipped one by name (webcam.toml)")
     common.add_argument("--set", metavar="a.b=c", action="append", default=[], help="set one value; may be repeated")
     common.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -297,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("vultus"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
-    def add(name: str, work: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def add(name: str, work: Callable[[argparse.Namespace], int], text: str) -> _Parser:
         made = commands.add_parser(name, help=text, description=text, parents=[common])
         made.set_defaults(work=work)
         return made

@@ -176,10 +176,13 @@ class Control:
     async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
         """Make an avatar of an uploaded photo and show it."""
         from avatar.assembly import detector
+        from avatar.portrait.bundle import check_consent
+
+        agreed = check_consent(consent)
 
         def work() -> None:
             with detector() as finder:
-                self._pipeline.library.create(photo, name, title or name, consent, finder)
+                self._pipeline.library.create(photo, name, title or name, agreed, finder)
 
         await asyncio.to_thread(work)
         await self._rebuild(name, None)

@@ -11,7 +11,7 @@ import numpy as np
 
 from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, registry, style
 from avatar.config import Config
-from avatar.core.types import SECOND, AudioChunk, FaceState, Ns
+from avatar.core.types import SECOND, AudioChunk, FaceState, Ns, VideoFrame
 from avatar.errors import UsageError
 from avatar.pipeline import offline
 from avatar.pipeline.resample import Resampler
@@ -58,7 +58,9 @@ def plan(config: Config, source: Input) -> Plan:
     if source.states is not None:
         return _plan_states(source.states, fps)
     listener = make_listener(config)
-    pictures, watch, sound, pieces = (), None, np.zeros(0, np.float32), None
+    pictures: Iterable[VideoFrame] = ()
+    pieces: list[AudioChunk] | None = None
+    watch, sound = None, np.zeros(0, np.float32)
     if source.text is not None:
         from avatar.streams.sources.text import EspeakVoice
 

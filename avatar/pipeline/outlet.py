@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Protocol
 
 from avatar.core.clock import Clock
 from avatar.core.types import AudioChunk, AvatarFrame
@@ -22,7 +22,7 @@ AUDIO_BACKLOG = 50
 class SinkLike(Protocol):
     """What the pipeline needs of a sink (:class:`avatar.streams.base.Sink`)."""
 
-    name: str
+    name: ClassVar[str]
 
     @property
     def active(self) -> bool: ...
@@ -40,7 +40,7 @@ class Outlet:
     ``open_sink`` opens (and after a device fault reopens) it.
     """
 
-    def __init__(self, sink: SinkLike, open_sink: Callable[[], object], clock: Clock) -> None:
+    def __init__(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]], clock: Clock) -> None:
         self.sink = sink
         self.frames: Channel[AvatarFrame] = Channel(Policy.LATEST)
         self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, AUDIO_BACKLOG)
@@ -64,7 +64,7 @@ class Outlet:
         self.fault = line
 
     async def _session(self) -> None:
-        await self._open()  # type: ignore[misc]
+        await self._open()
         self.fault = ""
         try:
             async with asyncio.TaskGroup() as group:

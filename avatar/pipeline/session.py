@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from avatar.core.clock import Clock
 from avatar.core.ring import AudioTimeline
@@ -45,7 +45,7 @@ T = TypeVar("T", covariant=True)
 class SourceLike(Protocol, Generic[T]):
     """What the pipeline needs of a source (:class:`avatar.streams.base.Source`)."""
 
-    name: str
+    name: ClassVar[str]
 
     async def open(self, clock: Clock, /) -> None: ...
 
@@ -139,7 +139,7 @@ class Session:
         self.video_name, self.video_fault = (source.name if source else "none"), ""
         self._video_task = asyncio.create_task(self._pump_video(source)) if source and self._watch else None
 
-    def attach(self, sink: SinkLike, open_sink: Callable[[], object]) -> None:
+    def attach(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]]) -> None:
         """Send everything from now on to ``sink`` as well; ``open_sink`` is awaited before the first item."""
         outlet = Outlet(sink, open_sink, self.clock)
         self._outlets[sink] = outlet, asyncio.create_task(outlet.run(), name=f"sink {sink.name}")
@@ -199,7 +199,8 @@ class Session:
             await self.use_audio(then())
 
     async def _pump_video(self, source: SourceLike[VideoFrame]) -> None:
-        assert self._watch is not None
+        watch = self._watch
+        assert watch is not None
         latest: Channel[VideoFrame] = Channel(Policy.LATEST)
 
         async def grab() -> None:
@@ -213,7 +214,7 @@ class Session:
 
         async def track() -> None:
             async for frame in latest:
-                for cue in await self._watch_lane.run(self._watch.step, frame) or ():
+                for cue in await self._watch_lane.run(watch.step, frame) or ():
                     self.synchronizer.push(cue, "camera")
 
         tracking = asyncio.create_task(track())

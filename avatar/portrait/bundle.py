@@ -54,6 +54,14 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_consent(value: str) -> Consent:
+    """Return ``value`` if it is a consent statement. Raises ConsentError."""
+    for known in CONSENTS:
+        if value == known:
+            return known
+    raise ConsentError(f"consent {value!r}: say who agreed: {', '.join(CONSENTS)}")
+
+
 def save(bundle: AvatarBundle, folder: Path) -> None:
     """Write the bundle's files into ``folder`` (made where missing). Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -213,8 +213,8 @@ class Synchronizer:
             rotation = slerp(a.pose.rotation, b.pose.rotation, f)
             rotations.append((scale(rotation, self.style.head_strength), weight))
             if not confidence:
-                moved = [p + f * (q - p) for p, q in zip(a.pose.translation, b.pose.translation, strict=True)]
-                translation = tuple(weight * v for v in moved)
+                x, y, z = (p + f * (q - p) for p, q in zip(a.pose.translation, b.pose.translation, strict=True))
+                translation = (weight * x, weight * y, weight * z)
             confidence = max(confidence, weight)
         return Pose(layer_rotation(rotations) if rotations else IDENTITY, translation), confidence
 
