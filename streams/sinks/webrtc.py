@@ -58,7 +58,7 @@ class Framer:
         while len(self._rest) >= FRAME_SAMPLES:
             head, self._rest = self._rest[:FRAME_SAMPLES], self._rest[FRAME_SAMPLES:]
             if self._at >= self._sent:  # never backwards
-                pcm = np.clip(np.nan_to_num(head) * 32768.0, -32768, 32767).astype(np.int16)
+                pcm = np.clip(np.nan_to_num(head, posinf=1, neginf=-1) * 32768.0, -32768, 32767).astype(np.int16)
                 frames.append((self._at, freeze(pcm)))
                 self._sent = self._at + FRAME_SAMPLES
             self._at += FRAME_SAMPLES
@@ -176,6 +176,11 @@ class WebRtcSink(Sink):
         self._framer = Framer()
         self._last_picture = -1
         self._dropped = {"video": 0, "audio": 0}
+
+    @property
+    def active(self) -> bool:
+        """Whether a peer is there; without one nothing need be drawn."""
+        return bool(self._outlets)
 
     async def open(self, form: StreamFormat) -> None:
         """Raises UsageError where the session's sound is not at 48 kHz, which Opus needs."""
