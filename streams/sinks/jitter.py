@@ -41,6 +41,7 @@ class JitterBuffer:
     MAX_STRETCH = 2e-3
     _GAIN = 0.05
     """Per second: the share of a wrong delay that is taken back each second."""
+    _DEAD = 0.001
     _SETTLE = 1.0
     _FADE = 0.005
 
@@ -108,12 +109,16 @@ class JitterBuffer:
 
     def _stretch(self, n: int) -> float:
         """How much faster than normal to read, from the smoothed amount of waiting sound."""
-        self._fill += (self.waiting - self._fill) * min(1.0, n / (_SMOOTH * self.rate))
+        # A plain mean at first, then a sliding one.
+        self._fill += (self.waiting - self._fill) * max(n / (self._played + n), n / (_SMOOTH * self.rate))
         if self._played < self._SETTLE * self.rate:
             # Sound comes and goes in blocks, so the mean is known only after a while; it becomes the delay to keep.
             self._goal = max(self._target / 2, self._fill)
             return 0.0
-        return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * (self._fill - self._goal)))
+        error = self._fill - self._goal
+        if abs(error) < self._DEAD:  # as long as the clocks agree the sound passes untouched
+            return 0.0
+        return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * error))
 
     def _read(self, where: np.ndarray) -> F32:
         whole = np.floor(where).astype(np.intp)

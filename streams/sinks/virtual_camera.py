@@ -15,13 +15,15 @@ from avatar.core.types import U8, AvatarFrame
 from avatar.errors import DeviceError
 from avatar.streams.base import Sink, StreamFormat
 
+MODULE = Path("/sys/module/v4l2loopback")
+
 log = logging.getLogger(__name__)
 
 
 def advice() -> str:
     """What makes a virtual camera possible on this system."""
     if sys.platform == "linux":
-        if Path("/sys/module/v4l2loopback").exists():
+        if MODULE.exists():
             return "close the programs that write to it, or name another /dev/videoN of `avatar devices`"
         load = "sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback exclusive_caps=1 card_label=Avatar"
         return f"{load} (with Secure Boot the module must be signed: `avatar doctor`)"

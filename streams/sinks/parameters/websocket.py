@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from typing import ClassVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -18,7 +20,7 @@ from avatar.streams.wire import state_to_line
 log = logging.getLogger(__name__)
 
 BUFFER = 8 * 1024
-"""Bytes that may wait in a connection's own buffer: about three states. Beyond it the client counts as slow."""
+"""Bytes that may wait on our side of a connection: about three states. Beyond it the client counts as slow."""
 
 
 class _Client:
@@ -70,7 +72,9 @@ class ParameterSink(Sink):
 
     async def open(self, form: StreamFormat) -> None:
         try:
-            self._server = await serve(self._serve, self._host, self._port, write_limit=BUFFER, max_size=4096)
+            self._server = await serve(
+                self._serve, self._host, self._port, write_limit=BUFFER, max_size=4096, compression=None
+            )
         except OSError as error:
             raise port_error(error, self._host, self._port, "output.parameters_port") from error
 
@@ -86,12 +90,17 @@ class ParameterSink(Sink):
             client.offer(text)
 
     async def _serve(self, connection: ServerConnection) -> None:
+        line: socket.socket | None = connection.transport.get_extra_info("socket")
+        if line is not None:
+            # The system would hold megabytes of old states for a client that does not read.
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         client = _Client()
         self._clients.add(client)
         sending = asyncio.create_task(self._send(connection, client))
         try:
-            async for _ in connection:  # clients have nothing to say; this notices when they go
-                pass
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in connection:  # clients have nothing to say; this notices when they go
+                    pass
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
