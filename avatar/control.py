@@ -43,7 +43,8 @@ class Control:
         """Everything that the page shows and can change."""
         pipeline, session = self._pipeline, self._pipeline.session
         style = session.synchronizer.style
-        avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in pipeline.library.entries() if not a.error]
+        usable = [entry for entry in pipeline.library.entries() if not entry.error]
+        avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in usable]
         here = "page" if session.audio_name == "peer-audio" else session.audio_name
         return {
             "avatars": avatars,

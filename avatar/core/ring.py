@@ -51,7 +51,7 @@ class AudioTimeline:
                 if abs(behind) * SECOND > SLIP * self.rate and len(samples) > 2:
                     n = len(samples) + (1 if behind > 0 else -1)
                     places = np.linspace(0, len(samples) - 1, n)
-                samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+                    samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
                     self.slips += 1
         self._next = start + len(samples)
         if chunk.lips is not None:

@@ -46,6 +46,7 @@ _PIVOT = np.array((0.0, -5.6, -9.4))
 """Where the head turns, in centimetres from the midpoint of the eyeballs: the top of the neck."""
 _BEHIND = -5.0
 """Depth (cm from the eyeballs) of the plane on which hair and neck are thought to lie."""
+_EYES = (TRACKED_RIGHT_EYE, TRACKED_LEFT_EYE)
 _LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
 
 
@@ -84,7 +85,6 @@ class HeadEngine(Engine):
         self._warp = Warp(portrait, landmarks)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(brightness, landmarks)
-        self._eye_distance = eye_distance(landmarks)
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -97,7 +97,10 @@ class HeadEngine(Engine):
         flip = np.array((1.0, -1.0, 1.0))
         self._to_head = np.linalg.inv(fitted.scale * flip[:, None] * fitted.rotation)
         self._photo_offset = np.array((*fitted.offset, 0.0)) * flip
-        self._rest_gap = 0.0
+        raster.on_landmarks(mesh.rest, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
+        self._rest_gap = self._lip_gap()
+        self._lip_unit = 0.035 * eye_distance(landmarks) / fitted.scale
+        self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -107,7 +110,6 @@ class HeadEngine(Engine):
             wild[INDEX[name]] = 0.7
         self.render(FaceState(Ns(0), wild, Pose.degrees(3, 3, 3), Gaze(0.1, 0.1)))
         self.render(FaceState(Ns(0)))
-        self._rest_gap = self._lip_gap()
         self._warp.set_depth(self._depth, self._shown, _BEHIND * self._fitted.scale)
 
     def render(self, state: FaceState) -> U8:
@@ -118,12 +120,14 @@ class HeadEngine(Engine):
         turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
         for (first, last), centre in zip(mesh.eyes, mesh.eye_centres, strict=True):
             raster.rotate_part(self._vertices, first, last, centre, turn)
+        raster.on_landmarks(self._vertices, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
+        opened = (self._lip_gap() - self._rest_gap) / self._lip_unit
+        closed = tuple(1 - self._lid_gap(eye) / rest for eye, rest in zip(_EYES, self._rest_lids, strict=True))
         matrix, offset = self._camera(state.head)
         raster.project(self._vertices, matrix, offset, self._points)
         raster.on_landmarks(self._points, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         self._points[:, 2] -= mesh.backward * np.float32(self._fitted.scale)
 
-        opened = (self._lip_gap() - self._rest_gap) / (0.035 * self._eye_distance)
         rows = mesh.lip_rows
         self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
         raster.rasterize(
@@ -138,16 +142,22 @@ class HeadEngine(Engine):
             self._warp.map,
             1.0 / TEXTURE_SCALE,
             (tracked[TRACKED_RIGHT_EYE], tracked[TRACKED_LEFT_EYE]),
+            closed,
             math.hypot(gaze_yaw, gaze_pitch),
         )
         if opened > 0.02:
-            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS])
+            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS], min(1.0, opened))
         return picture
 
     def _lip_gap(self) -> float:
-        """Largest height between the inner lips in pixels."""
+        """Largest height (cm) between the inner lips, while the landmarks are in the head's frame."""
         inner = self._tracked[TRACKED_INNER, 1]
-        return float((inner[[15, 14, 16, 13, 17]] - inner[[5, 6, 4, 7, 3]]).max())
+        return float((inner[3:8] - inner[17:12:-1]).max())
+
+    def _lid_gap(self, eye: slice) -> float:
+        """Mean height (cm) of the middle of an eye's opening, while the landmarks are in the head's frame."""
+        contour = self._tracked[eye, 1]
+        return float((contour[3:6] - contour[13:10:-1]).mean())
 
     def _camera(self, head: Pose) -> tuple[F32, F32]:
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""

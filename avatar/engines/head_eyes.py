@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -158,20 +159,22 @@ class Eyes:
         sources: F32,
         source_scale: float,
         contours: tuple[F32, F32],
+        closures: Sequence[float],
         gaze: float,
     ) -> None:
         """Change ``picture`` in place.
 
         :param sources: (s, s, 2) the warp's map, which ``source_scale`` turns into pixels of the portrait.
-        :param contours: right and left eye, each (16, 3) in pixels. :param gaze: angle in radians.
+        :param contours: right and left eye, each (16, 3) in pixels.
+        :param closures: how far each is closed: 0 as in the photo, 1 shut, below 0 wider.
+        :param gaze: angle in radians.
         """
         size = len(picture)
-        for eye, contour in zip(self._eyes, contours, strict=True):
+        for eye, contour, closed in zip(self._eyes, contours, closures, strict=True):
             points = contour[:, :2]
             margin = 0.14 * self._distance
             x0, y0 = np.clip(np.floor(points.min(0) - margin).astype(int), 1, size - 2)
             x1, y1 = np.clip(np.ceil(points.max(0) + margin).astype(int), 1, size - 2)
-            closed = 1 - _opening(points) / eye.opening
             amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12)))
             inner = (max(x0, int(points[:, 0].min()) - 2), max(y0, int(points[:, 1].min()) - 2),
                      min(x1, int(points[:, 0].max()) + 3), min(y1, int(points[:, 1].max()) + 3))  # fmt: skip

@@ -75,8 +75,12 @@ class Mouth:
         self._eyes = eye_distance(landmarks)
         self._cavity = _CAVITY * brightness
 
-    def draw(self, picture: U8, values: F32, shown: np.ndarray, lips: F32) -> None:
-        """Change ``picture`` (s, s, 3) in place. ``lips`` (20, 3): the outer contour in pixels."""
+    def draw(self, picture: U8, values: F32, shown: np.ndarray, lips: F32, opened: float) -> None:
+        """Change ``picture`` (s, s, 3) in place.
+
+        :param lips: (20, 3) the outer contour in pixels.
+        :param opened: 0 shut to 1 clearly open; the lips part softly.
+        """
         size = len(picture)
         x0, y0 = np.clip(np.floor(lips[:, :2].min(0)).astype(int) - 6, 0, size)
         x1, y1 = np.clip(np.ceil(lips[:, :2].max(0)).astype(int) + 7, 0, size)
@@ -97,6 +101,6 @@ class Mouth:
         below_lip = cv2.GaussianBlur(below_lip, (0, 0), max(0.8, self._eyes * 0.018))
         shade = np.clip(0.72 + 0.4 * below_lip, 0.72, 1) * (0.62 + 0.38 * occlusion)
         colour = cv2.GaussianBlur(colour, (0, 0), 0.7) * shade[..., None]
-        alpha = cv2.GaussianBlur(cv2.dilate(opening, np.ones((2, 2))), (0, 0), 1.1)[..., None]
+        alpha = cv2.GaussianBlur(cv2.dilate(opening, np.ones((2, 2))), (0, 0), 1.1)[..., None] * np.float32(opened)
         region = picture[y0:y1, x0:x1]
         region[:] = np.clip(region * (1 - alpha) + colour * alpha + 0.5, 0, 255)

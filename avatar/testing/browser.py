@@ -169,16 +169,19 @@ class Browser:
     ) -> list[tuple[float, float]]:
         """Times in milliseconds (picture, sound) at which a flash and the beep that belongs to it reach the viewer.
 
-        For a source that brightens ``region`` and starts a beep at the same ``pts``, from silence, at intervals of
-        half a second or more. The skew of a pair is ``picture - sound``: positive where the sound comes first.
+        For a source that changes ``region`` for a moment (a flash, an open mouth) and starts a beep at the same
+        ``pts``, from rest and from silence, at intervals of a second. The skew of a pair is ``picture - sound``:
+        positive where the sound comes first. A change between two pictures is seen in the later one, so the picture is
+        found late by up to one frame, unless the source changes it on a frame's own ``pts``.
 
         :param region: left, top, width, height in parts of the picture.
         :raises DeviceError: the page shows no picture.
         """
         raw = self._probe(url, settle, None, "events", seconds, list(region))
-        pictures = np.array(raw["video"], np.float64).reshape(-1, 2)
+        if not raw["video"]:
+            return []
+        flashes = onsets(np.array([t for t, _ in raw["video"]]), change(np.array([light for _, light in raw["video"]])))
         times, peaks = unfold(raw["audio"])
-        flashes = onsets(pictures[:, 0], pictures[:, 1])
         beeps = onsets(times + raw["playout_ms"], peaks)
         return pair(flashes, beeps)
 
@@ -238,7 +241,7 @@ def unfold(blocks: Sequence[tuple[float, Sequence[float]]]) -> tuple[F64, F64]:
     """Times and peaks, each (n,), of the milliseconds in sound blocks.
 
     :param blocks: (time of the first sample in ms, the peak of each millisecond). The output device fetches blocks
-        unevenly but plays them evenly, so each block's time is the running median of a second of blocks around it.
+        unevenly but plays them evenly, so each block's time is the running mean of a second of blocks around it.
     """
     if not blocks:
         return np.zeros(0), np.zeros(0)
@@ -246,19 +249,32 @@ def unfold(blocks: Sequence[tuple[float, Sequence[float]]]) -> tuple[F64, F64]:
     position = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.float64)
     offset = np.array([time for time, _ in blocks], np.float64) - position
     half = 50
-    smooth = np.array([np.median(offset[max(0, i - half) : i + half + 1]) for i in range(len(offset))])
+    smooth = np.array([np.mean(offset[max(0, i - half) : i + half + 1]) for i in range(len(offset))])
     times = np.concatenate([start + np.arange(n) for start, n in zip(smooth + position, counts, strict=True)])
     return times, np.concatenate([np.asarray(peaks, np.float64) for _, peaks in blocks])
+
+
+def change(pictures: F64, around: int = 45) -> F64:
+    """How much each picture differs from the usual one around it: (n,) mean absolute difference in grey levels.
+
+    :param pictures: (n, fields) grey levels.
+    :param around: pictures before and after that make the usual one; what lasts shorter than that stands out.
+    """
+    usual = [np.median(pictures[max(0, i - around) : i + around + 1], axis=0) for i in range(len(pictures))]
+    return np.abs(pictures - np.array(usual)).mean(axis=1)
 
 
 def onsets(times: F64, values: F64, rest: float = 250.0) -> F64:
     """Times at which a series rises through the middle between its low and its high level.
 
+    :param times: (n,) milliseconds.
+    :param values: (n,). The high level is the usual maximum of a second, so that one outlier does not raise it.
     :param rest: milliseconds below the middle before a rise counts again, so that a tone's own wave is one event.
     """
     if len(values) < 2:
         return np.zeros(0)
-    low, high = np.percentile(values, 5), float(np.max(values))
+    bins = ((times - times[0]) // 1000).astype(int)
+    low, high = np.median(values), np.median([values[bins == b].max() for b in np.unique(bins)])
     if high - low < 1e-3:
         return np.zeros(0)
     above = times[values > (low + high) / 2]
