@@ -4,6 +4,7 @@
  * All times are milliseconds on `performance.now()`.
  */
 
+const FIELDS = 12;
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Call `take(metadata)` for each picture that the compositor gets, until the returned function is called. */
@@ -79,8 +80,8 @@ export async function measure(connection, video, seconds) {
 /**
  * Record brightness and loudness as they reach the viewer.
  *
- * `video`: [time the picture is expected on the screen, mean luminance 0-255 of `region`]; region is [left, top, width,
- * height] in parts of the picture. `audio`: [time, peak 0-1] of each millisecond of sound, timed where it leaves
+ * `video`: [time the picture is expected on the screen, luminance 0-255 of 12 x 12 fields of `region`];
+ * region is [left, top, width, height] in parts of the picture. `audio`: [time, peak 0-1] of each millisecond of sound, timed where it leaves
  * Chromium's jitter buffer; `playout_ms` later (Chromium's own account of its output path, the device included) it is
  * heard. The sound is tapped at the track, not through WebAudio, whose extra buffer no listener of the page hears.
  */
@@ -107,16 +108,16 @@ export async function events(connection, video, seconds, region) {
   })();
 
   const pictures = [];
-  const canvas = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
+  const canvas = new OffscreenCanvas(FIELDS, FIELDS).getContext("2d", { willReadFrequently: true });
   const [left, top, width, height] = region;
   const before = await inbound(connection);
   const stop = watch(video, (metadata) => {
     const [w, h] = [video.videoWidth, video.videoHeight];
-    canvas.drawImage(video, left * w, top * h, width * w, height * h, 0, 0, 16, 16);
-    const { data } = canvas.getImageData(0, 0, 16, 16);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2];
-    pictures.push([metadata.expectedDisplayTime, sum / (data.length / 4)]);
+    canvas.drawImage(video, left * w, top * h, width * w, height * h, 0, 0, FIELDS, FIELDS);
+    const { data } = canvas.getImageData(0, 0, FIELDS, FIELDS);
+    const light = [];
+    for (let i = 0; i < data.length; i += 4) light.push(Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]));
+    pictures.push([metadata.expectedDisplayTime, light]);
   });
   await wait(1000 * seconds);
   stop();
