@@ -64,7 +64,11 @@ def assemble(
 ) -> tuple[Assembly, lm.SurfacePoints]:
     """Everything but reading, detecting and writing."""
     ict = transfer.in_frame_of(anny, ict, marks, ict_marks)
-    face = correct(replace(close_lips(anny), expressions=transfer.carry(anny, ict, marks, ict_marks)))
+    carrier = transfer.Carrier(anny, ict, marks, ict_marks)
+    # Half of the variance from each head: MakeHuman's range of ages and builds, and ICT's scanned people.
+    identities = np.concatenate([anny.identities, carrier.identities()]) * np.sqrt(0.5)
+    anny = close_lips(replace(anny, identities=identities))
+    face = correct(replace(anny, expressions=carrier.expressions()))
     parts = Assembly()
     new_number = add_skin(parts, face)
     add_mouth(parts, face, anny, ict, marks)
@@ -147,7 +151,7 @@ def principal_components(identities: F64) -> F64:
     share = np.cumsum(s**2) / (s**2).sum()
     kept = int(np.searchsorted(share, VARIANCE)) + 1
     log.info("%d identity components hold %.3f of the variance", kept, share[kept - 1])
-    return (rows[:kept] * s[:kept, None] / np.sqrt(len(identities))).reshape(kept, *identities.shape[1:])
+    return (rows[:kept] * s[:kept, None]).reshape(kept, *identities.shape[1:])
 
 
 def write(out: Path, parts: Assembly, marks: lm.SurfacePoints) -> None:

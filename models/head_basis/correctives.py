@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from avatar.core.facs import ARKIT, INDEX
 from avatar.models.head_basis.heads import Head, Slit
 from avatar.models.head_basis.mesh import averaging, mirror_pairs
+from avatar.models.head_basis.mouth import scaled_deltas
 from avatar.models.head_basis.transfer import symmetric
 
 F64 = NDArray[np.float64]
@@ -210,6 +211,20 @@ def clear_eyeballs(head: Head) -> Head:
                 need = np.maximum(surface(end), 2 * surface(half) - vertices[lids, 2])
                 expressions[i, lids, 2] += np.maximum(0, need - end[:, 2])
     return replace(head, vertices=vertices, expressions=expressions)
+
+
+def lids_with_eyeballs(head: Head) -> Head:
+    """In every identity the lids lie as deep as the eyeball does, or it would show through a closed lid."""
+    identities = head.identities.copy()
+    skin = head.vertices_of("skin")
+    for side, _, centre in _eyes(head):
+        ball = head.vertices_of("eye_" + side.lower())
+        distance = np.linalg.norm(head.vertices[skin] - centre, axis=1)
+        lids = skin[(distance < 2.5) & (head.vertices[skin, 2] > 0)]
+        near = np.clip((2.5 - np.linalg.norm(head.vertices[lids] - centre, axis=1)) / 0.5, 0, 1)
+        depth = scaled_deltas(head.vertices[ball], identities[:, ball], head.vertices[lids])[..., 2]
+        identities[:, lids, 2] += near * (depth - identities[:, lids, 2])
+    return replace(head, identities=identities)
 
 
 def mouth_for_tongue(head: Head) -> Head:

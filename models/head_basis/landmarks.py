@@ -143,7 +143,7 @@ def locate(head: Head, model: Path, views: int = 12, seed: int = 0) -> tuple[F64
     for view in range(views):
         shape = head.vertices.copy()
         if view > 1 and len(head.identities):
-            shape = shape + head.identities[rng.choice(len(head.identities), 3, replace=False)].mean(0)
+            shape = shape + np.tensordot(rng.normal(0, 0.7, len(head.identities)), head.identities, 1)
         eye = (middle[0] + rng.uniform(-4, 4) * (view > 1), middle[1] - 3 + rng.uniform(-4, 4) * (view > 1), 95.0)
         camera = Camera(eye=(eye[0], eye[1], eye[2] + middle[2]), half_angle=11)
         side = 0.3 if view % 2 else -0.3

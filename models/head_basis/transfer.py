@@ -24,6 +24,7 @@ from avatar.models.head_basis.mesh import (
     triangle_normals,
     vertex_normals,
 )
+from avatar.models.head_basis.mouth import scaled_deltas
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -131,64 +132,84 @@ def register(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoin
     return skin, surface[number], weights, distance
 
 
-def carry(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> F64:
-    """Expression deltas (52, V, 3) for Anny's skin and mouth lining, moving as ICT's head does. Other parts: zero.
+class Carrier:
+    """Anny's skin laid onto ICT's, ready to take over any per-vertex differences. Both heads in Anny's frame."""
 
-    ``ict`` must already be in Anny's frame.
-    """
-    skin, below, weights, distance = register(anny, ict, marks, ict_marks)
-    out = np.zeros((len(ARKIT), *anny.vertices.shape))
-    # Beyond ICT's skin (back of the head, low neck) motion fades out.
-    fade = np.clip(1.6 - distance / 0.8, 0, 1)
-    out[:, skin] = SurfacePoints(below, weights).on(ict.expressions) * fade[:, None]
+    def __init__(self, anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfacePoints) -> None:
+        self.anny, self.ict = anny, ict
+        self.skin, below, weights, distance = register(anny, ict, marks, ict_marks)
+        self.below = SurfacePoints(below, weights)
+        # Beyond ICT's skin (back of the head, low neck) motion fades out.
+        self.fade = np.clip(1.6 - distance / 0.8, 0, 1)
+        self.edges = np.unique(np.concatenate([chain for chain, _ in lm.chains(anny)]))
 
-    fixed = np.zeros(len(anny.vertices), bool)
-    for (chain, _), (other, _) in zip(lm.chains(anny), lm.chains(ict), strict=True):
-        out[:, chain] = _along(anny, ict, chain, other)
-        fixed[chain] = True
-    skin_triangles = anny.triangles[anny.part == "skin"]
-    mean = averaging(len(anny.vertices), skin_triangles)
-    movable = np.zeros_like(fixed)
-    movable[skin] = True
-    movable &= ~fixed
-    # Smooth a little everywhere and more at the mouth's corners, where both lips' motions meet within millimetres.
-    corners = anny.vertices[anny.mouth.upper[[0, -1]]]
-    near = np.linalg.norm(anny.vertices[:, None] - corners, axis=2).min(1)
-    at_corner = (0.7 * np.exp(-((near / 0.8) ** 2)))[:, None]
-    flat = out.transpose(1, 0, 2).reshape(len(anny.vertices), -1)
-    for step in range(12):
-        share = np.maximum(0.4 if step < 2 else 0.0, at_corner) * movable[:, None]
-        flat = (1 - share) * flat + share * (mean @ flat)
-    out = flat.reshape(len(anny.vertices), -1, 3).transpose(1, 0, 2)
-    out = _line_mouth(anny, out, fixed)
-    return symmetric(out, mirror_pairs(anny.vertices))
+    def expressions(self) -> F64:
+        """Motion (52, V, 3) of skin and mouth lining as ICT's head has it, symmetric. Other parts: zero."""
+        out = self._line_mouth(self._skin(self.ict.expressions), self.anny.expressions, 25, 0.97)
+        return symmetric(out, mirror_pairs(self.anny.vertices))
+
+    def identities(self) -> F64:
+        """ICT's identity modes (K, V, 3) on every part of Anny's head, the point midway between the eyeballs fixed."""
+        eyes = self.ict.vertices_of("eye_left"), self.ict.vertices_of("eye_right")
+        shift = (self.ict.identities[:, eyes[0]].mean(1) + self.ict.identities[:, eyes[1]].mean(1)) / 2
+        modes = self.ict.identities - shift[:, None]
+        out = self._line_mouth(self._skin(modes), np.zeros((len(modes), *self.anny.vertices.shape)), 60, 1.0)
+        teeth = self.ict.vertices_of("teeth")
+        low = self.ict.expressions[ARKIT.index("jawOpen"), teeth, 1] < -0.8
+        for part, source in (
+            ("eye_left", eyes[0]), ("eye_right", eyes[1]),
+            ("teeth_upper", teeth[~low]), ("teeth_lower", teeth[low]), ("tongue", teeth[low]),
+        ):  # fmt: skip
+            own = self.anny.vertices_of(part)
+            out[:, own] = scaled_deltas(self.ict.vertices[source], modes[:, source], self.anny.vertices[own])
+        return out
+
+    def _skin(self, deltas: F64) -> F64:
+        """Differences (n, V, 3) of the skin with the edges of lips and lids."""
+        count = len(self.anny.vertices)
+        out = np.zeros((len(deltas), count, 3))
+        out[:, self.skin] = self.below.on(deltas) * self.fade[:, None]
+        for (chain, _), (other, _) in zip(lm.chains(self.anny), lm.chains(self.ict), strict=True):
+            out[:, chain] = _along(self.anny.vertices[chain], self.ict.vertices[other], deltas[:, other])
+        movable = np.zeros((count, 1))
+        movable[self.skin] = 1
+        movable[self.edges] = 0
+        # Smooth a little everywhere and more at the mouth's corners, where both lips' motions meet within millimetres.
+        corners = self.anny.vertices[self.anny.mouth.upper[[0, -1]]]
+        near = np.linalg.norm(self.anny.vertices[:, None] - corners, axis=2).min(1)
+        at_corner = (0.7 * np.exp(-((near / 0.8) ** 2)))[:, None]
+        mean = averaging(count, self.anny.triangles[self.anny.part == "skin"])
+        flat = out.transpose(1, 0, 2).reshape(count, -1)
+        for step in range(12):
+            share = np.maximum(0.4 if step < 2 else 0.0, at_corner) * movable
+            flat = (1 - share) * flat + share * (mean @ flat)
+        return flat.reshape(count, -1, 3).transpose(1, 0, 2)
+
+    def _line_mouth(self, deltas: F64, own: F64, rounds: int, hold: float) -> F64:
+        """The mouth's lining moves by ``own``, plus what its edge moves differently, spread over the lining."""
+        lining = self.anny.vertices_of("lining")
+        inner = np.setdiff1d(lining, self.edges)
+        mean = averaging(len(self.anny.vertices), self.anny.triangles[self.anny.part == "lining"])
+        edge = np.r_[self.anny.mouth.upper, self.anny.mouth.lower]
+        spread = np.zeros((len(self.anny.vertices), len(deltas), 3))
+        spread[edge] = (deltas - own)[:, edge].transpose(1, 0, 2)
+        spread = spread.reshape(len(spread), -1)
+        for _ in range(rounds):
+            spread[inner] = hold * (mean @ spread)[inner]
+        out = deltas.copy()
+        out[:, inner] = own[:, inner] + spread[inner].reshape(len(inner), -1, 3).transpose(1, 0, 2)
+        return out
 
 
-def _along(anny: Head, ict: Head, chain: Ints, other: Ints) -> F64:
-    """Motion (52, n, 3) of an edge chain: that of ICT's edge at the same share of the width between the corners."""
+def _along(mine: F64, theirs: F64, deltas: F64) -> F64:
+    """Differences (n, V, 3) on an edge chain (V, 3) from those (n, W, 3) of another (W, 3), taken at the same share of
+    the width between the corners."""
 
-    def share(x: F64) -> F64:
-        return np.maximum.accumulate((x - x[0]) / (x[-1] - x[0]))
+    def share(chain: F64) -> F64:
+        return np.maximum.accumulate((chain[:, 0] - chain[0, 0]) / (chain[-1, 0] - chain[0, 0]))
 
-    mine, theirs = share(anny.vertices[chain, 0]), share(ict.vertices[other, 0])
-    rows = ict.expressions[:, other]
-    return np.stack([[np.interp(mine, theirs, row[:, k]) for k in range(3)] for row in rows]).transpose(0, 2, 1)
-
-
-def _line_mouth(anny: Head, deltas: F64, fixed: NDArray[np.bool_]) -> F64:
-    """The lining moves as Anny's own does, plus what its edge moves differently, spread over the lining."""
-    lining = anny.vertices_of("lining")
-    inner = lining[~fixed[lining]]
-    mean = averaging(len(anny.vertices), anny.triangles[anny.part == "lining"])
-    out = deltas.copy()
-    edge = np.r_[anny.mouth.upper, anny.mouth.lower]
-    spread = np.zeros((len(anny.vertices), len(out), 3))
-    spread[edge] = (deltas - anny.expressions)[:, edge].transpose(1, 0, 2)
-    spread = spread.reshape(len(spread), -1)
-    for _ in range(25):
-        spread[inner] = 0.97 * (mean @ spread)[inner]
-    out[:, inner] = anny.expressions[:, inner] + spread[inner].reshape(len(inner), -1, 3).transpose(1, 0, 2)
-    return out
+    x, known = share(mine), share(theirs)
+    return np.stack([[np.interp(x, known, row[:, k]) for k in range(3)] for row in deltas]).transpose(0, 2, 1)
 
 
 def mirrored(deltas: F64) -> F64:
@@ -214,6 +235,7 @@ def in_frame_of(anny: Head, ict: Head, marks: SurfacePoints, ict_marks: SurfaceP
     weights[list(lm.OVAL)] = 0.2
     move = similarity(ict_marks.on(ict.vertices), marks.on(anny.vertices), weights)
     return Head(
-        move.points(ict.vertices), ict.triangles, ict.part, move.directions(ict.expressions), ict.identities,
+        move.points(ict.vertices), ict.triangles, ict.part, move.directions(ict.expressions),
+        move.directions(ict.identities),
         ict.mouth, ict.eye_left, ict.eye_right,
     )  # fmt: skip
