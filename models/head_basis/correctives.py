@@ -86,7 +86,7 @@ def round_jaw(head: Head) -> Head:
 def calm_sneer(head: Head) -> Head:
     """noseSneer bares all upper teeth in ICT's head; AU 9 wrinkles the nose and parts the lips at most a little."""
     distance, _ = cKDTree(head.vertices[head.mouth.upper]).query(head.vertices)
-    keep = 1 - 0.6 * np.exp(-((distance / 1.2) ** 2))
+    keep = 1 - 0.75 * np.exp(-((distance / 1.2) ** 2))
     expressions = head.expressions.copy()
     for side in ("Left", "Right"):
         expressions[INDEX["noseSneer" + side]] *= keep[:, None]

@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 from avatar.core.facs import INDEX
 from avatar.models.head_basis.heads import Head, Slit
 from avatar.models.head_basis.mesh import nearest_on_triangles
-from avatar.models.head_basis.preview import Camera, rasterize, shade
+from avatar.models.head_basis.preview import COLORS, Camera, rasterize, shade
 
 F64 = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -38,11 +38,6 @@ OVAL = (
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 
-COLORS = {
-    "skin": (0.82, 0.62, 0.53), "lining": (0.32, 0.1, 0.1), "gums": (0.7, 0.35, 0.35), "teeth": (0.92, 0.9, 0.84),
-    "teeth_upper": (0.92, 0.9, 0.84), "teeth_lower": (0.92, 0.9, 0.84), "tongue": (0.7, 0.32, 0.32),
-    "eye_left": (0.93, 0.93, 0.93), "eye_right": (0.93, 0.93, 0.93),
-}  # fmt: skip
 _TONES = ((1.0, 1.0, 1.0), (0.73, 0.69, 0.64), (1.03, 1.09, 1.13))
 
 

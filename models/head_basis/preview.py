@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from avatar.core.facs import arkit_vector
 from avatar.models.head_basis.mesh import vertex_normals
+from avatar.portrait.basis import PARTS, HeadBasis
 
 F64 = NDArray[np.float64]
+
+
+COLORS: Mapping[str, tuple[float, float, float]] = {
+    "skin": (0.82, 0.62, 0.53), "lining": (0.32, 0.1, 0.1), "gums": (0.7, 0.35, 0.35), "teeth": (0.92, 0.9, 0.84),
+    "teeth_upper": (0.92, 0.9, 0.84), "teeth_lower": (0.92, 0.9, 0.84), "tongue": (0.7, 0.32, 0.32),
+    "eye_left": (0.93, 0.93, 0.93), "eye_right": (0.93, 0.93, 0.93),
+}  # fmt: skip
+"""Colours of the drawn parts, RGB in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +95,17 @@ def shade(
     picture = (lit[triangles[number]] * weights[..., None]).sum(2)
     picture[number < 0] = (0.4, 0.42, 0.45)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def look(basis: HeadBasis, coefficients: Mapping[str, float], camera: Camera) -> NDArray[np.uint8]:
+    """Picture (size, size, 3) RGB of the bare head with named ARKit coefficients."""
+    colors = np.array([COLORS[part] for part in PARTS])[basis.vertex_part]
+    return shade(basis.shape(arkit_vector(coefficients)).astype(np.float64), basis.triangles, colors, camera)
+
+
+def visible_parts(basis: HeadBasis, coefficients: Mapping[str, float], camera: Camera) -> dict[str, int]:
+    """How many pixels of the picture show each part."""
+    points = camera.project(basis.shape(arkit_vector(coefficients)).astype(np.float64))
+    number, _ = rasterize(points, basis.triangles, camera.size)
+    counts = np.bincount(basis.triangle_part[number[number >= 0]], minlength=len(PARTS))
+    return dict(zip(PARTS, counts.tolist(), strict=True))

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 import avatar.models
 from avatar.core.facs import ARKIT, INDEX, arkit_vector
 from avatar.errors import ModelFileError
+from avatar.models.head_basis.preview import Camera, visible_parts
 from avatar.portrait.basis import LANDMARKS, PARTS, HeadBasis, loop_matrix
 
 FILE = Path(avatar.models.__file__).parent / "weights" / "head_basis.npz"
@@ -182,6 +183,25 @@ def test_landmarks_lie_on_the_skin(subdivide: bool) -> None:
     assert (b.vertex_part[b.landmark_vertices] == PARTS.index("skin")).all()
     triangles = {tuple(sorted(t)) for t in b.triangles.tolist()}
     assert all(tuple(sorted(t)) in triangles for t in b.landmark_vertices.tolist())
+
+
+def test_what_is_seen(basis: HeadBasis) -> None:
+    """Drawn from the front: shut lips hide the teeth, shut lids the eyeballs, and an open mouth shows what is in it."""
+    camera = Camera(size=400, half_angle=6.5)
+    rest = visible_parts(basis, {}, camera)
+    teeth = "teeth_upper", "teeth_lower", "gums"
+    assert rest["skin"] > 40_000
+    assert min(rest["eye_left"], rest["eye_right"]) > 400
+    for calm in ({}, {"mouthSmile": 1.0}, {"mouthPucker": 1.0}, {"mouthPress": 1.0}, {"mouthFrown": 1.0}):
+        seen = visible_parts(basis, calm, camera)
+        assert sum(seen[part] for part in (*teeth, "tongue")) <= 4, calm
+    blink = visible_parts(basis, {"eyeBlink": 1.0}, camera)
+    assert blink["eye_left"] + blink["eye_right"] == 0
+    yawn = visible_parts(basis, {"jawOpen": 1.0}, camera)
+    assert min(yawn["tongue"], yawn["lining"]) > 200
+    assert min(yawn["teeth_upper"], yawn["teeth_lower"]) > 20
+    grin = visible_parts(basis, {"mouthSmile": 0.8, "jawOpen": 0.15, "mouthUpperUp": 0.3}, camera)
+    assert grin["teeth_upper"] > 400
 
 
 def test_landmarks_look_like_a_face(basis: HeadBasis) -> None:
