@@ -196,6 +196,7 @@ class Events:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._sockets: set[web.WebSocketResponse] = set()
+        self._told = ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -224,24 +225,22 @@ class Events:
         return socket
 
     async def push_state(self) -> None:
-        await self._push(json.dumps({"type": "state", **self._control.state()}))
+        """Tell every page what holds now, if it is not what they were told last."""
+        state = json.dumps({"type": "state", **self._control.state()})
+        if state != self._told:
+            self._told = state
+            await self._push(state)
 
     async def _run(self) -> None:
-        last = ""
         while True:
             await asyncio.sleep(self.INTERVAL)
             if not self._sockets:
                 continue
             try:
-                state = json.dumps({"type": "state", **self._control.state()})
-                meters = json.dumps({"type": "meters", **self._control.meters()})
+                await self.push_state()
+                await self._push(json.dumps({"type": "meters", **self._control.meters()}))
             except Exception:
                 log.exception("no meters")
-                continue
-            if state != last:
-                last = state
-                await self._push(state)
-            await self._push(meters)
 
     async def _push(self, text: str) -> None:
         await asyncio.gather(*(self._send(socket, text) for socket in list(self._sockets)))
@@ -355,7 +354,9 @@ class Server:
     # --- the page ------------------------------------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        path = (self._root / (request.match_info.get("path") or "index.html")).resolve()
+        name = request.match_info.get("path") or "index.html"
+        inside = all(FILE_NAME.fullmatch(part) for part in name.split("/"))
+        path = (self._root / name).resolve() if inside else self._root
         kind = CONTENT_TYPES.get(path.suffix)
         if kind is None or not path.is_relative_to(self._root) or not path.is_file():
             raise web.HTTPNotFound(text="there is no such page")
@@ -429,9 +430,9 @@ class Server:
     async def _recording(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["file"]
         folder = self._control.recordings_dir().resolve()
-        path = (folder / name).resolve()
+        path = (folder / name).resolve() if FILE_NAME.fullmatch(name) else folder
         kind = RECORDING_TYPES.get(path.suffix)
-        if not FILE_NAME.fullmatch(name) or kind is None or path.parent != folder or not path.is_file():
+        if kind is None or path.parent != folder or not path.is_file():
             raise web.HTTPNotFound(text="there is no such recording")
         headers = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"', **HEADERS}
         return web.FileResponse(path, headers=headers)
