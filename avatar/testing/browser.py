@@ -144,7 +144,7 @@ class Browser:
         return page
 
     def measure(
-        self, url: str, seconds: float, settle: float = 5.0, on_start: Callable[[], object] | None = None
+        self, url: str, seconds: float, settle: float = 10.0, on_start: Callable[[], object] | None = None
     ) -> dict[str, Any]:
         """Watch the page for some seconds after ``settle`` seconds, in which Chromium's buffers find their size.
 
@@ -165,7 +165,7 @@ class Browser:
         return raw
 
     def measure_events(
-        self, url: str, seconds: float, region: Sequence[float] = WHOLE, settle: float = 5.0
+        self, url: str, seconds: float, region: Sequence[float] = WHOLE, settle: float = 10.0
     ) -> list[tuple[float, float]]:
         """Times in milliseconds (picture, sound) at which a flash and the beep that belongs to it reach the viewer.
 

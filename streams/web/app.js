@@ -272,7 +272,8 @@ function offerFile(url) {
   const name = decodeURIComponent(url.split("/").pop());
   link.href = url;
   link.download = name;
-  link.textContent = `Save ${name}`;
+  link.textContent = "Save recording";
+  link.title = name;
   link.hidden = false;
 }
 

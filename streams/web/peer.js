@@ -7,6 +7,12 @@ const GATHERING_MS = 1000;
 const GRACE_MS = 2500;
 const STALL_MS = 6000;
 
+/**
+ * Milliseconds that each medium waits at least for its successors. The sound's way to the ear is longer by the output
+ * device's buffer, so the picture waits longer; Chromium would find this balance too, but within half a minute only.
+ */
+const BUFFER_MS = { audio: 60, video: 100 };
+
 /** Events: "connected", "waiting" (detail: milliseconds until the next try), "stream" (detail: MediaStream). */
 export class Peer extends EventTarget {
   id = null;
@@ -50,6 +56,7 @@ export class Peer extends EventTarget {
     }
     this.#senders = senders;
     connection.ontrack = (event) => {
+      if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = BUFFER_MS[event.track.kind];
       // The engine's own stream keeps both tracks in one synchronisation group.
       const incoming = event.streams[0] ?? stream;
       if (!event.streams[0]) stream.addTrack(event.track);

@@ -107,17 +107,23 @@ export async function events(connection, video, seconds, region) {
     }
   })();
 
-  const pictures = [];
+  const shown = new Map();
+  const lights = new Map();
   const canvas = new OffscreenCanvas(FIELDS, FIELDS).getContext("2d", { willReadFrequently: true });
   const [left, top, width, height] = region;
   const before = await inbound(connection);
   const stop = watch(video, (metadata) => {
-    const [w, h] = [video.videoWidth, video.videoHeight];
-    canvas.drawImage(video, left * w, top * h, width * w, height * h, 0, 0, FIELDS, FIELDS);
+    shown.set(Math.round(metadata.mediaTime * 1000), metadata.expectedDisplayTime);
+    // The element may hold a newer picture than the one that this call is about: each says its own time.
+    const frame = new VideoFrame(video);
+    const [w, h] = [frame.displayWidth, frame.displayHeight];
+    canvas.drawImage(frame, left * w, top * h, width * w, height * h, 0, 0, FIELDS, FIELDS);
+    const mediaTime = Math.round(frame.timestamp / 1000);
+    frame.close();
     const { data } = canvas.getImageData(0, 0, FIELDS, FIELDS);
     const light = [];
     for (let i = 0; i < data.length; i += 4) light.push(Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]));
-    pictures.push([metadata.expectedDisplayTime, light]);
+    lights.set(mediaTime, light);
   });
   await wait(1000 * seconds);
   stop();
@@ -125,5 +131,7 @@ export async function events(connection, video, seconds, region) {
   await reader.cancel();
   await listening;
   const after = await inbound(connection);
-  return { video: pictures, audio: blocks, playout_ms: mean(before.playout, after.playout, "totalPlayoutDelay", "totalSamplesCount") ?? 0 };
+  const pictures = [...lights].filter(([time]) => shown.has(time)).map(([time, light]) => [shown.get(time), light]);
+  const playout = mean(before.playout, after.playout, "totalPlayoutDelay", "totalSamplesCount");
+  return { video: pictures, audio: blocks, playout_ms: playout ?? 0, seen: shown.size };
 }
