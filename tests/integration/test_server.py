@@ -146,7 +146,7 @@ async def test_say_and_record(site):
 
 
 def form(photo: bytes | None, /, **texts: str) -> aiohttp.FormData:
-    made = aiohttp.FormData(texts)
+    made = aiohttp.FormData(texts, default_to_multipart=True)
     if photo is not None:
         made.add_field("photo", photo, filename="me.jpg", content_type="image/jpeg")
     return made
