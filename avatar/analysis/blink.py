@@ -1,7 +1,7 @@
 """Blinks with the statistics that people have.
 
-Rates of 17 a minute at rest and 26 in conversation (Bentivoglio et al. 1997), log-normal intervals, 100 to 400 ms with a
-fast closing and a slow opening (Evinger, Manning & Sibony 1991).
+Rates of 17 a minute at rest and 26 in conversation (Bentivoglio et al. 1997), log-normal intervals, 100 to 400 ms with
+a fast closing and a slow opening (Evinger, Manning & Sibony 1991).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Head motion by rules on the melody of speech.
 
-Nods at some pitch accents (42 % of accents carry one), a drop at the end of a phrase, a new posture with each phrase, and
-a slow drift below it all, so that the head is never frozen and never repeats. Targets pass through two critically
-damped springs, so position and speed are smooth whatever the targets do. In neutral speech the head's standard deviation
-comes to about 3.3, 0.9, 0.8 degrees of pitch, yaw and roll.
+Nods at some pitch accents (42 % of accents carry one), a drop at the end of a phrase, a new posture with each phrase,
+and a slow drift below it all, so that the head is never frozen and never repeats. Targets pass through critically
+damped springs, so position and speed are smooth whatever the targets do. In neutral speech the head's standard
+deviation comes to about 3.3, 0.9, 0.8 degrees of pitch, yaw and roll.
 """
 
 from __future__ import annotations

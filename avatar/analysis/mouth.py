@@ -1,10 +1,10 @@
 """From visemes to the mouth: 52 ARKit coefficients with coarticulation.
 
 Coarticulation after Cohen & Massaro (1993, "Modeling coarticulation in synthetic visual speech"): every viseme has a
-dominance over the jaw, the lips' opening and the lips' rounding; a shape is the dominance-weighted mean over a window of
-time, the jaw's window being wider than the lips'. Tongue sounds hardly dominate the lips, so "t" between two "oo" stays
-round. What must touch does touch: after the smoothing a contact track closes jaw and lips for p, b, m and lays the lower
-lip to the teeth for f, v, for at least 50 ms, so that a picture at 25 or 30 a second shows it.
+dominance over the jaw, the lips' opening and the lips' rounding; a shape is the dominance-weighted mean over a window
+of time, the jaw's window being wider than the lips'. Tongue sounds hardly dominate the lips, so "t" between two "oo"
+stays round. What must touch does touch: after the smoothing a contact track closes jaw and lips for p, b, m and lays
+the lower lip to the teeth for f, v, long enough that pictures at 25 or 30 a second show it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _FF_SHAPE, _FF_JAW = SHAPES[_FF][_FF_ENTRIES], float(SHAPES[_FF][JAW_OPEN])
 
 _LIP_RAMP = np.array([0.33, 0.67, 1, 1, 1, 0.67, 0.33], np.float32)
 _JAW_RAMP = np.array([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 0.8, 0.6, 0.4, 0.2], np.float32)
-"""A contact recognised at one hop is held for 30 ms, with ramps. Centred; live, the future side is cut at the look-ahead."""
+"""A contact recognised at one hop is held for 30 ms, with ramps. Centred; live, the future is cut at the look-ahead."""
 
 JAW_SIGMA, LIP_SIGMA = 3.6, 2.0
 """Hops."""
@@ -176,8 +176,8 @@ class MouthShaper:
 
 
 def shape_track(visemes: F32, loud: F32) -> F32:
-    """The same for a whole utterance whose visemes are known: ``visemes`` (n, 15) and ``loud`` (n,) at 100 hops a second
-    to (n, 52). Sees the future, so lips round 120 ms before a rounded sound.
+    """The same for a whole utterance whose visemes are known: ``visemes`` (n, 15) and ``loud`` (n,) at 100 hops a
+    second to (n, 52). Sees the future, so lips round 120 ms before a rounded sound.
     """
     n = len(visemes)
     if n == 0:
@@ -192,9 +192,9 @@ def shape_track(visemes: F32, loud: F32) -> F32:
     }
     out = np.zeros((n, len(ARKIT)), np.float32)
     for group, kernel in kernels.items():
-        numerator = _correlate(targets[:, _GROUP_OF == group], kernel)
+        numerator = _correlate(targets[:, group == _GROUP_OF], kernel)
         denominator = _correlate(weights[:, group : group + 1], kernel)
-        out[:, _COLUMNS[_GROUP_OF == group]] = numerator / np.maximum(denominator, 1e-3)
+        out[:, _COLUMNS[group == _GROUP_OF]] = numerator / np.maximum(denominator, 1e-3)
     contact = contact_strength(visemes[:, [_PP, _FF]])
     # Known contacts are as long as they are; only those shorter than 50 ms are widened to it.
     wide = np.where(_runs(contact) < 5, _spread(contact, np.ones(5, np.float32)), contact)

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - phonetic signs and Chinese punctuation are meant
 """Phonemes of the International Phonetic Alphabet, as espeak-ng and Kokoro write them, to visemes and lip cues."""
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def visemes_of(ipa: str) -> list[str]:
 def is_stop(ipa: str) -> bool:
     """Whether a phoneme begins with the silence of a closure."""
     text = _IGNORED.sub("", ipa)
-    return text[:1] in STOPS or text[:1] in _KOKORO and _KOKORO[text[:1]][0] in STOPS
+    return _KOKORO.get(text[:1], text)[:1] in STOPS
 
 
 def viseme_spans(marks: Iterable[PhonemeMark]) -> list[tuple[float, float, int]]:

@@ -93,8 +93,8 @@ class PitchTracker:
         self.reset()
 
     def reset(self) -> None:
-        # A prior worth 0.4 s: 150 Hz with three semitones of deviation serves either sex badly but briefly.
-        self._weight, self._mean, self._var = 40.0, math.log2(150.0), 0.25**2
+        # A prior worth 0.1 s: 150 Hz with three semitones of deviation serves either sex badly but briefly.
+        self._weight, self._mean, self._var = 10.0, math.log2(150.0), 0.25**2
         self._z = 0.0
         self._last = 0.0
 

@@ -65,8 +65,8 @@ class LevelTracker:
 
     FALL = 0.2
     """Share of the way down to a quieter frame that the background goes in one hop."""
-    RISE_DB = 0.02
-    """Decibels a hop that the background may rise: 2 dB a second."""
+    RISE_DB, RISE_SILENT_DB = 0.02, 0.2
+    """Decibels a hop that the background may rise in speech and outside it."""
     PRIOR_HOPS = 30.0
     """The first third of a second of speech sets the speaker's level; from then on it follows slowly."""
     MEMORY_HOPS = 400.0
@@ -83,11 +83,11 @@ class LevelTracker:
     def step(self, level: float, speaking: bool) -> None:
         """One hop of ``level`` dBFS; ``speaking``: the detector hears speech in it."""
         if not self._started and level > DB_FLOOR:
-            self.floor, self._started = min(self.floor, level), True
+            self.floor, self._started = min(-35.0, level), True
         if level < self.floor:
             self.floor += self.FALL * (level - self.floor)
         elif not speaking or level < self.floor + 6:
-            self.floor += min(self.RISE_DB * (3 if not speaking else 1), level - self.floor)
+            self.floor += min(self.RISE_DB if speaking else self.RISE_SILENT_DB, level - self.floor)
         self.floor = max(self.floor, -85.0)
         # Pauses and closures inside speech say nothing about how loud the voice is.
         if speaking and level > max(self.speech - 18, self.floor + 8):
@@ -100,8 +100,8 @@ class SpeechGate:
     """From the detector's probability and the level to "the mouth may move", one step a hop.
 
     Opens when the detector is sure, or nearly sure and the level stands out. Closes when the detector has been unsure
-    for ``HANGOVER`` hops, and at once when the level has lain near the background for ``QUIET`` hops, which tells the end
-    of speech earlier than the detector does.
+    for ``HANGOVER`` hops, and at once when the level has lain near the background for ``QUIET`` hops, which tells the
+    end of speech earlier than the detector does.
     """
 
     ON, NEARLY, OFF = 0.5, 0.3, 0.35
@@ -120,7 +120,7 @@ class SpeechGate:
         self.open = False
         self._unsure = self._quiet = 0
         self.smooth = 0.0
-        """The gate as a ramp in [0, 1]: 30 ms up, 50 ms down."""
+        """The gate as a ramp in [0, 1], 30 ms either way."""
 
     def step(self, level: float, probability: float) -> bool:
         """``level`` in dBFS, ``probability`` of speech; returns :attr:`open`."""
@@ -135,7 +135,7 @@ class SpeechGate:
             self.open = probability > self.ON or (
                 probability > self.NEARLY and level > floor + self.STAND_OUT_DB and level > speech - 12
             )
-        step = 1 / 3 if self.open else -1 / 5
+        step = 1 / 3 if self.open else -1 / 3
         self.smooth = min(1.0, max(0.0, self.smooth + step))
         return self.open
 

@@ -2,7 +2,7 @@
 
 A plain scheme, as uLipSync has it (mean MFCC per sound, softmax over distances), made fit for strangers and
 microphones: levels count relative to the speaker's own, the channel is removed by a running cepstral mean, a little
-context is stacked and projected by linear discriminant analysis, and every class has several prototypes (voices differ).
+context is stacked and projected by linear discriminant analysis, and every class has several prototypes.
 The prototypes are trained on synthetic speech by :mod:`avatar.models.visemes`.
 """
 
@@ -42,8 +42,8 @@ _PP, _SIL = VISEME_INDEX["PP"], VISEME_INDEX["sil"]
 class Normalizer:
     """Level and channel out of the log-mel frames, as they come.
 
-    The level of the speaker is subtracted, what is far below it is cut, and the mean cepstrum of the speech heard so far
-    (a prior worth a second, a memory of ten) is subtracted.
+    The level of the speaker is subtracted, what is far below it is cut, and the mean cepstrum of the speech heard so
+    far (a prior worth a second, a memory of ten) is subtracted.
     """
 
     PRIOR_HOPS, MEMORY_HOPS = 100.0, 1000.0
@@ -124,7 +124,7 @@ def closure_features(bands: F32, z: F32) -> F32:
 
 
 class VisemeEstimator:
-    """Streaming viseme probabilities, one hop of 10 ms at a time. A result belongs to the hop :attr:`ahead` steps ago."""
+    """Streaming viseme probabilities, one hop of 10 ms at a time; a result belongs to the hop :attr:`ahead` steps ago."""
 
     ahead = AHEAD
     TEMPERATURE = 1.6

@@ -85,8 +85,8 @@ class VoiceAnalyzer:
 
     @property
     def latency(self) -> Ns:
-        """How much later than its ``pts`` a cue comes out at worst, counted from when the sound of that moment is handed
-        in: look-ahead, half a frame and the resampler. The length of a chunk comes on top, as with any sound."""
+        """How much later than its ``pts`` a cue comes out at worst, counted from when the sound of that moment is
+        handed in: look-ahead, half a frame and the resampler. The length of a chunk comes on top."""
         half_frame = HALF / RATE + self._resampler.delay
         return Ns(round(self._lip_delay * HOP * SECOND / RATE + half_frame * SECOND))
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - phonetic signs and Chinese punctuation are meant
 """Synthetic speech with exact phoneme times: Kokoro for what people hear, and the demo sample made with it.
 
 Kokoro-82M (hexgrad, Apache-2.0) predicts how many frames each of its symbols lasts, and those frames add up to the

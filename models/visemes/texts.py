@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - phonetic signs and Chinese punctuation are meant
 """What the training voices say: everyday sentences of our own, rich in lip sounds, in six languages.
 
 Prototypes need every sound often, not much text: each voice says a few sentences, each sentence is said by many voices.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,6 +184,12 @@ class _Library:
             i += 1
         return 0
 
+    def _seed(self) -> None:
+        # The library shakes its dice with the time of day at the start. Seeded, a program that speaks the same texts in
+        # the same order gives the same sound; how a text comes out still depends a little on those before it.
+        self.lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        (ctypes.cdll.msvcrt if os.name == "nt" else ctypes.CDLL(None)).srand(1)
+
     def choose(self, voice: str) -> None:
         language, plus, variant = voice.partition("+")
         # The library knows some languages, "en-gb" among them, only by the file they are in.
@@ -217,6 +224,7 @@ class _Library:
         self.choose(voice)
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
             lib.espeak_SetParameter(parameter, value, 0)
+        self._seed()
         self._sound, self._events = [], []
         data = text.encode("utf-8", "ignore") + b"\0"
         if lib.espeak_Synth(data, len(data), 0, 1, 0, _UTF8, None, None) != 0:
