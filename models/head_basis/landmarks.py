@@ -45,7 +45,7 @@ _TONES = ((1.0, 1.0, 1.0), (0.73, 0.69, 0.64), (1.03, 1.09, 1.13))
 class SurfacePoints:
     """Points of a surface as weighted vertices."""
 
-    vertices: NDArray[np.int64]
+    vertices: Ints
     """(n, 3) vertex numbers."""
     weights: F64
     """(n, 3), each row sums to 1."""
@@ -92,14 +92,15 @@ class _Painter:
         if marks is not None:
             front = skin[self.head.vertices[skin, 2] > marks[LIPS_OUTER, 2].min() - 1]
 
-            def inside(outline: F64) -> Ints:
+            def inside(outline: NDArray[np.floating]) -> Ints:
                 points = self.head.vertices[front, :2]
                 polygon = outline[:, None].astype(np.float32)
                 return front[[cv2.pointPolygonTest(polygon, (float(x), float(y)), False) >= 0 for x, y in points]]
 
             colors[inside(marks[list(LIPS_OUTER), :2])] = np.array((0.64, 0.3, 0.28)) * min(1, tone[0])
             for brow in BROWS:
-                colors[inside(cv2.convexHull(marks[list(brow), :2].astype(np.float32))[:, 0])] = (0.2, 0.14, 0.1)
+                hull = np.asarray(cv2.convexHull(marks[list(brow), :2].astype(np.float32)), np.float64)[:, 0]
+                colors[inside(hull)] = (0.2, 0.14, 0.1)
         return colors
 
 

@@ -191,9 +191,8 @@ class Carrier:
         inner = np.setdiff1d(lining, self.edges)
         mean = averaging(len(self.anny.vertices), self.anny.triangles[self.anny.part == "lining"])
         edge = np.r_[self.anny.mouth.upper, self.anny.mouth.lower]
-        spread = np.zeros((len(self.anny.vertices), len(deltas), 3))
-        spread[edge] = (deltas - own)[:, edge].transpose(1, 0, 2)
-        spread = spread.reshape(len(spread), -1)
+        spread = np.zeros((len(self.anny.vertices), len(deltas) * 3))
+        spread[edge] = (deltas - own)[:, edge].transpose(1, 0, 2).reshape(len(edge), -1)
         for _ in range(rounds):
             spread[inner] = hold * (mean @ spread)[inner]
         out = deltas.copy()
