@@ -30,6 +30,13 @@ PIXELS = 512 * 512
 """The picture that the bit rates below are meant for; other sizes get a rate in proportion."""
 
 
+def rtp_time(item: Frame | Packet, base: Fraction) -> int:
+    """The time of a frame or packet in ticks of ``base``. Raises ValueError where it has none."""
+    if item.pts is None or item.time_base is None:
+        raise ValueError("a frame without a time")
+    return convert_timebase(item.pts, item.time_base, base)
+
+
 class _BitRate:
     """The rate that an encoder aims at, and when to follow the receiver's estimate.
 
@@ -139,7 +146,7 @@ class LiveVp8Encoder(_LiveVideoEncoder, Vp8Encoder):
         assert isinstance(frame, av.VideoFrame)
         payloads = self._packetize(self._coded(frame, force_keyframe), self.picture_id)
         self.picture_id = (self.picture_id + 1) % (1 << 15)
-        return payloads, convert_timebase(frame.pts, frame.time_base, VIDEO_TIME_BASE)
+        return payloads, rtp_time(frame, VIDEO_TIME_BASE)
 
 
 class LiveH264Encoder(_LiveVideoEncoder, H264Encoder):
@@ -169,7 +176,7 @@ class LiveH264Encoder(_LiveVideoEncoder, H264Encoder):
         """Returns the payloads of the RTP packets, and the RTP time (90 kHz)."""
         assert isinstance(frame, av.VideoFrame)
         payloads = self._packetize(self._split_bitstream(self._coded(frame, force_keyframe)))
-        return payloads, convert_timebase(frame.pts, frame.time_base, VIDEO_TIME_BASE)
+        return payloads, rtp_time(frame, VIDEO_TIME_BASE)
 
 
 class LiveOpusEncoder(Encoder):
@@ -196,10 +203,10 @@ class LiveOpusEncoder(Encoder):
         packets = self.codec.encode(frame)
         if not packets:
             return [], 0
-        return [bytes(packet) for packet in packets], packets[0].pts
+        return [bytes(packet) for packet in packets], rtp_time(packets[0], AUDIO_TIME_BASE)
 
     def pack(self, packet: Packet) -> tuple[list[bytes], int]:
-        return [bytes(packet)], convert_timebase(packet.pts, packet.time_base, AUDIO_TIME_BASE)
+        return [bytes(packet)], rtp_time(packet, AUDIO_TIME_BASE)
 
 
 def live_encoder(codec: RTCRtpCodecParameters) -> Encoder:

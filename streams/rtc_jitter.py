@@ -35,6 +35,11 @@ class WholeFrame(JitterFrame):
         self.payload_type = payload_type
 
 
+def data_of(packet: RtpPacket) -> bytes:
+    """What the packet carries of the coded frame; aiortc's receiver puts it there before the buffer sees the packet."""
+    return packet._data  # type: ignore[attr-defined]
+
+
 def unwrap(sequence: int, near: int) -> int:
     """The number that is ``sequence`` modulo 2**16 and closest to ``near``."""
     return near + ((sequence - near + 0x8000) & 0xFFFF) - 0x8000
@@ -104,7 +109,7 @@ class SoundBuffer:
         if self._next is None or (packet := self._packets.pop(self._next, None)) is None:
             return None
         self._next += 1
-        return WholeFrame(packet._data, packet.timestamp, packet.payload_type)
+        return WholeFrame(data_of(packet), packet.timestamp, packet.payload_type)
 
     def _restart(self, packet: RtpPacket) -> int:
         self._packets.clear()
@@ -170,7 +175,7 @@ class PictureBuffer:
         if self._next is None:
             return None
         # A sender that probes for bandwidth sends packets of padding between the frames.
-        while (first := self._packets.get(self._next)) is not None and not first._data:
+        while (first := self._packets.get(self._next)) is not None and not data_of(first):
             del self._packets[self._next]
             self._next += 1
         if first is not None and (frame := self._take(self._next)):
@@ -191,7 +196,7 @@ class PictureBuffer:
         while (packet := self._packets.get(at)) is not None:
             if packet.timestamp != first.timestamp:
                 break  # a sender that does not mark the last packet
-            parts.append(packet._data)
+            parts.append(data_of(packet))
             at += 1
             if packet.marker:
                 break

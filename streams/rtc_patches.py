@@ -20,8 +20,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import version
+from queue import Queue
+from threading import Thread
+from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpreceiver import TimestampMapper
 from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import AnyRtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
 
@@ -86,11 +91,14 @@ class LiveSender(RTCRtpSender):
     _ticks: int
     _frames: int
     _ntp: int
+    _RTCRtpSender__rtp_timestamp: int
+    _RTCRtpSender__packet_count: int
+    _RTCRtpSender__octet_count: int
 
     @classmethod
     def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine) -> None:
         """Turn a transceiver's sender, which has negotiated but not begun to send, into this class."""
-        sender = transceiver.sender
+        sender: Any = transceiver.sender
         codec = transceiver._codecs[0]
         sender.__class__ = cls
         sender._line, sender._rate = line, codec.clockRate
@@ -106,7 +114,7 @@ class LiveSender(RTCRtpSender):
     def _RTCRtpSender__ntp_timestamp(self, sent: int) -> None:
         self._ntp = self._line.at(self._ticks, self._rate)
 
-    async def _next_encoded_frame(self, codec: object) -> RTCEncodedFrame | None:
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
         frame = await super()._next_encoded_frame(codec)
@@ -135,11 +143,15 @@ class LiveReceiver(RTCRtpReceiver):
     """A receiver that passes every frame on as soon as it is whole."""
 
     _buffer: SoundBuffer | PictureBuffer
+    _RTCRtpReceiver__codecs: dict[int, RTCRtpCodecParameters]
+    _RTCRtpReceiver__decoder_thread: Thread | None
+    _RTCRtpReceiver__decoder_queue: Queue[tuple[RTCRtpCodecParameters, WholeFrame]]
+    _RTCRtpReceiver__timestamp_mapper: TimestampMapper
 
     @classmethod
     def adopt(cls, transceiver: RTCRtpTransceiver) -> None:
         """Turn a transceiver's receiver, which has not begun to receive, into this class."""
-        receiver = transceiver.receiver
+        receiver: Any = transceiver.receiver
         names = {codec.payloadType: codec.name for codec in transceiver._codecs}
         receiver.__class__ = cls
         if transceiver.kind == "video":

@@ -14,25 +14,26 @@ import re
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCIceCandidate,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc import sdp as sdp_lines
+from aiortc.codecs import get_capabilities
 from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame, VideoFrame
 
 from avatar.core.clock import Clock
 from avatar.errors import RunError, UsageError
 from avatar.streams.rtc_patches import check_aiortc, make_live
 from avatar.streams.sinks.webrtc import Outlet, WebRtcSink
-from avatar.streams.sources.webrtc import PeerAudioSource, PeerInput, PeerVideoSource
+from avatar.streams.sources.webrtc import Kind, PeerAudioSource, PeerInput, PeerVideoSource
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +77,14 @@ def without_names(offer: str) -> tuple[str, list[RTCIceCandidate]]:
 
 def prefer(transceiver: RTCRtpTransceiver) -> None:
     """Allow only what we encode live, in our order. Has an effect only before the remote description is set."""
-    able = RTCRtpReceiver.getCapabilities(transceiver.kind).codecs
+    able = get_capabilities(transceiver.kind).codecs
     wanted = CODECS[transceiver.kind]
     transceiver.setCodecPreferences([c for mime in wanted for c in able if c.mimeType.lower() == mime.lower()])
 
 
 def add_loopback(transceiver: RTCRtpTransceiver) -> None:
     """Offer 127.0.0.1 too, which aioice leaves out: without it a page cannot reach us on a computer without network."""
-    connection = transceiver.receiver.transport.transport._connection
+    connection: Any = transceiver.receiver.transport.transport._connection
     gather = connection.get_component_candidates
 
     def with_loopback(component: int, addresses: list[str], **more: Any) -> Coroutine[Any, Any, list[Any]]:
@@ -121,7 +122,7 @@ class Peer:
         for transceiver in self.pc.getTransceivers():
             make_live(transceiver, self._hub.sink.line)
             if transceiver.receiver.track is not None:
-                self._spawn(self._pump(transceiver.receiver.track))
+                self._spawn(self._pump(cast(Kind, transceiver.kind), transceiver.receiver.track))
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         if named:
             self._spawn(self._resolve(named))
@@ -148,11 +149,13 @@ class Peer:
             log.info("peer %s never connected; removed", self.id)
             self._hub.drop_soon(self.id)
 
-    async def _pump(self, track: MediaStreamTrack) -> None:
+    async def _pump(self, kind: Kind, track: MediaStreamTrack) -> None:
         # Reads even what no source wants: aiortc keeps unread frames for ever.
         try:
             while True:
-                await self._hub.input.deliver(track.kind, self.id, await track.recv())
+                frame = await track.recv()
+                assert isinstance(frame, AudioFrame | VideoFrame)
+                await self._hub.input.deliver(kind, self.id, frame)
         except MediaStreamError:
             pass
 

@@ -10,7 +10,6 @@ import asyncio
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
-from fractions import Fraction
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import av
@@ -42,8 +41,9 @@ def to_rgb(frame: av.VideoFrame) -> np.ndarray:
 
 def nanoseconds(frame: av.AudioFrame | av.VideoFrame) -> int:
     """A frame's time on its sender's clock."""
-    base = Fraction(frame.time_base.numerator, frame.time_base.denominator)
-    return int(frame.pts * base * SECOND)
+    if frame.pts is None or frame.time_base is None:
+        raise ValueError("a frame without a time")
+    return frame.pts * SECOND * frame.time_base.numerator // frame.time_base.denominator
 
 
 class PeerInput:
@@ -119,8 +119,6 @@ class _PeerSource(Source[T], Generic[T]):
 
     async def take(self, peer: str, frame: av.AudioFrame | av.VideoFrame, arrived: Ns) -> None:
         """A frame of a peer that this source wants."""
-        if frame.pts is None:
-            return
         if peer != self._from:
             self._from = peer
             self._fit.reset()
