@@ -109,8 +109,8 @@ class Resampler:
             out = np.correlate(part, self._filters[0], "valid")[:: self._down]
         else:
             position = np.arange(self._next, self._next + count, dtype=np.int64) * self._down
-            first = position // self._up - self._base - (self._half - 1)
-            windows = buffer[first[:, None] + np.arange(2 * self._half)]
+            starts = position // self._up - self._base - (self._half - 1)
+            windows = buffer[starts[:, None] + np.arange(2 * self._half)]
             out = np.einsum("ij,ij->i", windows, self._filters[position % self._up])
         self._next += count
         keep = self._next * self._down // self._up - self._base - (self._half - 1)
@@ -131,7 +131,8 @@ def _mel_to_hz(m: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def mel_filters() -> F32:
     """(MELS, N_FFT // 2 + 1) triangular filters on the power spectrum."""
-    edges = _mel_to_hz(np.linspace(*_hz_to_mel(np.array([MEL_LOW, MEL_HIGH])), MELS + 2))
+    low, high = _hz_to_mel(np.array([MEL_LOW, MEL_HIGH])).tolist()
+    edges = _mel_to_hz(np.linspace(low, high, MELS + 2))
     f = np.arange(N_FFT // 2 + 1) * RATE / N_FFT
     rise = (f[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - f[None]) / (edges[2:] - edges[1:-1])[:, None]
@@ -189,6 +190,22 @@ class Hop:
 
 
 PAST = 640
+
+
+class Ring:
+    """The newest ``n`` rows, oldest first, always as one contiguous array and without moving them."""
+
+    def __init__(self, n: int, width: int, fill: float = 0.0) -> None:
+        # Every row is written twice, n apart, so that some n rows in a row are always the newest ones.
+        self._rows = np.full((2 * n, width), fill, np.float32)
+        self._n = n
+        self._at = 0
+
+    def push(self, row: np.ndarray | tuple[float, ...]) -> F32:
+        """Take a row (width,); returns a view (n, width) that is good until the next push."""
+        self._rows[self._at] = self._rows[self._at + self._n] = row
+        self._at = (self._at + 1) % self._n
+        return self._rows[self._at : self._at + self._n]
 
 
 class FrameStream:

@@ -1,9 +1,9 @@
 """Where the eyes look: mostly at the camera, in fixations joined by saccades, with looks aside while thinking.
 
 Saccades: duration 2.2 ms a degree + 21 ms (Bahill, Clark & Stark 1975, the main sequence), position along a
-minimum-jerk curve. Gaze and turns of talk: Kendon (1967): speakers look away when they begin and back when they end; listeners look
-at the speaker. How often and how far follows Lee, Badler & Badler (2002, "Eyes alive"), kept within what a portrait can
-show.
+minimum-jerk curve. Gaze and turns of talk: Kendon (1967): speakers look away when they begin and back when they end;
+listeners look at the speaker. How often and how far follows Lee, Badler & Badler (2002, "Eyes alive"), kept within what
+a portrait can show.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avatar.analysis.features import Ring
 from avatar.core.facs import ARKIT, INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES, arkit_vector
 from avatar.core.types import F32
 
@@ -110,8 +111,9 @@ def contact_strength(probability: F32) -> F32:
 def _apply_contact(mouth: F32, lips: F32, jaw: F32) -> None:
     """Force contact in place.
 
-    :param mouth: (n, 52). :param lips: (n, 2): strength of lip-lip and of lip-teeth contact. :param jaw: (n, 2): the same
-    with a wider ramp, because the jaw is slower than the lips.
+    :param mouth: (n, 52).
+    :param lips: (n, 2): strength of lip-lip and of lip-teeth contact.
+    :param jaw: (n, 2): the same with a wider ramp, because the jaw is slower than the lips.
     """
     b, f = lips[:, :1], lips[:, 1:] * (1 - lips[:, :1])
     opening = mouth[:, JAW_OPEN] * (1 - jaw[:, 0])
@@ -150,24 +152,21 @@ class MouthShaper:
         self.reset()
 
     def reset(self) -> None:
-        self._targets = np.zeros((self._n, len(_COLUMNS)), np.float32)
-        self._weights = np.repeat(_WEIGHT[_SIL][None], self._n, axis=0)
-        self._contact = np.zeros((len(_JAW_RAMP) // 2 + 1 + self.ahead, 2), np.float32)
+        self._targets = Ring(self._n, len(_COLUMNS))
+        self._weights = Ring(self._n, 3)
+        for _ in range(self._n):
+            self._weights.push(_WEIGHT[_SIL])
+        self._contact = Ring(len(_JAW_RAMP) // 2 + 1 + self.ahead, 2)
 
     def step(self, visemes: F32, loud: float) -> F32:
         """``visemes`` (15,) probabilities and loudness (1 = usual) of a hop; returns (52,) of the hop ``ahead`` ago."""
-        targets, weights = self._targets, self._weights
-        targets[:-1], weights[:-1] = targets[1:], weights[1:]
         row = visemes @ _TARGET
         row[_LOUD] *= min(_SHOUT, max(_MURMUR, _MURMUR + (1 - _MURMUR) * loud))
-        targets[-1], weights[-1] = row, visemes @ _WEIGHT
-        numerator = np.einsum("ij,ij->j", targets, self._column_kernels)
-        denominator = np.einsum("ij,ij->j", weights, self._weight_kernels)
+        numerator = np.einsum("ij,ij->j", self._targets.push(row), self._column_kernels)
+        denominator = np.einsum("ij,ij->j", self._weights.push(visemes @ _WEIGHT), self._weight_kernels)
         out = np.zeros(len(ARKIT), np.float32)
         out[_COLUMNS] = numerator / denominator[_GROUP_OF]
-        contact = self._contact
-        contact[:-1] = contact[1:]
-        contact[-1] = contact_strength(visemes[[_PP, _FF]])
+        contact = self._contact.push(contact_strength(visemes[[_PP, _FF]]))
         if contact.any():
             jaw = (contact * self._jaw_ramp).max(axis=0, keepdims=True)
             lips = (contact * self._lip_ramp).max(axis=0, keepdims=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.features import MELS, MFCCS, Hop, dct_matrix
+from avatar.analysis.features import MELS, MFCCS, Hop, Ring, dct_matrix
 from avatar.analysis.vad import SpeechGate
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
@@ -124,7 +124,10 @@ def closure_features(bands: F32, z: F32) -> F32:
 
 
 class VisemeEstimator:
-    """Streaming viseme probabilities, one hop of 10 ms at a time; a result belongs to the hop :attr:`ahead` steps ago."""
+    """Streaming viseme probabilities, one hop of 10 ms at a time.
+
+    A result belongs to the hop :attr:`ahead` steps ago.
+    """
 
     ahead = AHEAD
     TEMPERATURE = 1.6
@@ -144,10 +147,8 @@ class VisemeEstimator:
 
     def reset(self) -> None:
         self._norm.reset()
-        self._cepstra = np.zeros((self._n, MFCCS), np.float32)
-        self._cepstra[:, 0] = -40.0
-        self._bands = np.full((self._n, len(BANDS)), -_DYNAMIC, np.float32)
-        self._open = np.zeros(self._n, np.float32)
+        self._cepstra = Ring(self._n, MFCCS)
+        self._bands = Ring(self._n, len(BANDS), -_DYNAMIC)
         self._smooth = np.zeros(len(VISEMES), np.float32)
         self._smooth[_SIL] = 1
         self._closure_before = 0.0
@@ -157,17 +158,15 @@ class VisemeEstimator:
     def step(self, hop: Hop, gate: SpeechGate) -> F32:
         """Probabilities (15,) over VISEMES of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
         cepstrum, bands = self._norm.step(hop.logmel, gate.levels.speech, gate.open)
-        for ring, row in ((self._cepstra, cepstrum), (self._bands, bands), (self._open, gate.smooth)):
-            ring[:-1] = ring[1:]
-            ring[-1] = row
+        cepstra, levels = self._cepstra.push(cepstrum), self._bands.push(bands)
         p = self._p
-        z = self._cepstra[self._rows].reshape(-1) @ p.projection - p.offset
+        z = cepstra[self._rows].reshape(-1) @ p.projection - p.offset
         score = (p.centres @ z - self._half_norm) / self.TEMPERATURE
         score = np.exp(score - score.max())
         probabilities = (score @ self._class_of) / score.sum()
         # An opening gate is seen early, thanks to the look-ahead; a closing one shuts the mouth at once.
-        gate_now = float(self._open[-1])
-        x = float(closure_features(self._bands[self._closure_rows], z) @ p.closure[:-1] + p.closure[-1])
+        gate_now = gate.smooth
+        x = float(closure_features(levels[self._closure_rows], z) @ p.closure[:-1] + p.closure[-1])
         # The mean of two hops: a burst or a flap of the tongue is shorter than any closure of the lips.
         now = 1 / (1 + math.exp(-min(30.0, max(-30.0, x))))
         self.closure, self._closure_before = 0.5 * gate_now * (now + self._closure_before), now
@@ -177,7 +176,7 @@ class VisemeEstimator:
         return self._with_closure(out)
 
     def _with_closure(self, out: F32) -> F32:
-        """The detector decides about p, b, m: it sees more than the prototypes do. What it leaves is shared as before."""
+        """The detector decides about p, b, m, as it sees more than the prototypes; the rest is shared as before."""
         low, high = self._p.closure_threshold - 0.1, self._p.closure_threshold + 0.04
         sure = 0.2 + 0.75 * min(1.0, (self.closure - low) / (high - low))
         if self.closure <= low:

@@ -54,9 +54,10 @@ def runs(on: np.ndarray, shortest: int = 1) -> list[tuple[int, int]]:
 def score(items: Iterable[tuple[F32, F32, Speech]]) -> dict[str, float]:
     """``items``: recognised visemes and mouth, and the speech they belong to.
 
-    Returns ``frame_accuracy`` in speech, ``closure_recall`` (true closures of p, b, m that were shown), ``false_closure``
-    (shown closures inside speech that are none), ``lag_ms`` of the jaw behind the jaw made from the true phonemes, ``jaw_gain`` (mean
-    opening against that jaw), and ``silent_open``: the share of silent frames with an open jaw, 100 ms and more after speech.
+    Returns ``frame_accuracy`` in speech, ``closure_recall`` (true closures of p, b, m that were shown),
+    ``false_closure`` (shown closures inside speech that are none), ``lag_ms`` of the jaw behind the jaw made from the
+    true phonemes, ``jaw_gain`` (mean opening against that jaw), and ``silent_open``: the share of silent frames with an
+    open jaw, 100 ms and more after speech.
     """
     right = frames = true = hit = shown = wrong = silent = open_silent = 0
     lags: list[float] = []

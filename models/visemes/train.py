@@ -137,7 +137,7 @@ def kokoro_utterances(voice: KokoroVoice, seed: int = 3, rounds: int = 4) -> Ite
 
 
 def discriminants(x: F32, labels: np.ndarray, d: int) -> tuple[F32, F32]:
-    """Linear discriminant analysis (Fisher 1936): projection (f, d) with unit within-class variance, and offset (d,)."""
+    """Linear discriminant analysis (Fisher 1936): projection (f, d) with unit variance within classes, offset (d,)."""
     mean = x.mean(axis=0)
     within = np.zeros((x.shape[1], x.shape[1]))
     between = np.zeros_like(within)

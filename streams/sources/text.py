@@ -231,7 +231,7 @@ class _Library:
             raise UsageError("espeak-ng could not speak this text: shorten it")
         lib.espeak_Synchronize()
         sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.int16)
-        return sound.astype(np.float32) / 32768, self._events
+        return (sound / 32768).astype(np.float32), self._events
 
 
 class EspeakVoice:

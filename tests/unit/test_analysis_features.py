@@ -60,8 +60,8 @@ def test_cepstra_agree_with_librosa():
         win_length=400,
         hop_length=HOP,
         n_mels=MELS,
-        fmin=60.0,
-        fmax=7600.0,
+        fmin=60,
+        fmax=7600,
         pad_mode="constant",
     )
     theirs = np.log(power.T + 1e-7)[: len(ours)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +208,7 @@ def test_known_lips_replace_recognised_ones_and_the_rest_goes_on():
     assert [c.pts for c in inside] == [c.pts for chunk in known for c in chunk.lips or ()]
     assert [c.mouth[JAW] for c in inside] == [c.mouth[JAW] for c in spoken.lips]
     pts = [c.pts for c in lips]
-    assert all(a < b for a, b in zip(pts, pts[1:], strict=False))
+    assert all(a < b for a, b in pairwise(pts))
     assert max(c.mouth[JAW] for c in lips if c.pts > known[-1].end) > 0.2
     assert of(PoseCue, cues)[0].pts == seconds(1.0)
 
@@ -255,7 +256,7 @@ def test_a_gap_in_the_sound_makes_nothing_jump():
         poses = np.array([c.pose.euler for c in of(PoseCue, cues)])
         assert np.abs(np.diff(poses, axis=0)).max() < 1.0
         pts = [c.pts for c in of(LipCue, cues)]
-        assert all(a < b for a, b in zip(pts, pts[1:], strict=False))
+        assert all(a < b for a, b in pairwise(pts))
         late = [c for c in of(LipCue, cues) if c.pts >= after[0].pts]
         assert late[0].pts == after[0].pts
 
@@ -289,7 +290,7 @@ def test_missing_or_broken_weights_are_one_clear_line(tmp_path):
     with pytest.raises(ModelFileError, match="missing"):
         VoiceAnalyzer(tmp_path)
     (tmp_path / "silero_vad.onnx").write_bytes(b"not a model")
-    with pytest.raises(ModelFileError, match="cannot be read|can be read"):
+    with pytest.raises(ModelFileError, match="not a model"):
         VoiceAnalyzer(tmp_path)
     (tmp_path / "silero_vad.onnx").write_bytes((WEIGHTS / "silero_vad.onnx").read_bytes())
     np.savez(tmp_path / "visemes_mfcc.npz", projection=np.zeros((3, 3)))
