@@ -83,7 +83,10 @@ def prefer(transceiver: RTCRtpTransceiver) -> None:
 
 
 def add_loopback(transceiver: RTCRtpTransceiver) -> None:
-    """Offer 127.0.0.1 too, which aioice leaves out: without it a page cannot reach us on a computer without network."""
+    """Offer 127.0.0.1 too, which aioice leaves out: a program on a computer without network reaches us by it.
+
+    (Chromium has no addresses of its own then, so a page still needs some network to be up.)
+    """
     connection: Any = transceiver.receiver.transport.transport._connection
     gather = connection.get_component_candidates
 
@@ -126,7 +129,7 @@ class Peer:
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         if named:
             self._spawn(self._resolve(named))
-        self._spawn(self._expire())
+        self._spawn(self._guard())
         local = self.pc.localDescription
         return Answer(local.sdp, local.type, self.id)
 
@@ -142,12 +145,29 @@ class Peer:
         elif self.pc.connectionState in ("failed", "closed"):
             self._hub.drop_soon(self.id)
 
-    async def _expire(self) -> None:
+    async def _guard(self) -> None:
+        """Ends the connection if it never comes up, or when the page has vanished without a word."""
         try:
             await asyncio.wait_for(self.connected.wait(), self._hub.handshake_s)
         except TimeoutError:
             log.info("peer %s never connected; removed", self.id)
-            self._hub.drop_soon(self.id)
+        else:
+            await self._fall_silent()
+            log.info("peer %s has fallen silent; removed", self.id)
+        self._hub.drop_soon(self.id)
+
+    async def _fall_silent(self) -> None:
+        """Returns when nothing has come for ``silence_s`` although media went out: whoever gets media reports on it
+        every few seconds. (ICE notices too, but only after half a minute, for which we would encode in vain.)"""
+        loop = asyncio.get_running_loop()
+        received, sent, since = -1, -1, loop.time()
+        while loop.time() - since < self._hub.silence_s:
+            await asyncio.sleep(self._hub.silence_s / 4)
+            report = await self.pc.getSenders()[0].getStats()
+            (transport,) = (entry for entry in report.values() if entry.type == "transport")
+            if transport.packetsReceived != received or transport.packetsSent == sent:
+                since = loop.time()
+            received, sent = transport.packetsReceived, transport.packetsSent
 
     async def _pump(self, kind: Kind, track: MediaStreamTrack) -> None:
         # Reads even what no source wants: aiortc keeps unread frames for ever.
@@ -189,6 +209,7 @@ class PeerHub:
     :param clock: the session's; what arrives from the pages is stamped with it.
     :param sink: what feeds them; made here where none is given.
     :param handshake_s: seconds in which a page must connect after its offer.
+    :param silence_s: seconds after which a page from which nothing comes is taken for gone.
     :param max_peers: more are refused: every viewer costs an encoder.
     :param loopback: offer 127.0.0.1 as a candidate; for a server that listens on this computer only.
     """
@@ -199,6 +220,7 @@ class PeerHub:
         sink: WebRtcSink | None = None,
         *,
         handshake_s: float = 15.0,
+        silence_s: float = 12.0,
         max_peers: int = 16,
         loopback: bool = True,
     ) -> None:
@@ -206,6 +228,7 @@ class PeerHub:
         self.sink = sink or WebRtcSink()
         self.input = PeerInput(clock)
         self.handshake_s = handshake_s
+        self.silence_s = silence_s
         self.max_peers = max_peers
         self.loopback = loopback
         self._peers: dict[str, Peer] = {}

@@ -212,13 +212,15 @@ async def until(condition, seconds: float = 10.0) -> None:
 
 
 def onsets(frames: list[Got], above: float) -> list[float]:
-    """Times at which the level rises above a threshold after a quiet time."""
-    out, quiet_since = [], None
+    """Times at which the level rises above a threshold after a quiet time. An onset whose frame was lost on a busy
+    computer would be found one frame late, so only those count whose predecessor is there."""
+    out, quiet_since, last = [], None, -1.0
     for frame in frames:
         if frame.level < above:
             quiet_since = frame.ntp if quiet_since is None else quiet_since
         else:
-            if quiet_since is not None and frame.ntp - quiet_since > 0.2:
+            if quiet_since is not None and frame.ntp - quiet_since > 0.2 and frame.ntp - last < 0.04:
                 out.append(frame.ntp)
             quiet_since = None
+        last = frame.ntp
     return out
