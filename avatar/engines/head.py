@@ -31,6 +31,7 @@ from avatar.engines.head_mesh import (
 from avatar.engines.head_mouth import Mouth, colour_mouth
 from avatar.engines.head_warp import TEXTURE_SCALE, Warp
 from avatar.errors import EngineError
+from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.fit import SQUINT_CLOSES, eye_distance, fit_head
 
@@ -64,11 +65,9 @@ class HeadEngine(Engine):
             raise EngineError(
                 f"size {size}: the head engine draws {MIN_SIZE} to {MAX_SIZE} pixels a side; choose one of those"
             )
-        from avatar.portrait.basis import HeadBasis
-
         self._prepare(bundle, size, HeadBasis.load(weights / "head_basis.npz"))
 
-    def _prepare(self, bundle: AvatarBundle, size: int, basis) -> None:  # type: ignore[no-untyped-def]
+    def _prepare(self, bundle: AvatarBundle, size: int, basis: HeadBasis) -> None:
         portrait = bundle.portrait
         scale = size / len(portrait)
         if scale != 1:
@@ -101,6 +100,7 @@ class HeadEngine(Engine):
         self._rest_gap = self._lip_gap()
         self._lip_unit = 0.035 * eye_distance(landmarks) / fitted.scale
         self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
+        self._eye_distance = eye_distance(landmarks)
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -133,7 +133,7 @@ class HeadEngine(Engine):
         raster.rasterize(
             self._points, self._attributes, mesh.triangles, mesh.kinds, self._depth, self._values, self._shown
         )
-        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset))
+        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._folds())
         tracked = self._tracked
         self._eyes.draw(
             picture,
@@ -146,7 +146,8 @@ class HeadEngine(Engine):
             math.hypot(gaze_yaw, gaze_pitch),
         )
         if opened > 0.02:
-            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS], min(1.0, opened))
+            tongue = float(weights[INDEX["tongueOut"]])
+            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS], opened, tongue)
         return picture
 
     def _lip_gap(self) -> float:
@@ -172,6 +173,13 @@ class HeadEngine(Engine):
         offset[:2] += fitted.offset
         flip = np.array((1.0, -1.0, 1.0))
         return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)
+
+    def _folds(self) -> tuple[int, int, int, int]:
+        """Box from the brows to below the mouth, in pixels."""
+        margin = 0.3 * self._eye_distance
+        low = np.clip(self._tracked[:, :2].min(0) - margin, 0, self.size)
+        high = np.clip(self._tracked[:, :2].max(0) + margin, 0, self.size)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
     def _rigid(self, matrix: F32, offset: F32) -> F32:
         """(2, 4): the photo's x, y of a point at (x, y, 1, photo's depth) in the picture, if all moves as the head."""

@@ -24,6 +24,8 @@ from avatar.portrait.fit import (
 )
 
 _LASH_POINTS = 25
+_LASH_WIDTH = 0.0052
+"""Half the greatest width of the line of lashes, in eye distances."""
 _UPPER = slice(0, 9)
 _LOWER = (8, 9, 10, 11, 12, 13, 14, 15, 0)
 """Within an eye's contour of 16: the upper lid left to right, the lower one right to left."""
@@ -92,30 +94,33 @@ def _draw_lid(picture, values, shown, sources, source_scale, texture, box, stren
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _draw_lashes(picture, line, widths, box, colour, opacity):  # type: ignore[no-untyped-def]
-    """A soft tapered stroke along ``line`` (n, 2) with half-widths ``widths`` (n,); softer below than above."""
-    x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            best = np.float32(0)
-            for k in range(len(line) - 1):
-                ax, ay = line[k, 0], line[k, 1]
-                bx, by = line[k + 1, 0] - ax, line[k + 1, 1] - ay
-                px, py = x - ax, y - ay
-                if (py > 8 and py > by + 8) or (py < -6 and py < by - 6):
-                    continue
-                t = min(max((px * bx + py * by) / (bx * bx + by * by + np.float32(1e-6)), np.float32(0)), np.float32(1))
-                dx, dy = px - t * bx, py - t * by
-                distance = math.sqrt(dx * dx + dy * dy)
-                width = widths[k] + t * (widths[k + 1] - widths[k])
-                soft = (
-                    width * np.float32(1.6) + np.float32(0.6) if dy > 0 else width * np.float32(0.5) + np.float32(0.6)
-                )
-                best = max(best, min(np.float32(1), width * 2) * max(np.float32(0), 1 - distance / (width + soft)))
-            if best > 0:
-                alpha = opacity * min(np.float32(1), best * np.float32(1.5))
+def _draw_lashes(picture, line, widths, colour, opacity):  # type: ignore[no-untyped-def]
+    """A soft tapered stroke along ``line`` (n, 2), which runs left to right, with half-widths ``widths`` (n,).
+
+    It is softer below, where the lashes hang, than above.
+    """
+    height, width = picture.shape[:2]
+    one = np.float32(1)
+    half = np.float32(0.5)
+    for k in range(len(line) - 1):
+        x0, x1 = line[k, 0], line[k + 1, 0]
+        if x1 - x0 < np.float32(1e-3):
+            continue
+        slope = (line[k + 1, 1] - line[k, 1]) / (x1 - x0)
+        upright = one / math.sqrt(one + slope * slope)  # from distance along the column to distance from the line
+        for x in range(max(0, math.ceil(x0)), min(width - 1, math.ceil(x1) - 1) + 1):
+            t = (x - x0) / (x1 - x0)
+            centre = line[k, 1] + t * (line[k + 1, 1] - line[k, 1])
+            w = widths[k] + t * (widths[k + 1] - widths[k])
+            above = (w * np.float32(1.5) + np.float32(0.6)) / upright
+            below = (w * np.float32(2.6) + np.float32(0.6)) / upright
+            for y in range(max(0, math.ceil(centre - above)), min(height - 1, math.floor(centre + below)) + 1):
+                d = y - centre
+                reach = below if d > 0 else above
+                fade = min(one, w * 2) * (one - abs(d) / reach) * np.float32(1.5)
+                alpha = opacity * min(one, fade)
                 for c in range(3):
-                    picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour[c] * alpha + np.float32(0.5))
+                    picture[y, x, c] = np.uint8(picture[y, x, c] * (one - alpha) + colour[c] * alpha + half)
 
 
 @dataclass
@@ -140,15 +145,17 @@ class Eyes:
         for eye in self._eyes:
             _complete_eyeball(self._ball, portrait, landmarks, eye)
         self._lid = _lid_skin(portrait, landmarks, self._distance)
-        self._lash = _lash_colour(portrait, landmarks)
+        self._lash, self._lash_opacity = _lash_look(portrait, landmarks)
         knots = np.linspace(0, 1, 9)
         fine = np.linspace(0, 1, _LASH_POINTS)
         self._spline = CubicSpline(knots, np.eye(9))(fine).astype(np.float32)
+        cubic = np.vander(knots, 4)
+        self._smooth = (cubic @ np.linalg.pinv(cubic)).astype(np.float32)
         taper = np.sin(np.pi * np.clip(fine, 0.0, 1.0)) ** 0.6
         outer = 0.75 + 0.5 * fine  # lashes are thicker towards the temple
         self._widths = {
-            "Left": (taper * outer * self._distance * 0.0085).astype(np.float32),
-            "Right": (taper * outer[::-1] * self._distance * 0.0085).astype(np.float32),
+            "Left": (taper * outer * self._distance * _LASH_WIDTH).astype(np.float32),
+            "Right": (taper * outer[::-1] * self._distance * _LASH_WIDTH).astype(np.float32),
         }
 
     def draw(
@@ -175,7 +182,7 @@ class Eyes:
             margin = 0.14 * self._distance
             x0, y0 = np.clip(np.floor(points.min(0) - margin).astype(int), 1, size - 2)
             x1, y1 = np.clip(np.ceil(points.max(0) + margin).astype(int), 1, size - 2)
-            amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12)))
+            amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12, closed / 0.25)))
             inner = (max(x0, int(points[:, 0].min()) - 2), max(y0, int(points[:, 1].min()) - 2),
                      min(x1, int(points[:, 0].max()) + 3), min(y1, int(points[:, 1].max()) + 3))  # fmt: skip
             if amount > 0:
@@ -185,14 +192,9 @@ class Eyes:
             if strength > 0:
                 box = (x0, y0, x1, y1)
                 _draw_lid(picture, values, shown, sources, np.float32(source_scale), self._lid, box, strength)
-                line = self._spline @ points[_UPPER]
-                pad = (
-                    max(1, inner[0] - 2),
-                    max(1, inner[1] - 6),
-                    min(size - 2, inner[2] + 2),
-                    min(size - 2, inner[3] + 9),
-                )
-                _draw_lashes(picture, line, self._widths[eye.side], pad, self._lash, np.float32(0.85) * strength)
+                # Shut lids meet in one smooth curve, whatever the corners of the open eye look like.
+                line = self._spline @ (points[_UPPER] + strength * (self._smooth @ points[_UPPER] - points[_UPPER]))
+                _draw_lashes(picture, line, self._widths[eye.side], self._lash, self._lash_opacity * strength)
 
 
 def _smoothstep(low: float, high: float, x: float) -> float:
@@ -278,32 +280,47 @@ def _radial_profile(patch: F32, disc: np.ndarray, ratio: F32) -> tuple[np.ndarra
 
 
 def _lid_skin(portrait: U8, landmarks: F32, distance: float) -> U8:
-    """Skin without lashes and brows around the eyes, from what surrounds them."""
-    hole = np.zeros(portrait.shape[:2], np.uint8)
+    """Skin without lashes and brows around the eyes: the lids' own colours where the photo shows them."""
+    size = len(portrait)
+    hole = np.zeros((size, size), np.uint8)
+    near = np.zeros_like(hole)
     for contour in (RIGHT_EYE, LEFT_EYE):
         points = landmarks[list(contour), :2]
-        raised = points - (0, 0.095 * distance)
-        centre = points.mean(0)
-        wide = centre + (points - centre) * (1.32, 1.5)
-        hull = cv2.convexHull(np.vstack([points, raised, wide]).astype(np.float32))
-        cv2.fillConvexPoly(hole, np.round(hull).astype(np.int32), 1)
-    brows = np.zeros_like(hole)
+        raised = points - (0, 0.035 * distance)
+        for mask, stretch in ((hole, (1.1, 1.15)), (near, (1.5, 2.5))):
+            wide = points.mean(0) + (points - points.mean(0)) * stretch
+            hull = cv2.convexHull(np.vstack([points, raised, wide]).astype(np.float32))
+            cv2.fillConvexPoly(mask, np.round(hull).astype(np.int32), 1)
     for brow in (RIGHT_BROW, LEFT_BROW):
         hull = cv2.convexHull(landmarks[list(brow), :2].astype(np.float32))
-        cv2.fillConvexPoly(brows, np.round(hull).astype(np.int32), 1)
-    brows = cv2.dilate(brows, np.ones((3, 3), np.uint8), iterations=max(1, int(distance * 0.035)))
-    skin = _spread(portrait.astype(np.float32), (hole == 0) & (brows == 0), 0.05 * distance)
+        cv2.fillConvexPoly(hole, np.round(hull).astype(np.int32), 1)
+    # Lashes, brows and rims of glasses are darker than the skin around the eye, highlights on glasses brighter.
+    grey = portrait.astype(np.float32).mean(axis=2)
+    around = grey[(near > 0) & (hole == 0)]
+    known = hole == 0
+    if len(around):
+        typical = float(np.median(around))
+        known &= (grey > 0.68 * typical) & (grey < 1.7 * typical)
+    skin = _spread(portrait.astype(np.float32), known, 0.022 * distance)
     grain = cv2.GaussianBlur(np.random.default_rng(0).normal(size=hole.shape).astype(np.float32), (0, 0), 0.9)
-    return np.clip(skin * 0.965 + 3.0 * grain[..., None], 0, 255).astype(np.uint8)
+    return np.clip(skin * 0.98 + 2.5 * grain[..., None], 0, 255).astype(np.uint8)
 
 
-def _lash_colour(portrait: U8, landmarks: F32) -> F32:
+def _lash_look(portrait: U8, landmarks: F32) -> tuple[F32, np.float32]:
+    """Colour of the lashes, and their opacity: full where the photo's lid margin is much darker than the skin."""
     mask = np.zeros(portrait.shape[:2], np.uint8)
     for contour in (RIGHT_EYE, LEFT_EYE):
         cv2.fillPoly(mask, [np.round(landmarks[list(contour), :2]).astype(np.int32)], 1)
     pixels = portrait[mask > 0].astype(np.float32)
     if len(pixels) == 0:
-        return np.array((45.0, 35.0, 30.0), np.float32)
+        return np.array((45.0, 35.0, 30.0), np.float32), np.float32(0.8)
     grey = pixels.mean(1)
     dark = np.median(pixels[grey <= np.percentile(grey, 15)], axis=0) * 0.8
-    return np.minimum(dark, (60, 55, 55)).astype(np.float32)
+    upper = np.vstack([landmarks[list(c[_UPPER]), :2] for c in (RIGHT_EYE, LEFT_EYE)])
+    size = len(portrait)
+    at = np.clip(np.round(upper).astype(int), 0, size - 1)
+    margin = float(np.median(portrait[at[:, 1], at[:, 0]].mean(1)))
+    cheek = np.clip(np.round(landmarks[[50, 280], :2]).astype(int), 0, size - 1)
+    skin = float(portrait[cheek[:, 1], cheek[:, 0]].mean())
+    opacity = 0.5 + 0.35 * float(np.clip(1.3 * (1 - margin / max(skin, 1.0)), 0, 1))
+    return np.minimum(dark, (60, 55, 55)).astype(np.float32), np.float32(opacity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from avatar.core.facs import ARKIT, INDEX
 from avatar.core.types import F32
 from avatar.engines import raster
+from avatar.portrait.basis import PARTS, HeadBasis
 from avatar.portrait.fit import (
     FACE_OVAL,
     INNER_LIPS,
@@ -23,7 +24,7 @@ from avatar.portrait.fit import (
     eye_distance,
 )
 
-SKIN, LINING, GUMS, TEETH_UPPER, TEETH_LOWER, TONGUE, EYE_LEFT, EYE_RIGHT = range(8)
+SKIN, LINING, GUMS, TEETH_UPPER, TEETH_LOWER, TONGUE, EYE_LEFT, EYE_RIGHT = range(len(PARTS))
 """Numbers of the basis's parts."""
 
 TRACKED = (*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS, *INNER_LIPS)
@@ -34,6 +35,11 @@ TRACKED_LIPS = slice(32, 52)
 TRACKED_INNER = slice(52, 72)
 
 OVAL_GROWN = 1.06
+_NOSE = (1, 2, 98, 327, 64, 294)
+_FINE_NEAR = 0.05
+"""Distance in eye distances up to which the skin around eyes, lips and nostrils keeps its fine triangles."""
+_VISIBLE_TEETH = 2.8
+"""Teeth and gums further than this (cm) behind the front teeth are never seen."""
 _FEATHER = 0.10
 """Width of the band inside the oval, in face half-widths, in which the mesh gives way to the smooth flow."""
 _STEEP, _STEEP_SCALE = -1.0, 0.5
@@ -54,7 +60,7 @@ class DrawMesh:
     triangles: NDArray[np.int32]
     """(m, 3)."""
     kinds: NDArray[np.uint8]
-    """(m,) what a triangle shows: raster.SKIN, EYE or MOUTH."""
+    """(m,) what a triangle shows: raster.SKIN, EYE, MOUTH or TONGUE."""
     parts: NDArray[np.uint8]
     """(n,) part of the basis."""
     attributes: F32
@@ -77,23 +83,28 @@ class DrawMesh:
     """Vertices of the lips' edges, and how far (pixels, y down) their texture moves as the mouth opens."""
 
 
-def build_mesh(basis, fitted: FittedHead, landmarks: F32) -> DrawMesh:  # type: ignore[no-untyped-def]
+def build_mesh(basis: HeadBasis, fitted: FittedHead, landmarks: F32) -> DrawMesh:
     """Make the drawing mesh.
 
-    :param basis: :class:`avatar.portrait.basis.HeadBasis`.
     :param landmarks: (478, 3) in pixels of the drawn picture; ``fitted`` must be in the same pixels.
     """
-    source = fitted.project(fitted.rest)
     part = basis.vertex_part
+    source = fitted.project(fitted.rest)
+    triangles, kind_of, mended = _coarse_where_flat(basis.triangles, basis.triangle_part, source, landmarks)
+    fitted = _mended(fitted, mended)
+    source = fitted.project(fitted.rest)
     oval = landmarks[list(FACE_OVAL), :2]
     depth = _depth_in_oval(source[:, :2], oval)
-    keep = np.ones(len(basis.triangles), bool)
-    triangles, kind_of = basis.triangles, basis.triangle_part
+    keep = np.ones(len(triangles), bool)
     keep[kind_of == SKIN] = (depth[triangles[kind_of == SKIN]] > 0).all(1)
     for eye in (EYE_LEFT, EYE_RIGHT):
         z = fitted.rest[part == eye, 2]
         middle = z.min() + 0.45 * np.ptp(z)
         keep[kind_of == eye] = (fitted.rest[triangles[kind_of == eye], 2] > middle).all(1)
+    hard = (kind_of == GUMS) | (kind_of == TEETH_UPPER) | (kind_of == TEETH_LOWER)
+    if hard.any():
+        z = fitted.rest[triangles[hard], 2]
+        keep[hard] = (z > z.max() - _VISIBLE_TEETH).any(1)
     tracked = basis.landmark_vertices[list(TRACKED)]
 
     used = np.unique(np.concatenate([triangles[keep].ravel(), tracked.ravel()]))
@@ -114,7 +125,9 @@ def build_mesh(basis, fitted: FittedHead, landmarks: F32) -> DrawMesh:  # type: 
         kinds=_kinds(kind_of[keep]),
         parts=parts,
         attributes=attributes,
-        backward=np.select([parts >= EYE_LEFT, parts != SKIN], [_EYE_BACK, _MOUTH_BACK], 0.0).astype(np.float32),
+        backward=np.select(
+            [parts >= EYE_LEFT, (parts != SKIN) & (parts != TONGUE)], [_EYE_BACK, _MOUTH_BACK], 0.0
+        ).astype(np.float32),
         starts=starts,
         rows=rows,
         deltas=deltas,
@@ -136,8 +149,47 @@ def _flattened(fitted: FittedHead, used: NDArray[np.intp], parts: NDArray[np.uin
     return np.ascontiguousarray(camera @ fitted.rotation, np.float32)
 
 
+def _coarse_where_flat(
+    triangles: NDArray[np.int32], kind_of: NDArray[np.uint8], source: F32, landmarks: F32
+) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int32]]:
+    """The basis subdivides skin and lining, four triangles for one. Away from eyes, nose and lips the one is enough:
+    there a fine triangle would cover two pixels.
+
+    Returns triangles, their parts, and (k, 3) the midpoints on the border between fine and coarse with the ends of
+    their edges.
+    """
+    unchanged = triangles, kind_of, np.zeros((0, 3), np.int32)
+    soft = (kind_of == SKIN) | (kind_of == LINING)
+    if soft.sum() % 4:
+        return unchanged
+    groups, group_kind = triangles[soft].reshape(-1, 4, 3), kind_of[soft][::4]
+    corners, inner = groups[:, :3], groups[:, 3]
+    if (corners[:, :, 1] != inner).any() or (corners[:, :, 2] != np.roll(inner, 1, axis=1)).any():
+        return unchanged  # a basis that was not subdivided
+    parents = corners[:, :, 0]
+    features = landmarks[[*RIGHT_EYE, *LEFT_EYE, *OUTER_LIPS, *INNER_LIPS, *_NOSE], :2]
+    distance = np.hypot(*(source[parents, None, :2] - features).transpose(3, 0, 1, 2)).min(axis=(1, 2))
+    fine = (group_kind == SKIN) & (distance < _FINE_NEAR * eye_distance(landmarks))
+    chosen = np.concatenate([groups[fine].reshape(-1, 3), parents[~fine], triangles[~soft]])
+    kinds = np.concatenate([np.repeat(group_kind[fine], 4), group_kind[~fine], kind_of[~soft]])
+    edges = np.stack([inner, parents, np.roll(parents, -1, axis=1)], axis=2)
+    edges = edges[~fine].reshape(-1, 3)
+    return chosen.astype(np.int32), kinds, edges[np.isin(edges[:, 0], inner[fine])]
+
+
+def _mended(fitted: FittedHead, edges: NDArray[np.int32]) -> FittedHead:
+    """Midpoints between fine and coarse triangles lie on the coarse edge in every expression, or cracks would open."""
+    middle, a, b = edges.T
+    rest, expressions = fitted.rest.copy(), fitted.expressions.copy()
+    rest[middle] = (rest[a] + rest[b]) / 2
+    expressions[:, middle] = (expressions[:, a] + expressions[:, b]) / 2
+    return replace(fitted, rest=rest, expressions=expressions)
+
+
 def _kinds(parts: NDArray[np.integer]) -> NDArray[np.uint8]:
-    return np.select([parts == SKIN, parts >= EYE_LEFT], [raster.SKIN, raster.EYE], raster.MOUTH).astype(np.uint8)
+    return np.select(
+        [parts == SKIN, parts >= EYE_LEFT, parts == TONGUE], [raster.SKIN, raster.EYE, raster.TONGUE], raster.MOUTH
+    ).astype(np.uint8)
 
 
 def _span(mask: NDArray[np.bool_]) -> tuple[int, int]:
@@ -154,7 +206,10 @@ def _depth_in_oval(points: F32, oval: F32) -> NDArray[np.float32]:
 
 
 def _inner_weight(
-    fitted: FittedHead, depth: NDArray[np.float32], parts: NDArray[np.uint8], used: NDArray[np.intp]
+    fitted: FittedHead,
+    depth: NDArray[np.float32],
+    parts: NDArray[np.uint8],
+    used: NDArray[np.intp],
 ) -> F32:
     """0 at the oval's edge to 1 a band further in; on upper lids 1 plus how much the vertex is of the lid, up to 2."""
     weight = np.clip(depth[used] / _FEATHER, 0, 1).astype(np.float32)
@@ -162,9 +217,10 @@ def _inner_weight(
     for side in ("Left", "Right"):
         drop = -fitted.expressions[INDEX["eyeBlink" + side], used, 1]
         drop[parts != SKIN] = 0
-        weight += np.clip((drop / max(float(drop.max()), 1e-3) - 0.04) / 0.22, 0, 1)
+        lid = np.clip((drop / max(float(drop.max()), 1e-3) - 0.06) / 0.40, 0, 1)
+        weight += lid * lid * (3 - 2 * lid)
     weight[parts >= EYE_LEFT] = 1
-    return np.clip(weight, 0, 2)
+    return np.clip(weight, 0, 2).astype(np.float32)
 
 
 def _sparse(expressions: F32, parts: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int32], F32]:

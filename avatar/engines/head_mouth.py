@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 
 from avatar.core.types import F32, U8
-from avatar.engines import raster
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
-from avatar.portrait.fit import INNER_LIPS, OUTER_LIPS, FittedHead, eye_distance
+from avatar.engines.raster import MOUTH, NOTHING
+from avatar.engines.raster import TONGUE as TONGUE_SHOWN
+from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FittedHead, eye_distance
 
-_COLOURS = {LINING: (92, 32, 34), GUMS: (190, 100, 105), TONGUE: (190, 96, 100)}
-_TEETH = (252, 245, 232)
-_CAVITY = np.array((26.0, 9.0, 11.0), np.float32)
+# Albedos, RGB, under full light.
+_LINING = np.array((98.0, 36.0, 38.0))
+_GUMS = np.array((196.0, 108.0, 108.0))
+_TONGUE = np.array((205.0, 112.0, 112.0))
+_TEETH = np.array((250.0, 243.0, 228.0))
+_CAVITY = np.array((24.0, 9.0, 10.0), np.float32)
 _LIGHT = np.array((0.0, 0.25, 0.97), np.float32)
-_TYPICAL_BRIGHTNESS = 185.0
+"""Towards the light, in the head's frame."""
+_DEPTH_OF_LIGHT = 2.2
+"""Centimetres behind the front teeth at which the light has fallen to a third."""
+_TYPICAL_WHITE = 225.0
+_TYPICAL_FACE = 185.0
 
 
 def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F32) -> float:
@@ -24,29 +33,40 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     teeth = (parts == TEETH_UPPER) | (parts == TEETH_LOWER)
     inside = (parts >= LINING) & (parts <= TONGUE)
     front = rest[teeth, 2].max() if teeth.any() else rest[inside, 2].max()
-    back = np.clip((front - rest[:, 2]) / 5, 0, 1)
-    side = np.clip(1 - 0.45 * (np.abs(rest[:, 0]) / 2.6) ** 2, 0.3, 1)
-    facing = np.clip(_normals(mesh) @ _LIGHT, 0, 1)
-    colour = np.zeros((len(parts), 3), np.float32)
-    for part, rgb in _COLOURS.items():
-        at = parts == part
-        colour[at] = np.array(rgb) * (1 - (0.9 if part == LINING else 0.62) * back[at, None])
-    colour[teeth] = np.array(_TEETH) * (1 - 0.6 * back[teeth, None])
-    colour *= side[:, None] * brightness
-    solid = inside & (parts != LINING)
-    colour[solid] *= (0.62 + 0.38 * facing[solid])[:, None]
+    behind = np.maximum(front - rest[:, 2], 0)[:, None]
+    side = np.clip(1 - 0.5 * (np.abs(rest[:, :1]) / 2.6) ** 2, 0.25, 1)
+    facing = np.clip(_normals(mesh) @ _LIGHT, 0, 1)[:, None]
+
+    colour = np.zeros((len(parts), 3))
+    colour[parts == LINING] = _LINING
+    colour[parts == GUMS] = _GUMS
+    colour[parts == TONGUE] = _TONGUE
+    colour[teeth] = _TEETH
+    # Teeth are near the lips and glossy; soft tissue further in gets little light.
+    tongue = parts == TONGUE
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 1.6], 1.0)[:, None]
+    free = np.where(tongue, 1.5, 0.4)[:, None]
+    light = np.exp(-np.maximum(behind - free, 0) / reach) * side
+    light *= np.where((parts == LINING)[:, None], 1.0, 0.55 + 0.45 * facing)
+    colour *= light * brightness
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
-    edge = np.clip(1.15 - back / 0.42, 0, 1)[:, None] * (parts == LINING)[:, None]
+    edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
     mesh.attributes[inside] = colour[inside]
     return brightness
 
 
 def _brightness(portrait: U8, landmarks: F32) -> float:
+    """How well the photo is lit: the face alone would call a dark skin a dark room, so the whites of the eyes count."""
     x0, y0 = np.maximum(landmarks[:, :2].min(0).astype(int), 0)
     x1, y1 = landmarks[:, :2].max(0).astype(int)
-    value = portrait[y0:y1, x0:x1].max(axis=2).mean() if y1 > y0 and x1 > x0 else _TYPICAL_BRIGHTNESS
-    return float(np.clip(value / _TYPICAL_BRIGHTNESS, 0.35, 1.05))
+    face = portrait[y0:y1, x0:x1].max(axis=2).mean() / _TYPICAL_FACE if y1 > y0 and x1 > x0 else 1.0
+    mask = np.zeros(portrait.shape[:2], np.uint8)
+    for contour in (RIGHT_EYE, LEFT_EYE):
+        cv2.fillPoly(mask, [np.round(landmarks[list(contour), :2]).astype(np.int32)], 1)
+    eyes = portrait[mask > 0].max(axis=1)
+    white = np.percentile(eyes, 88) / _TYPICAL_WHITE if len(eyes) else face
+    return float(np.clip(max(face, white), 0.45, 1.0))
 
 
 def _lip_colour(portrait: U8, landmarks: F32, mouth_open: bool) -> F32:
@@ -68,6 +88,65 @@ def _normals(mesh: DrawMesh) -> F32:
     return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9)
 
 
+@njit(nogil=True, cache=True, fastmath=True)
+def _mark(shown, hull, x0, y0, opening):  # type: ignore[no-untyped-def]
+    """1 where the mouth's inside is seen, into ``opening`` (h, w) float32; returns how many pixels."""
+    count = 0
+    for y in range(opening.shape[0]):
+        for x in range(opening.shape[1]):
+            kind = shown[y0 + y, x0 + x]
+            inside = kind == TONGUE_SHOWN or (hull[y, x] > 0 and (kind in (MOUTH, NOTHING)))
+            opening[y, x] = 1 if inside else 0
+            count += inside
+    return count
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, run):  # type: ignore[no-untyped-def]
+    """Blend the mouth into ``picture``: smoothed colours, darker near the rims and under the upper lip.
+
+    ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space.
+    """
+    height, width = opening.shape
+    run[:] = 0
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            run[x] = min(run[x] + 1, reach) if opening[y, x] > 0 else 0
+            a = alpha[y, x]
+            if a < np.float32(0.004):
+                continue
+            r = g = b = total = np.float32(0)
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    yy, xx = y + dy, x + dx
+                    if opening[yy, xx] == 0:
+                        continue
+                    w = np.float32((2 - abs(dy)) * (2 - abs(dx)))
+                    total += w
+                    if shown[y0 + yy, x0 + xx] >= MOUTH:
+                        r += w * values[y0 + yy, x0 + xx, 0]
+                        g += w * values[y0 + yy, x0 + xx, 1]
+                        b += w * values[y0 + yy, x0 + xx, 2]
+                    else:
+                        r += w * cavity[0]
+                        g += w * cavity[1]
+                        b += w * cavity[2]
+            if total == 0:
+                continue
+            near = np.float32(run[x]) / np.float32(reach)
+            shade = (
+                light
+                * (np.float32(0.70) + np.float32(0.30) * near)
+                * (np.float32(0.55) + np.float32(0.45) * occlusion[y, x])
+            )
+            scale = shade / total
+            p = picture[y0 + y, x0 + x]
+            half = np.float32(0.5)
+            p[0] = np.uint8(min(np.float32(255), p[0] * (1 - a) + r * scale * a + half))
+            p[1] = np.uint8(min(np.float32(255), p[1] * (1 - a) + g * scale * a + half))
+            p[2] = np.uint8(min(np.float32(255), p[2] * (1 - a) + b * scale * a + half))
+
+
 class Mouth:
     """Lays the mouth's inside into the picture, with occlusion from the lips."""
 
@@ -75,32 +154,33 @@ class Mouth:
         self._eyes = eye_distance(landmarks)
         self._cavity = _CAVITY * brightness
 
-    def draw(self, picture: U8, values: F32, shown: np.ndarray, lips: F32, opened: float) -> None:
+    def draw(self, picture: U8, values: F32, shown: np.ndarray, lips: F32, opened: float, tongue: float) -> None:
         """Change ``picture`` (s, s, 3) in place.
 
         :param lips: (20, 3) the outer contour in pixels.
-        :param opened: 0 shut to 1 clearly open; the lips part softly.
+        :param opened: 0 shut, 1 parted, 3 and more a mouth that lets the light in.
+        :param tongue: how far it is put out, 0 to 1; it may reach below the lips.
         """
         size = len(picture)
+        low = self._eyes * 0.25 * tongue
         x0, y0 = np.clip(np.floor(lips[:, :2].min(0)).astype(int) - 6, 0, size)
-        x1, y1 = np.clip(np.ceil(lips[:, :2].max(0)).astype(int) + 7, 0, size)
+        x1, y1 = np.clip(np.ceil(lips[:, :2].max(0) + np.array((0, low))).astype(int) + 7, 0, size)
         if x1 - x0 < 8 or y1 - y0 < 8:
             return
-        kind = shown[y0:y1, x0:x1]
-        hull = np.zeros(kind.shape, np.uint8)
+        hull = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillPoly(hull, [np.round(lips[:, :2] - (x0, y0)).astype(np.int32)], 1)
-        opening = (((kind == raster.MOUTH) | (kind == raster.NOTHING)) & (hull > 0)).astype(np.float32)
-        if opening.sum() < 3:
+        opening = np.empty(hull.shape, np.float32)
+        if _mark(shown, hull, x0, y0, opening) < 3:
             return
-        colour = np.where((kind == raster.MOUTH)[..., None], values[y0:y1, x0:x1], self._cavity)
-        occlusion = cv2.GaussianBlur(opening, (0, 0), max(1.5, self._eyes * 0.045))
-        occlusion = np.clip(occlusion / max(0.25, float(occlusion.max())), 0, 1)
-        drop = max(1, int(self._eyes * 0.03))
-        below_lip = np.zeros_like(opening)
-        below_lip[drop:] = opening[:-drop] * opening[drop:]
-        below_lip = cv2.GaussianBlur(below_lip, (0, 0), max(0.8, self._eyes * 0.018))
-        shade = np.clip(0.72 + 0.4 * below_lip, 0.72, 1) * (0.62 + 0.38 * occlusion)
-        colour = cv2.GaussianBlur(colour, (0, 0), 0.7) * shade[..., None]
-        alpha = cv2.GaussianBlur(cv2.dilate(opening, np.ones((2, 2))), (0, 0), 1.1)[..., None] * np.float32(opened)
-        region = picture[y0:y1, x0:x1]
-        region[:] = np.clip(region * (1 - alpha) + colour * alpha + 0.5, 0, 255)
+        # Light comes in through the opening: the wider it is around a pixel, the brighter; relative to the widest
+        # place, or the teeth in a smile would be black.
+        quarter = cv2.resize(opening, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        quarter = cv2.GaussianBlur(quarter, (0, 0), max(0.5, self._eyes * 0.045 / 4))
+        quarter *= 1 / max(0.2, float(quarter.max()))
+        occlusion = cv2.resize(quarter, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        alpha = cv2.GaussianBlur(opening, (0, 0), 0.9)
+        alpha *= np.float32(min(1.0, opened))
+        light = np.float32(0.45 + 0.55 * min(1.0, opened / 2.5))
+        reach = max(2, round(self._eyes * 0.05))
+        run = np.empty(x1 - x0, np.int64)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)

@@ -18,6 +18,8 @@ from avatar.portrait.fit import FACE_OVAL
 
 GRID = 128
 """Cells a side, about."""
+_FAR = 5.0
+"""Texels by which smoothing may move a pixel's source."""
 _SPILL = 0.7
 """Distance from the face's edge, in face half-widths, over which the face's own motion dies away."""
 TEXTURE_SCALE = 2
@@ -166,29 +168,63 @@ def _write_map(values, shown, grid, index, weight, row, scale, out):  # type: ig
     """
     size = len(out)
     g = len(grid)
+    one, zero = np.float32(1), np.float32(0)
     for y in range(size):
         j, ty = index[y], weight[y]
         for i in range(g):
             for c in range(5):
                 row[i, c] = grid[j, i, c] + ty * (grid[j + 1, i, c] - grid[j, i, c])
-        for x in range(size):
-            i, tx = index[x], weight[x]
-            fx = row[i, 0] + tx * (row[i + 1, 0] - row[i, 0])
-            fy = row[i, 1] + tx * (row[i + 1, 1] - row[i, 1])
-            inside = row[i, 4] + tx * (row[i + 1, 4] - row[i, 4])
-            if inside > 0:
-                kind = shown[y, x]
-                if kind in (SKIN, EYE):
-                    ix = values[y, x, 0] - x
-                    iy = values[y, x, 1] - y
-                    inside *= min(values[y, x, 2], np.float32(1))
-                else:
-                    ix = row[i, 2] + tx * (row[i + 1, 2] - row[i, 2])
-                    iy = row[i, 3] + tx * (row[i + 1, 3] - row[i, 3])
-                fx += (ix - fx) * inside
-                fy += (iy - fy) * inside
-            out[y, x, 0] = (x + fx) * scale
-            out[y, x, 1] = (y + fy) * scale
+        x = 0
+        at_y = np.float32(y)
+        for i in range(g - 1):
+            ax, ay, bx, by, a = row[i, 0], row[i, 1], row[i, 2], row[i, 3], row[i, 4]
+            dax, day, da = row[i + 1, 0] - ax, row[i + 1, 1] - ay, row[i + 1, 4] - a
+            dbx, dby = row[i + 1, 2] - bx, row[i + 1, 3] - by
+            touched = a > zero or row[i + 1, 4] > zero
+            while x < size and index[x] == i:
+                tx = weight[x]
+                at_x = np.float32(x)
+                sx = at_x + ax + tx * dax
+                sy = at_y + ay + tx * day
+                if touched:
+                    inside = a + tx * da
+                    kind = shown[y, x]
+                    if kind in (SKIN, EYE):
+                        inside *= min(values[y, x, 2], one)
+                        ix, iy = values[y, x, 0], values[y, x, 1]
+                    else:
+                        ix, iy = at_x + bx + tx * dbx, at_y + by + tx * dby
+                    sx += (ix - sx) * inside
+                    sy += (iy - sy) * inside
+                out[y, x, 0] = sx * scale
+                out[y, x, 1] = sy * scale
+                x += 1
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-def]
+    """Mean of 3 x 3 over the map's box, in place. Where that would move a pixel far (lids that have met, with the whole
+    eye between their sources) it stays. ``lines`` (3, s, 2) is work space."""
+    limit = np.float32(_FAR)
+    ninth = np.float32(1 / 9)
+    for y in range(y0, y1):
+        line = lines[y % 3]
+        for x in range(x0, x1):
+            line[x, 0] = sources[y, x, 0]
+            line[x, 1] = sources[y, x, 1]
+        if y < y0 + 2:
+            continue
+        a, b, c = lines[(y - 2) % 3], lines[(y - 1) % 3], line
+        for x in range(x0 + 1, x1 - 1):
+            u = v = np.float32(0)
+            for k in range(x - 1, x + 2):
+                u += a[k, 0] + b[k, 0] + c[k, 0]
+                v += a[k, 1] + b[k, 1] + c[k, 1]
+            u *= ninth
+            v *= ninth
+            if abs(u - b[x, 0]) < limit and abs(v - b[x, 1]) < limit:
+                sources[y - 1, x, 0] = u
+                sources[y - 1, x, 1] = v
 
 
 class Warp:
@@ -221,6 +257,7 @@ class Warp:
         self._weight = (at - self._index).astype(np.float32)
         self._follow, self._spill = _fading(size, g, self._cell, landmarks)
         self._around = np.zeros((g, g), np.float32)
+        self._lines = np.empty((3, size, 2), np.float32)
         self._rgba = np.empty((size, size, 4), np.uint8)
 
     def set_depth(self, depth: F32, shown: np.ndarray, behind: float) -> None:
@@ -230,10 +267,12 @@ class Warp:
         filled = cv2.GaussianBlur(np.ascontiguousarray(self._filled[..., 0]), (0, 0), 2.0)
         self._around[:] = behind + (filled - behind) * self._spill
 
-    def draw(self, values: F32, shown: np.ndarray, rigid: F32) -> np.ndarray:
+    def draw(self, values: F32, shown: np.ndarray, rigid: F32, folds: tuple[int, int, int, int]) -> np.ndarray:
         """The moved portrait (size, size, 3), a new array; :attr:`map` holds each pixel's texel.
 
         :param rigid: (2, 4) maps (x, y, 1, depth) in the picture to x, y in the photo by the head's pose alone.
+        :param folds: x0, y0, x1, y1 of the region where skin hides skin: lids, brows, lips. The map is smoothed there,
+            or the edges of folds would be jagged.
         """
         _block_flow(values, shown, self._cell, rigid, self._around, self._flow, self._cover)
         _push_pull(self._flow, self._cover, self._pyramid, self._weights, self._filled)
@@ -242,6 +281,9 @@ class Warp:
         grid, scale = self._grid, np.float32(TEXTURE_SCALE)
         _combine(self._filled, smooth, rigid, self._around, self._cell, self._follow, self._spill, cover, grid)
         _write_map(values, shown, grid, self._index, self._weight, self._row, scale, self.map)
+        x0, y0, x1, y1 = folds
+        if x1 - x0 > 4 and y1 - y0 > 4:
+            _smooth_folds(self.map, x0, y0, x1, y1, self._lines)
         cv2.remap(self.texture, self.map, None, cv2.INTER_LINEAR, dst=self._rgba, borderMode=cv2.BORDER_REPLICATE)
         return cv2.cvtColor(self._rgba, cv2.COLOR_RGBA2RGB)
 

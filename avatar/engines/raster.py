@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-NOTHING, SKIN, EYE, MOUTH = 0, 1, 2, 3
+NOTHING, SKIN, EYE, MOUTH, TONGUE = 0, 1, 2, 3, 4
 """What a pixel of the z-buffer shows."""
 
 _FAR = np.float32(-1e9)

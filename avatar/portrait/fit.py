@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from scipy.interpolate import RBFInterpolator
 
 from avatar.core.facs import ARKIT, INDEX
 from avatar.core.types import F32
+from avatar.portrait.basis import PARTS, HeadBasis
 
 LANDMARKS = 468
 """Landmarks on the skin; the ten after them are the irises."""
@@ -53,24 +53,9 @@ _OVAL_WEIGHT = 0.3
 _JAW_COORDINATE = 0.6
 _UNTRUSTED = ("eye", "mouthRoll", "mouthClose", "mouthShrug", "mouthPress", "cheek", "jawForward")
 """Coefficients that trackers read from still photos too badly to explain the shape with."""
-_PART_SKIN, _PART_LINING, _PART_EYE_LEFT, _PART_EYE_RIGHT = 0, 1, 6, 7
-
-
-class Basis(Protocol):
-    """What this module needs of :class:`avatar.portrait.basis.HeadBasis`; centimetres, y up."""
-
-    vertices: F32
-    """(V, 3)."""
-    expressions: F32
-    """(52, V, 3), order of ARKIT."""
-    identities: F32
-    """(K, V, 3), each a displacement by one standard deviation."""
-    vertex_part: NDArray[np.uint8]
-    """(V,)."""
-    landmark_vertices: NDArray[np.int32]
-    """(468, 3)."""
-    landmark_weights: F32
-    """(468, 3)."""
+_PART_SKIN, _PART_LINING, _PART_EYE_LEFT, _PART_EYE_RIGHT = map(
+    PARTS.index, ("skin", "lining", "eye_left", "eye_right")
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +85,7 @@ class FittedHead:
         )
 
 
-def fit_head(basis: Basis, landmarks: F32, coefficients: F32) -> FittedHead:
+def fit_head(basis: HeadBasis, landmarks: F32, coefficients: F32) -> FittedHead:
     """Fit the head to one photo.
 
     :param landmarks: (478, 3) in pixels, y down, z smaller = nearer, as in the avatar bundle.
@@ -141,7 +126,7 @@ def eye_distance(landmarks: NDArray[np.floating]) -> float:
     return float(np.hypot(*(landmarks[33, :2] - landmarks[263, :2])))
 
 
-def on_landmarks(basis: Basis, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+def on_landmarks(basis: HeadBasis, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     """Values at vertices (..., V, 3) to values at the 468 landmarks (..., 468, 3)."""
     picked = vectors[..., basis.landmark_vertices, :].astype(np.float64)
     return (picked * basis.landmark_weights[:, :, None]).sum(-2)
@@ -205,7 +190,7 @@ def _scaled_orthographic(
     return rotation, scale, mean_t - scale * (rotation[:2] @ mean_p)
 
 
-def _spread_residual(basis: Basis, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread_residual(basis: HeadBasis, residual: NDArray[np.float64]) -> NDArray[np.float64]:
     """The landmarks' residual (468, 3) at every vertex (V, 3)."""
     jaw = basis.expressions[INDEX["jawOpen"], :, 1:2] * _JAW_COORDINATE
     feature = np.hstack([basis.vertices, jaw]).astype(np.float64)
@@ -223,7 +208,9 @@ def _spread_residual(basis: Basis, residual: NDArray[np.float64]) -> NDArray[np.
     return out
 
 
-def _fit_lids(basis: Basis, rest: F32, expressions: F32, side: str, upper: Sequence[int], lower: Sequence[int]) -> None:
+def _fit_lids(
+    basis: HeadBasis, rest: F32, expressions: F32, side: str, upper: Sequence[int], lower: Sequence[int]
+) -> None:
     """Rescale eyeBlink and eyeSquint of one eye in place, so that they close this person's opening."""
     inner = slice(1, -1)
     at_upper, at_lower = list(upper)[inner], list(lower)[inner]

@@ -142,7 +142,7 @@ def test_the_nose_goes_where_the_pose_says(engine, yaw, pitch, axis, sign):
 
     def nose(picture: U8) -> np.ndarray:
         x, y = (int(v) for v in place(NOSE))
-        window = picture[y - 36 : y + 40, x - 30 : x + 30].astype(float)
+        window = picture[y - 36 : y + 40, x - 50 : x + 50].astype(float)
         like = np.abs(window - (120, 60, 50)).sum(axis=2) < 45
         yy, xx = np.nonzero(like)
         return np.array([xx.mean(), yy.mean()])
