@@ -1,0 +1,213 @@
+"""A camera's pictures to coefficients, head pose, gaze and blinks of the largest face."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avatar.core import facs
+from avatar.core.geometry import from_euler, matrix_to_euler, to_matrix
+from avatar.core.types import (
+    F32,
+    MILLISECOND,
+    SECOND,
+    BlinkCue,
+    Cue,
+    ExpressionCue,
+    Gaze,
+    GazeCue,
+    Ns,
+    Pose,
+    PoseCue,
+    VideoFrame,
+    freeze,
+)
+from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
+
+MAX_WIDTH = 640
+"""Wider pictures are scaled down first: the networks look at 256 pixels of the face."""
+CALIBRATION = SECOND
+"""How long the face at rest is learned from."""
+GAP = SECOND // 2
+"""After a face was lost for this long, smoothing starts anew."""
+
+_LID_SHUT = 0.6
+"""MediaPipe's eyeBlink on shut eyes is 0.6 to 0.75, never 1."""
+_MAX_REST = 0.4
+"""More than this of a coefficient is an expression, not a resting face."""
+_REST_QUANTILE = 0.3
+"""Of the first second: below the median, so that a word or a blink during it does not count as rest."""
+_BLINK = [facs.INDEX["eyeBlinkLeft"], facs.INDEX["eyeBlinkRight"]]
+_LOOK = [i for i, name in enumerate(facs.ARKIT) if name.startswith("eyeLook")]
+
+
+class OneEuro:
+    """A low-pass filter on a vector whose cut-off rises with speed: still when still, prompt when moving.
+
+    Casiez, Roussel & Vogel, "1 EUR Filter", CHI 2012.
+
+    :param slow: cut-off at rest, Hz.
+    :param gain: Hz of cut-off for each unit a second of speed.
+    """
+
+    SPEED_CUTOFF = 2.0
+    """Hz; of the estimate of the speed."""
+
+    def __init__(self, slow: float, gain: float) -> None:
+        self._slow, self._gain = slow, gain
+        self.reset()
+
+    def reset(self) -> None:
+        self._value: NDArray[np.float64] | None = None
+        self._speed: NDArray[np.float64] | float = 0.0
+        self._time = 0
+
+    def step(self, t: Ns, value: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The smoothed ``value`` at ``t``. A time that does not rise gives the last value again."""
+        new = np.asarray(value, np.float64)
+        if self._value is None:
+            self._value, self._speed, self._time = new, np.zeros_like(new), t
+            return new
+        dt = (t - self._time) / SECOND
+        if dt <= 0:
+            return self._value
+        self._speed = self._speed + self._share(self.SPEED_CUTOFF, dt) * ((new - self._value) / dt - self._speed)
+        cutoff = self._slow + self._gain * np.abs(self._speed)
+        self._value = self._value + self._share(cutoff, dt) * (new - self._value)
+        self._time = t
+        return self._value
+
+    @staticmethod
+    def _share(cutoff: NDArray[np.float64] | float, dt: float) -> NDArray[np.float64] | float:
+        turn = 2 * math.pi * cutoff * dt
+        return turn / (turn + 1)
+
+
+class FaceTracker:
+    """A stage from camera pictures to cues.
+
+    The face and the pose during the first second count as rest: what is emitted is the difference. So a camera that
+    looks up at its user, or a face whose corners of the mouth hang, gives a neutral avatar. While no face is seen
+    nothing is emitted, and the synchronizer holds the last cues and lets them fade.
+
+    :param model: the file ``face_landmarker_v2.task``. Raises ModelFileError where it cannot be used.
+    """
+
+    def __init__(self, model: Path) -> None:
+        self._detector = LandmarkDetector(model, mode="video", faces=1)
+        self._fed = -1
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the face, its rest included. The network stays loaded."""
+        self._shift: int | None = None
+        self._seen: Ns | None = None
+        # A lid moves by 1 in a tenth of a second, so a blink passes unchanged; a head turns by 100 degrees a second.
+        self._shape_filter = OneEuro(slow=3.0, gain=6.0)
+        self._pose_filter = OneEuro(slow=1.5, gain=0.1)
+        self.calibrate()
+
+    def calibrate(self) -> None:
+        """Learn the face at rest anew from the next second."""
+        self._rest = _Rest()
+
+    def close(self) -> None:
+        """Release the network. Safe to call twice."""
+        self._detector.close()
+
+    def step(self, frame: VideoFrame, /) -> tuple[Cue, ...] | None:
+        """Cues for one picture: ExpressionCue, PoseCue, GazeCue and BlinkCue, or None where no face is seen."""
+        faces = self._detector.detect(_narrow(frame.pixels), self._milliseconds(frame.pts))
+        if not faces:
+            return None
+        if self._seen is not None and not 0 <= frame.pts - self._seen <= GAP:
+            self._shape_filter.reset()
+            self._pose_filter.reset()
+        self._seen = frame.pts
+        return self._cues(frame.pts, faces[0])
+
+    def _milliseconds(self, pts: Ns) -> int:
+        """The detector's time: it rises whatever the session's time does, and keeps the distances between pictures."""
+        ms = pts // MILLISECOND
+        if self._shift is None or ms + self._shift < self._fed - 1000:  # the session's time began anew
+            self._shift = self._fed + 40 - ms
+        self._fed = max(self._fed + 1, ms + self._shift)
+        return self._fed
+
+    def _cues(self, pts: Ns, face: DetectedFace) -> tuple[Cue, ...]:
+        angles = np.array((face.yaw, face.pitch, face.roll))
+        self._rest.learn(pts, face.coefficients, angles, face.translation)
+        shapes = self._shape_filter.step(pts, self._rest.shapes(face.coefficients))
+        pose = self._pose_filter.step(pts, np.array((*self._rest.angles(angles), *self._rest.place(face.translation))))
+        arkit = np.clip(shapes, 0, 1).astype(np.float32)
+        yaw, pitch = facs.eye_look(arkit)
+        # Beyond about 40 degrees the far half of the face is a guess.
+        confidence = float(np.clip((60 - abs(face.yaw)) / 20, 0.1, 1.0))
+        left, right = float(arkit[_BLINK[0]]), float(arkit[_BLINK[1]])
+        head = Pose(from_euler(pose[0], pose[1], pose[2]), (float(pose[3]), float(pose[4]), float(pose[5])))
+        return (
+            ExpressionCue(pts, freeze(arkit), confidence),
+            PoseCue(pts, head, 1.0),
+            # Behind a lid that is half shut the iris is not seen.
+            GazeCue(pts, Gaze(yaw, pitch), confidence * float(np.clip(1.5 - 2 * max(left, right), 0, 1))),
+            BlinkCue(pts, left, right, confidence),
+        )
+
+
+class _Rest:
+    """The face at rest: a low quantile of the coefficients and the median pose of the first second."""
+
+    def __init__(self) -> None:
+        self._begin: Ns | None = None
+        self._shapes: list[F32] = []
+        self._poses: list[NDArray[np.float64]] = []
+        self._neutral: NDArray[np.float64] = np.zeros(len(facs.ARKIT))
+        self._pose: NDArray[np.float64] = np.zeros(6)
+        self._back: NDArray[np.float64] = np.eye(3)
+
+    def learn(self, pts: Ns, shapes: F32, angles: NDArray[np.float64], translation: tuple[float, float, float]) -> None:
+        if self._begin is None:
+            self._begin = pts
+        if not 0 <= pts - self._begin <= CALIBRATION:
+            return
+        self._shapes.append(shapes)
+        self._poses.append(np.array((*angles, *translation)))
+        self._neutral = np.minimum(np.quantile(self._shapes, _REST_QUANTILE, axis=0), _MAX_REST)
+        # The eyes look to and fro around the middle, so theirs is the median.
+        self._neutral[_LOOK] = np.median(self._shapes, axis=0)[_LOOK]
+        self._pose = np.median(self._poses, axis=0)
+        self._back = to_matrix(from_euler(*self._pose[:3])).T
+
+    def shapes(self, raw: F32) -> NDArray[np.float64]:
+        """Coefficients (52,) relative to rest, rescaled so that the full expression still reaches 1."""
+        full = np.ones(len(facs.ARKIT))
+        full[_BLINK] = _LID_SHUT
+        out = (raw - self._neutral) / np.maximum(full - self._neutral, 0.2)
+        out[_LOOK] = self._look(raw)
+        return np.clip(out, 0, 1)
+
+    def _look(self, raw: F32) -> NDArray[np.float64]:
+        # A gaze left of a resting gaze that is right of the middle is a gaze to the left: so through the angles.
+        yaw, pitch = np.subtract(facs.eye_look(raw), facs.eye_look(self._neutral))
+        look = np.zeros(len(facs.ARKIT), np.float32)
+        facs.set_eye_look(look, float(yaw), float(pitch))
+        return look[_LOOK].astype(np.float64)
+
+    def angles(self, angles: NDArray[np.float64]) -> tuple[float, float, float]:
+        """Yaw, pitch and roll relative to the resting head, about the resting head's own axes."""
+        return matrix_to_euler(self._back @ to_matrix(from_euler(*angles)))
+
+    def place(self, translation: tuple[float, float, float]) -> NDArray[np.float64]:
+        """Millimetres from the resting place."""
+        return np.array(translation) - self._pose[3:]
+
+
+def _narrow(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    if width <= MAX_WIDTH:
+        return pixels
+    return cv2.resize(pixels, (MAX_WIDTH, round(height * MAX_WIDTH / width)), interpolation=cv2.INTER_AREA)
