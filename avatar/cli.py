@@ -51,6 +51,7 @@ def _run(args: argparse.Namespace) -> int:
         with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on the loop
             for name in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(name, stop.set)
+        print("Preparing the face ... (the first start on a machine compiles the engine)", file=sys.stderr)
         pipeline = Pipeline(config)
         task = asyncio.create_task(pipeline.run(_say_address))
         waiter = asyncio.create_task(stop.wait())

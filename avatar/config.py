@@ -19,7 +19,7 @@ class Table(BaseModel):
 
 
 class AvatarTable(Table):
-    name: str = "mira"
+    name: str = "lin"
     """An avatar of the library, or the path of a photo."""
     engine: str = "head"
     size: int = Field(512, ge=256, le=1024, multiple_of=16)
