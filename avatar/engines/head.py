@@ -79,11 +79,11 @@ class HeadEngine(Engine):
 
         fitted = fit_head(basis, landmarks, bundle.coefficients)
         mesh = build_mesh(basis, fitted, landmarks)
-        brightness = colour_mouth(mesh, fitted, portrait, landmarks)
+        illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
         self._warp = Warp(portrait, landmarks)
         self._eyes = Eyes(portrait, landmarks)
-        self._mouth = Mouth(brightness, landmarks)
+        self._mouth = Mouth(illumination, landmarks)
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -147,7 +147,8 @@ class HeadEngine(Engine):
         )
         if opened > 0.02:
             tongue = float(weights[INDEX["tongueOut"]])
-            self._mouth.draw(picture, self._values, self._shown, tracked[TRACKED_LIPS], opened, tongue)
+            contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
+            self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         return picture
 
     def _lip_gap(self) -> float:

@@ -15,8 +15,8 @@ from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, Fit
 # Albedos, RGB, under full light.
 _LINING = np.array((98.0, 36.0, 38.0))
 _GUMS = np.array((196.0, 108.0, 108.0))
-_TONGUE = np.array((205.0, 112.0, 112.0))
-_TEETH = np.array((250.0, 243.0, 228.0))
+_TONGUE = np.array((218.0, 118.0, 118.0))
+_TEETH = np.array((246.0, 238.0, 222.0))
 _CAVITY = np.array((24.0, 9.0, 10.0), np.float32)
 _LIGHT = np.array((0.0, 0.25, 0.97), np.float32)
 """Towards the light, in the head's frame."""
@@ -24,11 +24,14 @@ _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
 _TYPICAL_WHITE = 225.0
 _TYPICAL_FACE = 185.0
+_TYPICAL_HIGHLIGHT = 240.0
+_WARMTH = 0.3
+"""How much of the highlights' colour is the light's; the rest is the skin's."""
 
 
-def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F32) -> float:
-    """Write RGB into the mouth's attributes of ``mesh``; returns the photo's brightness, 1 = well lit."""
-    brightness = _brightness(portrait, landmarks)
+def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F32) -> F32:
+    """Write RGB into the mouth's attributes of ``mesh``; returns the photo's light (3,), 1 = full and white."""
+    illumination = _illumination(portrait, landmarks)
     parts, rest = mesh.parts, mesh.rest
     teeth = (parts == TEETH_UPPER) | (parts == TEETH_LOWER)
     inside = (parts >= LINING) & (parts <= TONGUE)
@@ -44,29 +47,39 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     colour[teeth] = _TEETH
     # Teeth are near the lips and glossy; soft tissue further in gets little light.
     tongue = parts == TONGUE
-    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 1.6], 1.0)[:, None]
-    free = np.where(tongue, 1.5, 0.4)[:, None]
-    light = np.exp(-np.maximum(behind - free, 0) / reach) * side
-    light *= np.where((parts == LINING)[:, None], 1.0, 0.55 + 0.45 * facing)
-    colour *= light * brightness
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 1.0], 1.0)[:, None]
+    free = np.where(tongue, 1.0, 0.4)[:, None]
+    scattered = np.select([teeth, tongue], [0.34, 0.30], 0.22)[:, None]
+    light = scattered + (1 - scattered) * np.exp(-np.maximum(behind - free, 0) / reach) * side
+    light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
+    colour *= light * illumination
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
     mesh.attributes[inside] = colour[inside]
-    return brightness
+    return illumination
 
 
-def _brightness(portrait: U8, landmarks: F32) -> float:
-    """How well the photo is lit: the face alone would call a dark skin a dark room, so the whites of the eyes count."""
-    x0, y0 = np.maximum(landmarks[:, :2].min(0).astype(int), 0)
-    x1, y1 = landmarks[:, :2].max(0).astype(int)
-    face = portrait[y0:y1, x0:x1].max(axis=2).mean() / _TYPICAL_FACE if y1 > y0 and x1 > x0 else 1.0
+def _illumination(portrait: U8, landmarks: F32) -> F32:
+    """Light of the photo (3,), 1 = full and white. The face's mean alone would call a dark skin a dark room, so the
+    whites of the eyes and the highlights of the skin count too; the highlights also say how warm the light is."""
     mask = np.zeros(portrait.shape[:2], np.uint8)
     for contour in (RIGHT_EYE, LEFT_EYE):
         cv2.fillPoly(mask, [np.round(landmarks[list(contour), :2]).astype(np.int32)], 1)
-    eyes = portrait[mask > 0].max(axis=1)
-    white = np.percentile(eyes, 88) / _TYPICAL_WHITE if len(eyes) else face
-    return float(np.clip(max(face, white), 0.45, 1.0))
+    eyes = portrait[mask > 0]
+    hull = cv2.convexHull(np.round(landmarks[:, :2]).astype(np.int32))
+    cv2.fillConvexPoly(mask, hull, 1)
+    face = portrait[mask > 0].astype(np.float32)
+    if not len(face) or not len(eyes):
+        return np.ones(3, np.float32)
+    value = face.max(axis=1)
+    high = np.percentile(value, 95)
+    brightness = max(
+        value.mean() / _TYPICAL_FACE, np.percentile(eyes.max(axis=1), 88) / _TYPICAL_WHITE, high / _TYPICAL_HIGHLIGHT
+    )
+    tint = np.median(face[value >= high], axis=0)
+    tint = 1 + _WARMTH * (tint / max(float(tint.max()), 1.0) - 1)
+    return (np.clip(brightness, 0.5, 1.0) * tint).astype(np.float32)
 
 
 def _lip_colour(portrait: U8, landmarks: F32, mouth_open: bool) -> F32:
@@ -90,12 +103,15 @@ def _normals(mesh: DrawMesh) -> F32:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _mark(shown, hull, x0, y0, opening):  # type: ignore[no-untyped-def]
-    """1 where the mouth's inside is seen, into ``opening`` (h, w) float32; returns how many pixels."""
+    """1 where the mouth's inside is seen, into ``opening`` (h, w) float32; returns how many pixels.
+
+    ``hull`` is 1 inside the outer lips and 2 inside the inner ones. A gap of the mesh is the cavity only there.
+    """
     count = 0
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            inside = kind == TONGUE_SHOWN or (hull[y, x] > 0 and (kind in (MOUTH, NOTHING)))
+            inside = kind == TONGUE_SHOWN or (kind == MOUTH and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside
     return count
@@ -150,14 +166,16 @@ def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, 
 class Mouth:
     """Lays the mouth's inside into the picture, with occlusion from the lips."""
 
-    def __init__(self, brightness: float, landmarks: F32) -> None:
+    def __init__(self, illumination: F32, landmarks: F32) -> None:
         self._eyes = eye_distance(landmarks)
-        self._cavity = _CAVITY * brightness
+        self._cavity = _CAVITY * illumination
 
-    def draw(self, picture: U8, values: F32, shown: np.ndarray, lips: F32, opened: float, tongue: float) -> None:
+    def draw(
+        self, picture: U8, values: F32, shown: np.ndarray, lips: F32, inner: F32, opened: float, tongue: float
+    ) -> None:
         """Change ``picture`` (s, s, 3) in place.
 
-        :param lips: (20, 3) the outer contour in pixels.
+        :param lips: (20, 3) the outer contour in pixels. :param inner: (20, 3) the inner one.
         :param opened: 0 shut, 1 parted, 3 and more a mouth that lets the light in.
         :param tongue: how far it is put out, 0 to 1; it may reach below the lips.
         """
@@ -168,7 +186,8 @@ class Mouth:
         if x1 - x0 < 8 or y1 - y0 < 8:
             return
         hull = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(hull, [np.round(lips[:, :2] - (x0, y0)).astype(np.int32)], 1)
+        for value, contour in ((1, lips), (2, inner)):
+            cv2.fillPoly(hull, [np.round(contour[:, :2] - (x0, y0)).astype(np.int32)], value)
         opening = np.empty(hull.shape, np.float32)
         if _mark(shown, hull, x0, y0, opening) < 3:
             return
@@ -180,7 +199,7 @@ class Mouth:
         occlusion = cv2.resize(quarter, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         alpha = cv2.GaussianBlur(opening, (0, 0), 0.9)
         alpha *= np.float32(min(1.0, opened))
-        light = np.float32(0.45 + 0.55 * min(1.0, opened / 2.5))
+        light = np.float32(0.55 + 0.45 * min(1.0, opened / 2.0))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
         _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)
