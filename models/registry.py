@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 
 import platformdirs
 
@@ -40,6 +40,7 @@ FileState = Literal["ok", "missing", "wrong"]
 FETCH_COMMAND = "avatar models fetch"
 ENVIRONMENT = "AVATAR_MODEL_DIR"
 _HERE = Path(__file__).resolve().parent
+MANIFEST = _HERE / "manifest.toml"
 _TIMEOUT = 30.0
 """Seconds without a byte after which an address counts as unreachable."""
 _PIP_TIMEOUT = 300.0
@@ -93,10 +94,10 @@ def samples_dir() -> Path:
 # --- what it fetches ---------------------------------------------------------------------------------------------
 
 
-def read_manifest(path: Path = _HERE / "manifest.toml") -> dict[str, ModelFile]:
+def read_manifest() -> dict[str, ModelFile]:
     """The outside files by name. Raises ModelFileError where the manifest is damaged."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
         return {
             entry["name"]: ModelFile(
                 entry["name"], entry["sha256"], entry["size"], entry["license"], entry["about"],
@@ -105,7 +106,7 @@ def read_manifest(path: Path = _HERE / "manifest.toml") -> dict[str, ModelFile]:
             for entry in table["file"]
         }  # fmt: skip
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path.name} cannot be read ({error!r}); install the program again") from error
+        raise ModelFileError(f"{MANIFEST} cannot be read ({error!r}); install the program again") from error
 
 
 def cache_dir() -> Path:
@@ -274,7 +275,7 @@ def _from_url(source: Source, entry: ModelFile, part: Path, progress: Progress |
         _copy(answer, source, entry, part, progress)
 
 
-def _copy(stream: BinaryIO, source: Source, entry: ModelFile, part: Path, progress: Progress | None) -> None:
+def _copy(stream: IO[bytes], source: Source, entry: ModelFile, part: Path, progress: Progress | None) -> None:
     done = 0
     with part.open("wb") as out:
         for block in _blocks(stream, entry.size + 1):  # one byte too many is enough to know that it is another file
@@ -284,7 +285,7 @@ def _copy(stream: BinaryIO, source: Source, entry: ModelFile, part: Path, progre
                 progress(str(source), done, entry.size)
 
 
-def _blocks(stream: BinaryIO, limit: int) -> Iterator[bytes]:
+def _blocks(stream: IO[bytes], limit: int) -> Iterator[bytes]:
     while limit > 0 and (block := stream.read(min(1 << 16, limit))):
         limit -= len(block)
         yield block
