@@ -18,9 +18,9 @@ HOP_S = 0.01
 
 NOD_SHARE = 0.42
 _NOD_DEGREES = (2.5, 7.0)
-_DRIFT = (1.7, 0.75, 0.65)
+_DRIFT = (1.5, 0.95, 0.75)
 """Degrees of standard deviation: pitch, yaw, roll."""
-_DRIFT_SECONDS = (2.8, 3.6, 4.2)
+_DRIFT_SECONDS = (2.0, 2.8, 3.4)
 _POSTURE = (1.6, 0.7, 0.6)
 _LIMIT = (9.0, 5.0, 4.0)
 _MAX_SPEED = 45.0

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.phonemes import PhonemeMark
+from avatar.analysis.phonemes import PhonemeMark, move_closures
 from avatar.core.types import F32, freeze
 from avatar.streams.sources.text import EspeakVoice, Speech
 
@@ -160,7 +160,7 @@ def _marks(rows: list[tuple[float, float, str]], samples: F32) -> list[PhonemeMa
     heard as a pause go to its neighbours."""
     marks: list[PhonemeMark] = []
     stress: tuple[float, str] | None = None
-    for start, end, symbol in rows:
+    for start, end, symbol in ((max(0.0, float(a)), max(0.0, float(b)), c) for a, b, c in rows):
         if symbol in "ˈˌ":
             stress = (start, symbol)
             continue
@@ -185,11 +185,13 @@ def _marks(rows: list[tuple[float, float, str]], samples: F32) -> list[PhonemeMa
             marks[i + 1] = PhonemeMark(middle, marks[i + 1].end_s, marks[i + 1].ipa)
         else:
             out.append(mark)
-    return [_end_with_sound(m, samples) for m in out]
+    rest = [*out[1:], PhonemeMark(0.0, 0.0, "")]
+    ended = [m if after.ipa else _end_with_sound(m, samples) for m, after in zip(out, rest, strict=True)]
+    return list(move_closures(ended, samples, KOKORO_RATE))
 
 
 def _end_with_sound(mark: PhonemeMark, samples: F32) -> PhonemeMark:
-    """Without the silence at the end of a phoneme (before a pause Kokoro gives it to the last one)."""
+    """Without the silence at its end, which Kokoro gives to the last phoneme before a pause."""
     start, end = max(0.0, float(mark.start_s)), max(0.0, float(mark.end_s))
     step = 0.01
     while mark.ipa and end - start > 0.05 and _level(samples, end - step, end) < 0.02:
