@@ -61,7 +61,8 @@ def read_photo(source: Path | bytes) -> U8:
         with warnings.catch_warnings():
             # Pillow warns of large pictures; they are checked below, before anything is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            Image.init()  # else only the commonest formats are registered, and asking for another is a KeyError
+            with Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
                 return _decode(image, name)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
