@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 import av
+import numpy as np
 from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
@@ -21,6 +22,7 @@ from av.frame import Frame
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
+from numpy.typing import NDArray
 
 AUDIO_RATE = 48_000
 AUDIO_TIME_BASE = Fraction(1, AUDIO_RATE)
@@ -180,7 +182,10 @@ class LiveH264Encoder(_LiveVideoEncoder, H264Encoder):
 
 
 class LiveOpusEncoder(Encoder):
-    """Mono Opus, 20 ms a packet, whose time stamps are the frames' own."""
+    """Mono Opus, 20 ms a packet, whose time stamps are the session's.
+
+    The session's sound is encoded once for all peers (:meth:`packet`); each peer's sender only wraps it (:meth:`pack`).
+    """
 
     BIT_RATE = 64_000
 
@@ -193,19 +198,31 @@ class LiveOpusEncoder(Encoder):
         codec.time_base = AUDIO_TIME_BASE
         codec.options = {"application": "audio"}
         self.codec = codec
+        self._ahead: int | None = None
+
+    def packet(self, samples: NDArray[np.int16], at: int) -> Packet:
+        """Encode 20 ms.
+
+        :param samples: (960,).
+        :param at: time of the first one in 1/48000 s.
+        :returns: a packet whose ``pts`` is the time of the first sample that it decodes to. That is 6.5 ms before
+            ``at``: Opus looks ahead, and its packets carry a time stamp that allows for it.
+        """
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, at, AUDIO_TIME_BASE
+        (packet,) = self.codec.encode(frame)
+        if self._ahead is None:
+            assert packet.pts is not None
+            self._ahead = at - packet.pts
+        packet.pts = at - self._ahead  # FFmpeg goes on counting for one packet after a gap
+        return packet
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        """Returns the payload of the RTP packet, and the RTP time (48 kHz) of the first sample that it decodes to.
-
-        That is 6.5 ms before the frame's: Opus looks ahead, and its packets carry a time stamp that allows for it.
-        """
-        assert isinstance(frame, av.AudioFrame)
-        packets = self.codec.encode(frame)
-        if not packets:
-            return [], 0
-        return [bytes(packet) for packet in packets], rtp_time(packets[0], AUDIO_TIME_BASE)
+        """Not used: a peer's encoder gets packets (:class:`avatar.streams.sinks.webrtc.SoundTrack`)."""
+        raise TypeError("sound reaches the peers as packets")
 
     def pack(self, packet: Packet) -> tuple[list[bytes], int]:
+        """Returns the payload of the RTP packet, and the RTP time (48 kHz)."""
         return [bytes(packet)], rtp_time(packet, AUDIO_TIME_BASE)
 
 

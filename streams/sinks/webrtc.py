@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -21,7 +22,7 @@ from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from avatar.core.types import F32, MILLISECOND, SECOND, U8, AudioChunk, AvatarFrame, Ns, freeze
 from avatar.errors import UsageError
 from avatar.streams.base import Sink, StreamFormat
-from avatar.streams.rtc_codecs import AUDIO_RATE, AUDIO_TIME_BASE, FRAME_SAMPLES
+from avatar.streams.rtc_codecs import AUDIO_RATE, FRAME_SAMPLES, LiveOpusEncoder
 from avatar.streams.rtc_patches import NtpLine
 
 log = logging.getLogger(__name__)
@@ -71,18 +72,18 @@ class _OutTrack(MediaStreamTrack):
     def __init__(self, outlet: Outlet, depth: int) -> None:
         super().__init__()
         self._outlet = outlet
-        self._items: deque[tuple[int, np.ndarray]] = deque(maxlen=depth)
+        self._items: deque[tuple[int, Any]] = deque(maxlen=depth)
         self._arrived = asyncio.Event()
         self.pulled = False
         self.dropped = 0
 
-    def put(self, ticks: int, data: np.ndarray) -> None:
+    def put(self, ticks: int, data: Any) -> None:
         if len(self._items) == self._items.maxlen:
             self.dropped += 1
         self._items.append((ticks, data))
         self._arrived.set()
 
-    async def _next(self) -> tuple[int, np.ndarray]:
+    async def _next(self) -> tuple[int, Any]:
         self.pulled = True
         while not self._items:
             if self.readyState != "live":
@@ -113,18 +114,16 @@ class PictureTrack(_OutTrack):
 
 
 class SoundTrack(_OutTrack):
-    """Sound, up to half a second of it waiting."""
+    """Packets of Opus, up to half a second of them waiting."""
 
     kind = "audio"
 
     def __init__(self, outlet: Outlet) -> None:
         super().__init__(outlet, depth=25)
 
-    async def recv(self) -> av.AudioFrame:
-        ticks, pcm = await self._next()
-        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, ticks, AUDIO_TIME_BASE
-        return frame
+    async def recv(self) -> av.Packet[Any]:
+        _, packet = await self._next()
+        return packet
 
 
 class Outlet:
@@ -146,7 +145,8 @@ class Outlet:
         """Send only these kinds; the peer asked for no others."""
         self.tracks = {kind: track for kind, track in self.tracks.items() if kind in kinds}
 
-    def put(self, kind: str, pts: Ns, items: list[tuple[int, np.ndarray]]) -> None:
+    def put(self, kind: str, pts: Ns, items: Sequence[tuple[int, Any]]) -> None:
+        """Pass items (RTP time, picture or packet) on, once the gate is open."""
         track = self.tracks.get(kind)
         if track is None or not (self._open or self._ready(kind, pts)):
             return
@@ -166,7 +166,10 @@ class Outlet:
 
 
 class WebRtcSink(Sink):
-    """Fans a session out to all peers. Pictures are converted once; each peer encodes for its own bandwidth."""
+    """Fans a session out to all peers.
+
+    Sound is encoded once. Pictures are converted to YUV once; each peer encodes them for its own bandwidth.
+    """
 
     name: ClassVar[str] = "webrtc"
 
@@ -174,6 +177,7 @@ class WebRtcSink(Sink):
         self.line = NtpLine()
         self._outlets: set[Outlet] = set()
         self._framer = Framer()
+        self._opus = LiveOpusEncoder()
         self._last_picture = -1
         self._dropped = {"video": 0, "audio": 0}
 
@@ -201,7 +205,10 @@ class WebRtcSink(Sink):
         if chunk.rate != AUDIO_RATE:
             raise ValueError(f"sound at {chunk.rate} Hz given to the WebRTC sink, which takes {AUDIO_RATE} Hz")
         self.line.anchor(chunk.pts)
-        self._put("audio", chunk.pts, self._framer.push(chunk))
+        frames = self._framer.push(chunk)
+        if any("audio" in outlet.tracks for outlet in self._outlets):
+            # A tenth of a millisecond, so a thread would only add its own unevenness to the even pace of the sound.
+            self._put("audio", chunk.pts, [(at, self._opus.packet(pcm, at)) for at, pcm in frames])
 
     async def close(self) -> None:
         for outlet in list(self._outlets):
@@ -229,6 +236,6 @@ class WebRtcSink(Sink):
             "audio": self._dropped["audio"] + sum(outlet.audio.dropped for outlet in self._outlets),
         }
 
-    def _put(self, kind: str, pts: Ns, items: list[tuple[int, np.ndarray]]) -> None:
+    def _put(self, kind: str, pts: Ns, items: Sequence[tuple[int, Any]]) -> None:
         for outlet in self._outlets:
             outlet.put(kind, pts, items)

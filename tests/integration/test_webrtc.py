@@ -106,7 +106,7 @@ async def test_microphone_and_camera_reach_the_session(hub, clock):
     assert np.abs(np.fft.rfft(sound)).argmax() * 48_000 / len(sound) == pytest.approx(440, abs=2)
     assert np.abs(sound).max() == pytest.approx(16_000 / 32_768 / 2**0.5, rel=0.1)
     delays = [(now - item.pts) / 1e6 for now, item in chunks[10:]]
-    assert np.median(np.abs(delays)) < 20, "stamped with the time it came in"
+    assert np.median(np.abs(delays)) < 150, "stamped with the time it came in, on a busy computer too"
     assert pictures[5][1].pixels.shape == (240, 320, 3)
     times = [item.pts for _, item in pictures]
     assert times == sorted(times)

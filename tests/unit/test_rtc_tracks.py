@@ -21,6 +21,9 @@ from avatar.streams.signaling import without_names
 from avatar.streams.sinks.webrtc import Framer, WebRtcSink, to_i420
 from avatar.streams.sources.webrtc import PeerAudioSource, PeerInput, PeerVideoSource, to_rgb
 
+LOOK_AHEAD = 312
+"""Samples by which Opus's packets are stamped earlier than what was put in (6.5 ms)."""
+
 
 def chunk(start_ms: float, samples: int = 960, *, value: float = 0.25, discontinuity: bool = False) -> AudioChunk:
     data = np.full(samples, value, np.float32)
@@ -140,7 +143,7 @@ async def test_nothing_leaves_before_both_tracks_are_ready():
     assert await done(audio)
     await sink.video(picture(100))
     assert await done(video)
-    assert (await audio).pts == 2880
+    assert (await audio).pts == 2880 - LOOK_AHEAD
     assert (await video).pts == 9000
     await sink.close()
 
@@ -192,7 +195,7 @@ async def test_time_stamps_are_the_sessions():
     await sink.video(picture(hour + 10))
     await sink.audio(chunk(hour + 20))
     video, audio = await tasks[0], await tasks[1]
-    assert (video.pts, audio.pts) == ((hour + 10) * 90, (hour + 20) * 48)
+    assert (video.pts, audio.pts) == ((hour + 10) * 90, (hour + 20) * 48 - LOOK_AHEAD)
     assert (Fraction(video.time_base), Fraction(audio.time_base)) == (Fraction(1, 90_000), Fraction(1, 48_000))
     await sink.close()
 
