@@ -77,10 +77,6 @@ def find_face(rgb: U8, detector: LandmarkDetector) -> DetectedFace:
     """
     faces = _search(rgb, detector)
     if not faces:
-        small = _shrink(rgb)[0]
-        for quarter in (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180):
-            if detector.detect(cv2.rotate(small, quarter)):
-                raise PhotoError(_SIDEWAYS, "sideways")
         raise PhotoError("no face is found; use a photo of one person, near enough, looking into the camera", "no_face")
     first = faces[0]
     rivals = [f for f in faces[1:] if f.eye_distance > RIVAL * first.eye_distance]
@@ -91,9 +87,16 @@ def find_face(rgb: U8, detector: LandmarkDetector) -> DetectedFace:
 
 def _search(rgb: U8, detector: LandmarkDetector) -> list[DetectedFace]:
     """Faces in the picture, largest first; where there is none, in overlapping parts of it (a face below about an
-    eighth of the picture escapes the detector), and then once more on the enlarged surroundings of what was found."""
+    eighth of the picture escapes the detector), and then once more on the enlarged surroundings of what was found.
+
+    Raises PhotoError ("sideways")."""
     small, factor = _shrink(rgb)
     found = [_scaled(face, factor, 0, 0) for face in detector.detect(small)]
+    if not found:
+        # Before a closer look, which may take an ear for a face: the whole picture, turned.
+        for quarter in (cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180):
+            if any(abs(face.roll) < 30 and abs(face.yaw) < 30 for face in detector.detect(cv2.rotate(small, quarter))):
+                raise PhotoError(_SIDEWAYS, "sideways")
     for parts in (2, 4):
         if found:
             break

@@ -24,7 +24,7 @@ MAX_MEGAPIXELS = 40
 MAX_JPEG_MEGAPIXELS = 175
 MAX_SIDE = 4096
 """Larger pictures are scaled down: a portrait needs 1024 pixels."""
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 """Those that people have photos in. Pillow knows many more, which only widen what a hostile file can reach."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,6 +75,12 @@ def read_photo(source: Path | bytes) -> U8:
                          ) from error  # fmt: skip
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:  # what Pillow's decoders raise
         raise PhotoError(f"{name} is damaged ({_short(error)}); save or copy it again", "damaged") from error
+
+
+def _readable() -> list[str]:
+    """The formats that this Pillow can open: AVIF and WebP are left out of some builds."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _decode(image: Image.Image, name: str) -> U8:
