@@ -20,19 +20,19 @@ HOP_S = 0.01
 _SHAPES = {
     "sil": {},
     "PP": {"mouthPress": 0.32, "mouthRollLower": 0.12, "mouthRollUpper": 0.10},
-    "FF": {"jawOpen": 0.05, "mouthRollLower": 0.42, "mouthUpperUp": 0.20, "mouthFunnel": 0.06},
+    "FF": {"jawOpen": 0.07, "mouthRollLower": 0.38, "mouthUpperUp": 0.34, "mouthFunnel": 0.05},
     "TH": {"jawOpen": 0.13, "mouthLowerDown": 0.14, "mouthUpperUp": 0.08, "tongueOut": 0.08},
     "DD": {"jawOpen": 0.10, "mouthLowerDown": 0.16, "mouthUpperUp": 0.07, "mouthStretch": 0.04},
     "kk": {"jawOpen": 0.15, "mouthLowerDown": 0.15, "mouthUpperUp": 0.06},
     "CH": {"jawOpen": 0.09, "mouthFunnel": 0.42, "mouthPucker": 0.25, "mouthLowerDown": 0.12, "mouthUpperUp": 0.10},
-    "SS": {"jawOpen": 0.05, "mouthStretch": 0.14, "mouthLowerDown": 0.22, "mouthUpperUp": 0.08, "mouthSmile": 0.06},
+    "SS": {"jawOpen": 0.06, "mouthStretch": 0.18, "mouthLowerDown": 0.34, "mouthUpperUp": 0.18, "mouthSmile": 0.06},
     "nn": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.06},
-    "RR": {"jawOpen": 0.12, "mouthPucker": 0.26, "mouthFunnel": 0.24, "mouthLowerDown": 0.08},
+    "RR": {"jawOpen": 0.12, "mouthPucker": 0.32, "mouthFunnel": 0.18, "mouthLowerDown": 0.08},
     "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12, "mouthStretch": 0.05},
     "E": {"jawOpen": 0.29, "mouthLowerDown": 0.23, "mouthUpperUp": 0.10, "mouthStretch": 0.12, "mouthSmile": 0.06},
-    "ih": {"jawOpen": 0.17, "mouthLowerDown": 0.20, "mouthUpperUp": 0.08, "mouthStretch": 0.18, "mouthSmile": 0.10},
+    "ih": {"jawOpen": 0.17, "mouthLowerDown": 0.20, "mouthUpperUp": 0.08, "mouthStretch": 0.22, "mouthSmile": 0.10},
     "oh": {"jawOpen": 0.34, "mouthFunnel": 0.40, "mouthPucker": 0.20, "mouthLowerDown": 0.08},
-    "ou": {"jawOpen": 0.15, "mouthPucker": 0.60, "mouthFunnel": 0.28},
+    "ou": {"jawOpen": 0.10, "mouthPucker": 0.70, "mouthFunnel": 0.18},
 }
 SHAPES: F32 = np.stack([arkit_vector(_SHAPES[v]) for v in VISEMES])
 """(15, 52): each viseme alone, at a speaker's usual loudness."""
