@@ -231,6 +231,7 @@ class PeerHub:
         self.silence_s = silence_s
         self.max_peers = max_peers
         self.loopback = loopback
+        self._closed = False
         self._peers: dict[str, Peer] = {}
         self._dropping: set[asyncio.Task[bool]] = set()
 
@@ -268,6 +269,8 @@ class PeerHub:
         """Connect a page. Raises UsageError for an offer that cannot be used, RunError when there is no room."""
         if kind != "offer":
             raise UsageError(f"expected an offer, got {kind[:40]!r}")
+        if self._closed:
+            raise RunError("the program is ending; start it again and reload the page")
         if len(self._peers) >= self.max_peers:
             raise RunError(f"{self.max_peers} pages are connected already, which is the limit; close one of them")
         peer = Peer(self, self.sink.attach())
@@ -297,7 +300,8 @@ class PeerHub:
             task.add_done_callback(self._dropping.discard)
 
     async def close(self) -> None:
-        """End all connections, at the same time."""
+        """End all connections, at the same time, and take no new ones: one that came now would outlive the program."""
+        self._closed = True
         await asyncio.gather(*(self.drop(peer) for peer in list(self._peers)), *self._dropping)
 
 

@@ -328,6 +328,14 @@ class client_refused:
         await self._client.close()
 
 
+async def test_nobody_comes_in_at_the_end(clock):
+    hub = PeerHub(clock)
+    await hub.close()
+    with pytest.raises(RunError, match="the program is ending"):
+        await hub.offer("v=0")
+    await hub.close()
+
+
 async def test_only_a_page_that_is_there_can_be_chosen(hub):
     with pytest.raises(UsageError, match="no page with the id 'nobody'"):
         hub.choose("nobody", audio=True)
