@@ -79,14 +79,20 @@ def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow): 
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength):  # type: ignore[no-untyped-def]
-    """Lay smooth lid skin over the stretched photo; ``sources`` (s, s, 2) is the warp's map."""
+def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength, shut):  # type: ignore[no-untyped-def]
+    """Lay smooth lid skin over the stretched photo; ``sources`` (s, s, 2) is the warp's map.
+
+    ``shut`` in [0, 1] also covers what is left of the eyeball: slivers in the corners of lids that have met.
+    """
     x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
     for y in range(y0, y1):
         for x in range(x0, x1):
-            if shown[y, x] != SKIN or values[y, x, 2] <= 1:
+            if shown[y, x] == SKIN and values[y, x, 2] > 1:
+                alpha = (values[y, x, 2] - np.float32(1)) * strength
+            elif shown[y, x] == EYE and shut > 0:
+                alpha = shut
+            else:
                 continue
-            alpha = (values[y, x, 2] - np.float32(1)) * strength
             u, v = sources[y, x, 0] * source_scale, sources[y, x, 1] * source_scale
             for c in range(3):
                 colour = _sample(texture, u, v, c)
@@ -191,7 +197,17 @@ class Eyes:
             strength = np.float32(_smoothstep(0.10, 0.55, closed))
             if strength > 0:
                 box = (x0, y0, x1, y1)
-                _draw_lid(picture, values, shown, sources, np.float32(source_scale), self._lid, box, strength)
+                _draw_lid(
+                    picture,
+                    values,
+                    shown,
+                    sources,
+                    np.float32(source_scale),
+                    self._lid,
+                    box,
+                    strength,
+                    np.float32(_smoothstep(0.8, 0.97, closed)),
+                )
                 # Shut lids meet in one smooth curve, whatever the corners of the open eye look like.
                 line = self._spline @ (points[_UPPER] + strength * (self._smooth @ points[_UPPER] - points[_UPPER]))
                 _draw_lashes(picture, line, self._widths[eye.side], self._lash, self._lash_opacity * strength)
@@ -286,7 +302,7 @@ def _lid_skin(portrait: U8, landmarks: F32, distance: float) -> U8:
     near = np.zeros_like(hole)
     for contour in (RIGHT_EYE, LEFT_EYE):
         points = landmarks[list(contour), :2]
-        raised = points - (0, 0.035 * distance)
+        raised = points - (0, 0.04 * distance)
         for mask, stretch in ((hole, (1.1, 1.15)), (near, (1.5, 2.5))):
             wide = points.mean(0) + (points - points.mean(0)) * stretch
             hull = cv2.convexHull(np.vstack([points, raised, wide]).astype(np.float32))
@@ -300,8 +316,12 @@ def _lid_skin(portrait: U8, landmarks: F32, distance: float) -> U8:
     known = hole == 0
     if len(around):
         typical = float(np.median(around))
-        known &= (grey > 0.68 * typical) & (grey < 1.7 * typical)
+        known &= (grey > 0.80 * typical) & (grey < 1.7 * typical)
     skin = _spread(portrait.astype(np.float32), known, 0.022 * distance)
+    if len(around):
+        # Deep-set lids lie in shade while the eye is open; shut, they bulge into the light.
+        gain = 1 + 0.45 * (typical / np.maximum(skin.mean(axis=2), 1.0) - 1)
+        skin *= np.clip(gain, 1.0, 1.35)[..., None]
     grain = cv2.GaussianBlur(np.random.default_rng(0).normal(size=hole.shape).astype(np.float32), (0, 0), 0.9)
     return np.clip(skin * 0.98 + 2.5 * grain[..., None], 0, 255).astype(np.uint8)
 

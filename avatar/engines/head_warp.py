@@ -18,8 +18,8 @@ from avatar.portrait.fit import FACE_OVAL
 
 GRID = 128
 """Cells a side, about."""
-_FAR = 5.0
-"""Texels by which smoothing may move a pixel's source."""
+_FAR = 11.0
+"""Texels between the sources of neighbours from which on they are different things, not two sides of a fold."""
 _SPILL = 0.7
 """Distance from the face's edge, in face half-widths, over which the face's own motion dies away."""
 TEXTURE_SCALE = 2
@@ -203,8 +203,8 @@ def _write_map(values, shown, grid, index, weight, row, scale, out):  # type: ig
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-def]
-    """Mean of 3 x 3 over the map's box, in place. Where that would move a pixel far (lids that have met, with the whole
-    eye between their sources) it stays. ``lines`` (3, s, 2) is work space."""
+    """Mean of 3 x 3 over the map's box, in place, except where the sources lie far apart vertically: lids that have met
+    would show the eye between them. ``lines`` (3, s, 2) is work space."""
     limit = np.float32(_FAR)
     ninth = np.float32(1 / 9)
     for y in range(y0, y1):
@@ -217,14 +217,15 @@ def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-de
         a, b, c = lines[(y - 2) % 3], lines[(y - 1) % 3], line
         for x in range(x0 + 1, x1 - 1):
             u = v = np.float32(0)
+            low, high = b[x, 1], b[x, 1]
             for k in range(x - 1, x + 2):
                 u += a[k, 0] + b[k, 0] + c[k, 0]
                 v += a[k, 1] + b[k, 1] + c[k, 1]
-            u *= ninth
-            v *= ninth
-            if abs(u - b[x, 0]) < limit and abs(v - b[x, 1]) < limit:
-                sources[y - 1, x, 0] = u
-                sources[y - 1, x, 1] = v
+                low = min(low, min(a[k, 1], min(b[k, 1], c[k, 1])))
+                high = max(high, max(a[k, 1], max(b[k, 1], c[k, 1])))
+            if high - low < limit:
+                sources[y - 1, x, 0] = u * ninth
+                sources[y - 1, x, 1] = v * ninth
 
 
 class Warp:
