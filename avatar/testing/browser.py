@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """The whole picture: left, top, width, height in parts of it."""
+MOUTH = (0.3, 0.5, 0.4, 0.4)
+"""The lower face of a portrait."""
 
 F64 = NDArray[np.float64]
 

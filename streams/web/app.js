@@ -24,6 +24,7 @@ let recordingSince = 0;
 /** Until when a text is spoken, on `performance.now()`. */
 let speakingUntil = 0;
 let faults = "";
+const ELSEWHERE = "The microphone of another page is on. Press Demo voice to take over.";
 
 // --- what the engine says ------------------------------------------------------------------------------------------
 
@@ -47,6 +48,9 @@ function draw(next) {
   if (!changes.holds("source")) {
     press(find("demo"), state.source === "demo");
     press(find("microphone"), mine.audio);
+    const elsewhere = state.source === "page" && !mine.audio;
+    if (elsewhere) say(ELSEWHERE, "info");
+    else if (find("note").textContent === ELSEWHERE) say("");
     // Another page has taken over. (While a text is spoken the source is only lent.)
     if (mine.audio && state.source !== "page" && peer.connected && performance.now() > speakingUntil) stop("audio");
   }
@@ -220,7 +224,13 @@ find("say").addEventListener("submit", async (event) => {
 
 // --- face and expression -------------------------------------------------------------------------------------------
 
-find("avatars").addEventListener("change", (event) => change({ avatar: event.target.value }));
+find("avatars").addEventListener("change", async ({ target }) => {
+  // Preparing a face takes the engine a moment, while the old one speaks on.
+  const tile = target.closest("label");
+  tile.setAttribute("aria-busy", "true");
+  await change({ avatar: target.value });
+  tile.removeAttribute("aria-busy");
+});
 find("engine").addEventListener("change", (event) => change({ engine: event.target.value }));
 find("emotions").addEventListener("change", (event) => {
   const intensity = find("intensity");

@@ -46,6 +46,7 @@ class Engine:
             self.process.kill()
             raise RuntimeError(f"avatar run did not start: {line}{self._log.read_text()}")
         self.url = line[line.index("http://") :].split()[0]
+        self.first: str = self.state()["avatar"]
 
     @property
     def port(self) -> int:

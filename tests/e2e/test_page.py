@@ -63,7 +63,7 @@ def loudness(page: Page, seconds: float) -> float:
     return float(np.sqrt(energy / (after["totalSamplesDuration"] - before["totalSamplesDuration"])))
 
 
-def test_the_avatar_speaks_at_once(visit: Any) -> None:
+def test_the_avatar_speaks_at_once_and_says_what_it_is(visit: Any) -> None:
     page = visit().page
     seen = []
     for _ in range(6):
@@ -75,10 +75,6 @@ def test_the_avatar_speaks_at_once(visit: Any) -> None:
     assert page.evaluate("!document.getElementById('avatar').muted && !document.getElementById('avatar').paused")
     assert stats(page, "video")["frameWidth"] == 512
     expect(page.locator("#status")).to_have_text("Live")
-
-
-def test_it_says_that_it_is_generated(visit: Any) -> None:
-    page = visit().page
     badge = page.locator("#badge")
     expect(badge).to_be_visible()
     expect(badge).to_have_text("AI-generated")
@@ -144,7 +140,9 @@ def check_layout(page: Page, width: int, scheme: str) -> None:
 
 def test_another_avatar(visit: Any, engine: Engine) -> None:
     page = visit().page
-    first, second = engine.state()["avatars"][:2]
+    avatars = engine.state()["avatars"]
+    first = next(one for one in avatars if one["name"] == engine.first)
+    second = next(one for one in avatars if one["name"] != engine.first)
     expect(page.locator("#title")).to_have_text(first["title"])
     before = picture(page)
     page.locator(".face", has_text=second["title"]).click()
@@ -252,22 +250,20 @@ def test_my_camera(visit: Any, engine: Engine) -> None:
     expect(page.locator("#preview")).to_be_hidden()
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
+def test_a_microphone_that_cannot_be_had(visit: Any, engine: Engine) -> None:
+    page = visit(
+        script="navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', reason); };"
+    ).page
+    for reason, line in (
         ("NotAllowedError", "The browser does not allow the microphone."),
         ("NotFoundError", "No microphone was found."),
         ("NotReadableError", "The microphone does not start."),
-    ],
-)
-def test_a_microphone_that_cannot_be_had(visit: Any, engine: Engine, error: str, line: str) -> None:
-    page = visit(
-        script=f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{error}'); }}"
-    ).page
-    page.click("#microphone")
-    expect(page.locator("#note")).to_contain_text(line)
-    expect(page.locator("#note")).to_contain_text("press the button again")
-    expect(page.locator("#microphone")).to_have_attribute("aria-pressed", "false")
+    ):
+        page.evaluate("name => { window.reason = name; }", reason)
+        page.click("#microphone")
+        expect(page.locator("#note")).to_contain_text(line)
+        expect(page.locator("#note")).to_contain_text("press the button again")
+        expect(page.locator("#microphone")).to_have_attribute("aria-pressed", "false")
     assert engine.state()["source"] == "demo"
 
 
@@ -339,16 +335,18 @@ def test_a_recording_can_be_saved_and_played(visit: Any, tmp_path: Path) -> None
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
     with av.open(str(saved)) as media:
-        frames = [frame.to_ndarray(format="gray") for frame in media.decode(video=0)]
+        shown = list(media.decode(video=0))
+    frames = [frame.to_ndarray(format="gray") for frame in shown]
     with av.open(str(saved)) as media:
         sound = np.concatenate([frame.to_ndarray().ravel() for frame in media.decode(audio=0)])
-    assert 45 <= len(frames) <= 150
+    assert len(frames) >= 10
+    assert 2 <= shown[-1].time - shown[0].time <= 8
     assert frames[0].shape == (512, 512)
     assert np.abs(frames[0].astype(float) - frames[-1]).max() > 5, "it moves"
     assert np.abs(sound).max() > 0
 
 
-def test_a_lost_connection_comes_back(visit: Any, engine: Engine) -> None:
+def test_a_lost_connection_comes_back_and_a_closed_page_leaves_no_peer(visit: Any, engine: Engine) -> None:
     page = visit().page
     peer = page.evaluate("import('/app.js').then((app) => app.peer.id)")
     engine.call("DELETE", f"/api/peers/{peer}")
@@ -357,11 +355,7 @@ def test_a_lost_connection_comes_back(visit: Any, engine: Engine) -> None:
     )
     page.wait_for_selector("#screen[data-live=true]")
     expect(page.locator("#status")).to_have_text("Live")
-
-
-def test_a_page_that_closes_leaves_no_peer(visit: Any, engine: Engine) -> None:
-    page = visit().page
-    until(lambda: engine.call("GET", "/api/meters")["viewers"] == 1, "one viewer")
+    until(lambda: engine.call("GET", "/api/meters")["viewers"] == 1, "one viewer", page=page)
     page.goto("about:blank")
     until(lambda: engine.call("GET", "/api/meters")["viewers"] == 0, "no viewer", seconds=3)
 
