@@ -59,8 +59,8 @@ def read_photo(source: Path | bytes) -> U8:
         raise PhotoError(f"{name} is empty (0 bytes); choose another photo", "empty")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures; they are checked below, before anything is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow warns of odd tags and large pictures; what matters is checked below, before anything is decoded.
+            warnings.simplefilter("ignore")
             Image.init()  # else only the commonest formats are registered, and asking for another is a KeyError
             with Image.open(io.BytesIO(data), formats=[f for f in _FORMATS if f in Image.OPEN]) as image:
                 return _decode(image, name)
@@ -73,7 +73,9 @@ def read_photo(source: Path | bytes) -> U8:
             ) from error
         raise PhotoError(f"{name} is not a picture that can be read; use JPEG, PNG, WebP, AVIF or TIFF", "format"
                          ) from error  # fmt: skip
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:  # what Pillow's decoders raise
+    except PhotoError:
+        raise
+    except Exception as error:  # a damaged file makes decoders raise whatever they like (OSError, RuntimeError, ...)
         raise PhotoError(f"{name} is damaged ({_short(error)}); save or copy it again", "damaged") from error
 
 

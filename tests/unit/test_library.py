@@ -1,0 +1,170 @@
+"""Avatars by name: listed, made, replaced, deleted; complete or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import data
+
+from avatar.errors import ConsentError, PhotoError, StorageError, UsageError
+from avatar.models import registry
+from avatar.portrait import bundle
+from avatar.portrait import library as library_module
+from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.library import Library, user_avatars_dir
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Library:
+    return Library(registry.avatars_dir(), tmp_path / "avatars")
+
+
+@pytest.fixture(scope="module")
+def sam() -> bundle.AvatarBundle:
+    return bundle.load(registry.avatars_dir() / "sam")
+
+
+def own(sam: bundle.AvatarBundle, name: str, title: str = "Mine") -> bundle.AvatarBundle:
+    return replace(sam, name=name, title=title, consent="self")
+
+
+def test_shipped_first_then_own_by_name(shelf, sam):
+    shelf.add(own(sam, "zoe"))
+    shelf.add(own(sam, "abe"))
+    entries = shelf.entries()
+    shipped = [e.name for e in entries if e.builtin]
+    assert shipped == sorted(shipped)
+    assert len(shipped) >= 4
+    assert [e.name for e in entries if not e.builtin] == ["abe", "zoe"]
+    assert [e.name for e in entries] == shelf.names()
+    assert entries[-1].title == "Mine"
+
+
+def test_without_a_user_folder_there_are_the_shipped_ones(shelf):
+    assert all(e.builtin and not e.error for e in shelf.entries())
+    assert not shelf.user.exists(), "looking makes no folder"
+
+
+def test_the_users_folder_is_the_systems_own():
+    assert user_avatars_dir().name == "avatars"
+    assert "vultus" in str(user_avatars_dir())
+    assert Library(registry.avatars_dir()).user == user_avatars_dir()
+
+
+def test_create_from_a_photo_and_load(shelf, tmp_path):
+    import cv2
+
+    photo = tmp_path / "eileen.png"
+    cv2.imwrite(str(photo), data.astronaut()[..., ::-1])
+    (model,) = registry.fetch("face_landmarker_v2.task")
+    with LandmarkDetector(model) as detector:
+        made = shelf.create(photo, "eileen", "Eileen", "licensed", detector)
+        read = shelf.load("eileen")
+        assert np.array_equal(read.portrait, made.portrait)
+        assert np.array_equal(read.landmarks, made.landmarks)
+        assert (read.title, read.consent, read.warnings) == ("Eileen", "licensed", made.warnings)
+        with pytest.raises(
+            UsageError, match=r"avatar eileen exists already; choose another name than .*sam.*--overwrite"
+        ):
+            shelf.create(photo, "eileen", "Again", "licensed", detector)
+        assert shelf.create(photo.read_bytes(), "eileen", "Again", "self", detector, overwrite=True).title == "Again"
+        assert shelf.load("eileen").title == "Again"
+        with pytest.raises(PhotoError):
+            shelf.create(b"", "nobody", "", "self", detector)
+        with pytest.raises(ConsentError):
+            shelf.create(photo, "nobody", "", "maybe", detector)  # type: ignore[arg-type]
+    assert [p.name for p in shelf.user.iterdir()] == ["eileen"], "nothing half made is left"
+
+
+def test_unknown_name_lists_the_known(shelf):
+    with pytest.raises(UsageError, match=r"no avatar is called nobody; known: .*sam") as caught:
+        shelf.load("nobody")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="no avatar is called nobody"):
+        shelf.delete("nobody")
+    with pytest.raises(UsageError, match="none yet"):
+        Library(shelf.user, shelf.user).load("nobody")
+
+
+@pytest.mark.parametrize("name", ["../sam", "Sam", "", ".new-x", "a/b", "a" * 41])
+def test_names_cannot_leave_the_folder(shelf, sam, name):
+    for attempt in (shelf.load, shelf.delete, shelf.thumb):
+        with pytest.raises(UsageError, match="avatar name"):
+            attempt(name)
+    with pytest.raises(UsageError, match="avatar name"):
+        shelf.add(own(sam, name))
+
+
+def test_the_shipped_cannot_be_replaced_or_deleted(shelf, sam):
+    with pytest.raises(UsageError, match="comes with the program; choose another name"):
+        shelf.add(own(sam, "sam"), overwrite=True)
+    with pytest.raises(UsageError, match="comes with the program and cannot be deleted"):
+        shelf.delete("sam")
+    assert (registry.avatars_dir() / "sam" / "avatar.json").is_file()
+
+
+def test_delete(shelf, sam):
+    shelf.add(own(sam, "mine"))
+    shelf.delete("mine")
+    assert list(shelf.user.iterdir()) == []
+    with pytest.raises(UsageError):
+        shelf.load("mine")
+
+
+def test_a_damaged_avatar_is_listed_with_its_reason(shelf, sam):
+    folder = shelf.add(own(sam, "mine"))
+    (folder / "portrait.png").write_bytes(b"no picture")
+    (entry,) = [e for e in shelf.entries() if not e.builtin]
+    assert "create it again" in entry.error
+    with pytest.raises(UsageError, match="cannot be read; create it again"):
+        shelf.thumb("mine")
+    (folder / "landmarks.npy").unlink()
+    with pytest.raises(UsageError, match="create it again"):
+        shelf.load("mine")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_leaves_what_was_there(shelf, sam, monkeypatch, overwrite):
+    if overwrite:
+        shelf.add(own(sam, "mine", "First"))
+
+    def full(avatar: bundle.AvatarBundle, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "avatar.json").write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(library_module.bundle, "save", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        shelf.add(own(sam, "mine", "Second"), overwrite=overwrite)
+    assert [p.name for p in shelf.user.iterdir()] == (["mine"] if overwrite else [])
+    if overwrite:
+        assert shelf.load("mine").title == "First"
+
+
+def test_a_failing_rename_brings_the_old_one_back(shelf, sam, monkeypatch):
+    shelf.add(own(sam, "mine", "First"))
+    real = library_module.os.rename
+
+    def fail_once(source: Path, target: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError(5, "Input/output error")
+        real(source, target)
+
+    monkeypatch.setattr(library_module.os, "rename", fail_once)
+    with pytest.raises(StorageError, match="Input/output error"):
+        shelf.add(own(sam, "mine", "Second"), overwrite=True)
+    assert shelf.load("mine").title == "First"
+
+
+def test_a_user_folder_that_is_a_file_is_one_line(tmp_path, sam):
+    (tmp_path / "avatars").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        Library(registry.avatars_dir(), tmp_path / "avatars").add(own(sam, "mine"))
+
+
+def test_thumb(shelf):
+    small = shelf.thumb("sam", 96)
+    assert small.shape == (96, 96, 3)
+    full = shelf.load("sam").portrait
+    assert np.abs(small.reshape(-1, 3).mean(0) - full.reshape(-1, 3).mean(0)).max() < 2, "RGB, not BGR"
