@@ -3,7 +3,7 @@
 Nods at some pitch accents (42 % of accents carry one), a drop at the end of a phrase, a new posture with each phrase,
 and a slow drift below it all, so that the head is never frozen and never repeats. Targets pass through critically
 damped springs, so position and speed are smooth whatever the targets do. In neutral speech the head's standard
-deviation comes to about 3.3, 0.9, 0.8 degrees of pitch, yaw and roll.
+deviation comes to about 2.5 to 3.5, 0.9, 0.8 degrees of pitch, yaw and roll (people: 3.3, 0.9, 0.8).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HOP_S = 0.01
 
 NOD_SHARE = 0.42
 _NOD_DEGREES = (2.5, 7.0)
-_DRIFT = (1.5, 0.95, 0.75)
+_DRIFT = (2.0, 0.85, 0.7)
 """Degrees of standard deviation: pitch, yaw, roll."""
 _DRIFT_SECONDS = (2.0, 2.8, 3.4)
-_POSTURE = (1.6, 0.7, 0.6)
+_POSTURE = (1.9, 0.65, 0.55)
 _LIMIT = (9.0, 5.0, 4.0)
 _MAX_SPEED = 45.0
 """Degrees a second: half of what would show as a jump at 30 pictures a second."""

