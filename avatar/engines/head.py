@@ -47,6 +47,8 @@ _PIVOT = np.array((0.0, -5.6, -9.4))
 """Where the head turns, in centimetres from the midpoint of the eyeballs: the top of the neck."""
 _BEHIND = -5.0
 """Depth (cm from the eyeballs) of the plane on which hair and neck are thought to lie."""
+_PARTED = 0.02
+"""Opening of the lips from which the mouth's inside is drawn."""
 _EYES = (TRACKED_RIGHT_EYE, TRACKED_LEFT_EYE)
 _LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
 
@@ -130,9 +132,10 @@ class HeadEngine(Engine):
 
         rows = mesh.lip_rows
         self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
-        raster.rasterize(
-            self._points, self._attributes, mesh.triangles, mesh.kinds, self._depth, self._values, self._shown
-        )
+        parted = opened > _PARTED
+        count = len(mesh.triangles) if parted else mesh.outer
+        buffers = self._depth, self._values, self._shown
+        raster.rasterize(self._points, self._attributes, mesh.triangles, mesh.kinds, count, *buffers)
         picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._folds())
         tracked = self._tracked
         self._eyes.draw(
@@ -145,7 +148,7 @@ class HeadEngine(Engine):
             closed,
             math.hypot(gaze_yaw, gaze_pitch),
         )
-        if opened > 0.02:
+        if parted:
             tongue = float(weights[INDEX["tongueOut"]])
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)

@@ -58,7 +58,9 @@ class DrawMesh:
     rest: F32
     """(n, 3) cm."""
     triangles: NDArray[np.int32]
-    """(m, 3)."""
+    """(m, 3), those of the mouth's inside last."""
+    outer: int
+    """How many triangles are not the mouth's inside."""
     kinds: NDArray[np.uint8]
     """(m,) what a triangle shows: raster.SKIN, EYE, MOUTH or TONGUE."""
     parts: NDArray[np.uint8]
@@ -119,10 +121,14 @@ def build_mesh(basis: HeadBasis, fitted: FittedHead, landmarks: F32) -> DrawMesh
     attributes[:, 2] = _inner_weight(fitted, depth, parts, used)
     starts, rows, deltas = _sparse(fitted.expressions[:, used], parts)
     lip_rows, lip_shift = _lip_texture_shift(fitted, source, used, parts, landmarks)
+    triangles, kinds = triangles[keep], _kinds(kind_of[keep])
+    order = np.argsort(kinds, kind="stable")
+    triangles, kinds = triangles[order], kinds[order]
     return DrawMesh(
         rest=_flattened(fitted, used, parts),
-        triangles=np.ascontiguousarray(position[triangles[keep]]),
-        kinds=_kinds(kind_of[keep]),
+        triangles=np.ascontiguousarray(position[triangles]),
+        kinds=kinds,
+        outer=int(np.searchsorted(kinds, raster.MOUTH)),
         parts=parts,
         attributes=attributes,
         backward=np.select(

@@ -20,6 +20,8 @@ GRID = 128
 """Cells a side, about."""
 _FAR = 11.0
 """Texels between the sources of neighbours from which on they are different things, not two sides of a fold."""
+_EVEN = 0.5
+"""Second difference, in texels, below which the map needs no smoothing."""
 _SPILL = 0.7
 """Distance from the face's edge, in face half-widths, over which the face's own motion dies away."""
 TEXTURE_SCALE = 2
@@ -160,11 +162,12 @@ def _push_pull(flow, cover, pyramid, weights, filled):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _write_map(values, shown, grid, index, weight, row, scale, out):  # type: ignore[no-untyped-def]
+def _write_map(values, shown, grid, index, starts, weight, row, scale, out):  # type: ignore[no-untyped-def]
     """Source position of every pixel, times ``scale``, into ``out`` (s, s, 2).
 
     ``grid`` (g, g, 5): outer flow x, y; inner flow x, y; how much of the inner one. ``index``, ``weight`` (s,): cell
-    and weight of the next cell for linear interpolation. ``row`` (g, 5) is work space.
+    and weight of the next cell for linear interpolation; ``starts`` (g,): first pixel of each cell. ``row`` (g, 5) is
+    work space.
     """
     size = len(out)
     g = len(grid)
@@ -174,38 +177,39 @@ def _write_map(values, shown, grid, index, weight, row, scale, out):  # type: ig
         for i in range(g):
             for c in range(5):
                 row[i, c] = grid[j, i, c] + ty * (grid[j + 1, i, c] - grid[j, i, c])
-        x = 0
         at_y = np.float32(y)
+        line = out[y]
         for i in range(g - 1):
             ax, ay, bx, by, a = row[i, 0], row[i, 1], row[i, 2], row[i, 3], row[i, 4]
             dax, day, da = row[i + 1, 0] - ax, row[i + 1, 1] - ay, row[i + 1, 4] - a
+            if a <= zero and row[i + 1, 4] <= zero:
+                for x in range(starts[i], starts[i + 1]):
+                    tx = weight[x]
+                    line[x, 0] = (np.float32(x) + ax + tx * dax) * scale
+                    line[x, 1] = (at_y + ay + tx * day) * scale
+                continue
             dbx, dby = row[i + 1, 2] - bx, row[i + 1, 3] - by
-            touched = a > zero or row[i + 1, 4] > zero
-            while x < size and index[x] == i:
+            for x in range(starts[i], starts[i + 1]):
                 tx = weight[x]
                 at_x = np.float32(x)
                 sx = at_x + ax + tx * dax
                 sy = at_y + ay + tx * day
-                if touched:
-                    inside = a + tx * da
-                    kind = shown[y, x]
-                    if kind in (SKIN, EYE):
-                        inside *= min(values[y, x, 2], one)
-                        ix, iy = values[y, x, 0], values[y, x, 1]
-                    else:
-                        ix, iy = at_x + bx + tx * dbx, at_y + by + tx * dby
-                    sx += (ix - sx) * inside
-                    sy += (iy - sy) * inside
-                out[y, x, 0] = sx * scale
-                out[y, x, 1] = sy * scale
-                x += 1
+                inside = a + tx * da
+                kind = shown[y, x]
+                if kind == SKIN or kind == EYE:  # noqa: SIM109 - a tuple is slower in a kernel
+                    inside *= min(values[y, x, 2], one)
+                    ix, iy = values[y, x, 0], values[y, x, 1]
+                else:
+                    ix, iy = at_x + bx + tx * dbx, at_y + by + tx * dby
+                line[x, 0] = (sx + (ix - sx) * inside) * scale
+                line[x, 1] = (sy + (iy - sy) * inside) * scale
 
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-def]
     """Mean of 3 x 3 over the map's box, in place, except where the sources lie far apart vertically: lids that have met
     would show the eye between them. ``lines`` (3, s, 2) is work space."""
-    limit = np.float32(_FAR)
+    limit, even = np.float32(_FAR), np.float32(_EVEN)
     ninth = np.float32(1 / 9)
     for y in range(y0, y1):
         line = lines[y % 3]
@@ -216,6 +220,14 @@ def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-de
             continue
         a, b, c = lines[(y - 2) % 3], lines[(y - 1) % 3], line
         for x in range(x0 + 1, x1 - 1):
+            twice_u, twice_v = b[x, 0] + b[x, 0], b[x, 1] + b[x, 1]
+            if (
+                abs(a[x, 1] + c[x, 1] - twice_v) < even
+                and abs(b[x - 1, 1] + b[x + 1, 1] - twice_v) < even
+                and abs(a[x, 0] + c[x, 0] - twice_u) < even
+                and abs(b[x - 1, 0] + b[x + 1, 0] - twice_u) < even
+            ):
+                continue
             u = v = np.float32(0)
             low, high = b[x, 1], b[x, 1]
             for k in range(x - 1, x + 2):
@@ -256,6 +268,7 @@ class Warp:
         at = np.clip((np.arange(size) + 0.5) / self._cell - 0.5, 0, g - 1)
         self._index = np.minimum(at.astype(np.int32), g - 2)
         self._weight = (at - self._index).astype(np.float32)
+        self._starts = np.searchsorted(self._index, np.arange(g)).astype(np.int32)
         self._follow, self._spill = _fading(size, g, self._cell, landmarks)
         self._around = np.zeros((g, g), np.float32)
         self._lines = np.empty((3, size, 2), np.float32)
@@ -281,7 +294,7 @@ class Warp:
         cover = cv2.GaussianBlur(self._cover[..., 1], (0, 0), 1.5)
         grid, scale = self._grid, np.float32(TEXTURE_SCALE)
         _combine(self._filled, smooth, rigid, self._around, self._cell, self._follow, self._spill, cover, grid)
-        _write_map(values, shown, grid, self._index, self._weight, self._row, scale, self.map)
+        _write_map(values, shown, grid, self._index, self._starts, self._weight, self._row, scale, self.map)
         x0, y0, x1, y1 = folds
         if x1 - x0 > 4 and y1 - y0 > 4:
             _smooth_folds(self.map, x0, y0, x1, y1, self._lines)

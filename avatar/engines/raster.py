@@ -66,19 +66,19 @@ def on_landmarks(points, vertices, weights, out):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def rasterize(points, attributes, triangles, kinds, depth, values, shown):  # type: ignore[no-untyped-def]
+def rasterize(points, attributes, triangles, kinds, count, depth, values, shown):  # type: ignore[no-untyped-def]
     """Draw triangles with a z-buffer; only those that face the viewer (clockwise in the picture, y down).
 
     :param points: (n, 3) x, y in pixels and nearness (larger = nearer).
     :param attributes: (n, 3) interpolated into ``values``.
-    :param triangles: (m, 3). :param kinds: (m,) uint8 written to ``shown``.
+    :param triangles: (m, 3), of which the first ``count`` are drawn. :param kinds: (m,) uint8 written to ``shown``.
     :param depth: (h, w), values: (h, w, 3), shown: (h, w) uint8; ``depth`` and ``shown`` are cleared first.
     """
     height, width = shown.shape
     depth[:] = _FAR
     shown[:] = 0
     low, high = np.float32(-1e-4), np.float32(1.0001)
-    for t in range(len(triangles)):
+    for t in range(count):
         ia, ib, ic = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = points[ia, 0], points[ia, 1], points[ia, 2]
         bx, by, bz = points[ib, 0] - ax, points[ib, 1] - ay, points[ib, 2] - az
