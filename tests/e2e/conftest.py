@@ -62,6 +62,7 @@ def visit(engine: Engine, browser: Browser) -> Iterator[Any]:
     yield open_page
     for watched in opened:
         problems = watched.unexpected()
+        watched.page.goto("about:blank")  # as when a user leaves: the page says good-bye
         watched.page.context.close()
         assert problems == []
         assert watched.hosts <= {urlsplit(engine.url).netloc}

@@ -193,7 +193,7 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("avatar", "upload-open", "emotion", "head", "gaze"),
+        *("upload-open", "avatar", "emotion", "head", "gaze"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")
@@ -355,7 +355,7 @@ def test_a_lost_connection_comes_back_and_a_closed_page_leaves_no_peer(visit: An
     )
     page.wait_for_selector("#screen[data-live=true]")
     expect(page.locator("#status")).to_have_text("Live")
-    until(lambda: engine.call("GET", "/api/meters")["viewers"] == 1, "one viewer", page=page)
+    until(lambda: engine.call("GET", "/api/meters")["viewers"] == 1, "one viewer", seconds=20, page=page)
     page.goto("about:blank")
     until(lambda: engine.call("GET", "/api/meters")["viewers"] == 0, "no viewer", seconds=3)
 
