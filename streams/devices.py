@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +52,19 @@ def portaudio() -> Any:
     except OSError as error:
         fix = "apt install libportaudio2" if sys.platform == "linux" else "pip install --force-reinstall sounddevice"
         raise DeviceError(f"PortAudio is missing, without it there is no sound device; install it: {fix}") from error
+    _silence_alsa()
     return sounddevice
+
+
+@cache
+def _silence_alsa() -> None:
+    """Keep ALSA from writing a line to standard error for every underrun, from its own thread, for ever.
+
+    The handler must be native, or each line would wait for the interpreter's lock: getpid does nothing with arguments.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(ctypes.CDLL(None).getpid)
 
 
 def microphones() -> list[Device]:

@@ -50,7 +50,9 @@ class Handover(Generic[T]):
             self._wake.clear()
             if self._items or self._error is not None:  # put between the check and the clear
                 continue
-            await asyncio.wait_for(self._wake.wait(), within)
+            # Not wait_for: on Python 3.11 it may swallow a cancellation that comes together with an item.
+            async with asyncio.timeout(within):
+                await self._wake.wait()
         number, item = self._items.popleft()
         lost = number - self._got
         self._got = number + 1

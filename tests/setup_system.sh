@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio and ffprobe. Debian and Ubuntu as
+# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio, ffprobe and a
+# recording of a real voice. Debian and Ubuntu as
 # root only; elsewhere it says what is missing, and the tests that need it say so too. Quick and silent when all is there.
 set -eu
 
@@ -10,12 +11,16 @@ need() { missing="$missing $*"; }
 have chromium || have chromium-browser || have google-chrome || need chromium
 have pulseaudio && have pactl && have paplay || need pulseaudio pulseaudio-utils
 have ffprobe || need ffmpeg
+[ -d /usr/share/pocketsphinx/test/data/librivox ] || need pocketsphinx-testdata
 if [ "$(uname -s)" = Linux ]; then
   libraries=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)
   case "$libraries" in *libportaudio.so.2*) ;; *) need libportaudio2 ;; esac
   # ALSA's way to PulseAudio, which PortAudio takes
-  ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so /usr/lib/alsa-lib/libasound_module_pcm_pulse.so \
-    /usr/lib64/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || need libasound2-plugins
+  plugin=""
+  for file in /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so /usr/lib*/alsa-lib/libasound_module_pcm_pulse.so; do
+    [ ! -e "$file" ] || plugin=$file
+  done
+  [ -n "$plugin" ] || need libasound2-plugins
 fi
 
 [ -n "$missing" ] || exit 0

@@ -39,21 +39,27 @@ class PulseDaemon:
     def __enter__(self) -> PulseDaemon:
         self._folder = tempfile.TemporaryDirectory(prefix="pulse-")
         folder = Path(self._folder.name)
-        socket = folder / "native"
-        settings = {
-            "PULSE_SERVER": f"unix:{socket}",
-            "PULSE_RUNTIME_PATH": str(folder),
-            "PULSE_STATE_PATH": str(folder),
-            "PULSE_COOKIE": str(folder / "cookie"),
-        }
         self._before = {name: os.environ.get(name) for name in self._VARIABLES}
-        os.environ.update(settings)
+        os.environ.update(
+            {
+                "PULSE_SERVER": f"unix:{folder / 'native'}",
+                "PULSE_RUNTIME_PATH": str(folder),
+                "PULSE_STATE_PATH": str(folder),
+                "PULSE_COOKIE": str(folder / "cookie"),
+            }
+        )
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the server (again)."""
+        folder = Path(self._folder.name)
         # The daemon itself must not take PULSE_SERVER for a server that runs already.
         environment = {**os.environ, "HOME": str(folder)}
         del environment["PULSE_SERVER"]
         form = "rate=48000 channels=1 format=float32le"
         modules = (
-            f"module-native-protocol-unix socket={socket} auth-anonymous=1",
+            f"module-native-protocol-unix socket={folder / 'native'} auth-anonymous=1",
             f"module-null-sink sink_name=speech {form}",
             f"module-null-sink sink_name=heard {form}",
             "module-remap-source master=speech.monitor source_name=microphone",
@@ -68,8 +74,7 @@ class PulseDaemon:
                     "--exit-idle-time=-1",
                     "--log-level=error",
                 ),
-                # Real-time priority is not to be had in a container, and asking for it takes seconds.
-                *("--realtime=no", "--high-priority=no"),
+                *("--realtime=yes", "--high-priority=yes"),  # as far as it is allowed; a busy machine needs it
                 *(word for module in modules for word in ("-L", module)),
             ],
             env=environment,
@@ -77,7 +82,6 @@ class PulseDaemon:
             stderr=subprocess.DEVNULL,
         )
         self._await_server()
-        return self
 
     def _await_server(self) -> None:
         deadline = time.monotonic() + 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar.core.types import F32
 
@@ -38,10 +39,12 @@ class JitterBuffer:
     MAX_TARGET = 0.15
     ROOM = 0.2
     """Seconds above the target at which the oldest sound is thrown away: the device has stalled."""
+    EXCESS = 0.03
+    """Seconds that the mean delay may be above its goal before sound is left out at once."""
     MAX_STRETCH = 2e-3
     _GAIN = 0.05
     """Per second: the share of a wrong delay that is taken back each second."""
-    _DEAD = 0.001
+    _DEAD = 0.003
     _SETTLE = 1.0
     _FADE = 0.005
 
@@ -78,8 +81,8 @@ class JitterBuffer:
             limit = self._target + self.ROOM
             if self.waiting > limit:
                 self.overruns += 1
-                self._pos = float(len(self._data) - round(self._target * self.rate))
-                self._trim()
+                self._keep(self._target)
+                self._fill = self._goal
 
     def pull(self, n: int) -> F32:
         """The next ``n`` samples; silence while there is nothing to play."""
@@ -87,8 +90,9 @@ class JitterBuffer:
             if not self._playing:
                 if self.waiting < self._target + n / self.rate:
                     return np.zeros(n, np.float32)
-                self._playing, self._played, self._fill = True, 0, self.waiting
-                self._goal = max(self._target, self.waiting)
+                # What came while the device was starting is old by now.
+                self._keep(self._target + n / self.rate)
+                self._playing, self._played, self._fill, self._goal = True, 0, self.waiting, self._target
             step = 1.0 + self._stretch(n)
             where = self._pos + step * np.arange(n)
             usable = int(np.searchsorted(where, len(self._data) - _TAPS // 2))
@@ -101,11 +105,31 @@ class JitterBuffer:
             if usable < n:
                 self.underruns += 1
                 self._ramp(out[max(0, usable - round(self._FADE * self.rate)) : usable], up=False)
-                self._target = min(self._target + 0.01, self.MAX_TARGET)
+                if self._played > self._SETTLE * self.rate:  # before that the device is still filling its own buffer
+                    self._target = min(self._target + 0.01, self.MAX_TARGET)
                 self._clear()
-            else:
-                self._trim()
+            elif self._fill > self._goal + self.EXCESS:
+                out = self._catch_up(out, where)
+            self._trim()
             return out
+
+    def _catch_up(self, out: F32, where: NDArray[np.float64]) -> F32:
+        """Fade over to the place at which the delay is right again: the device had stopped for a moment."""
+        self.overruns += 1
+        skip = int(min(self._fill - self._goal, self.waiting) * self.rate) - _TAPS
+        if skip <= 0:
+            return out
+        later = self._read(where + skip) if where[-1] + skip < len(self._data) - _TAPS // 2 else np.zeros_like(out)
+        self._ramp(out, up=False)
+        self._ramp(later, up=True)
+        self._pos += skip
+        self._fill = self._goal
+        return out + later
+
+    def _keep(self, seconds: float) -> None:
+        """Forget all but the last ``seconds``."""
+        self._pos = max(self._pos, float(len(self._data) - round(seconds * self.rate)))
+        self._trim()
 
     def _stretch(self, n: int) -> float:
         """How much faster than normal to read, from the smoothed amount of waiting sound."""
@@ -113,14 +137,14 @@ class JitterBuffer:
         self._fill += (self.waiting - self._fill) * max(n / (self._played + n), n / (_SMOOTH * self.rate))
         if self._played < self._SETTLE * self.rate:
             # Sound comes and goes in blocks, so the mean is known only after a while; it becomes the delay to keep.
-            self._goal = max(self._target / 2, self._fill)
+            self._goal = min(max(self._target / 2, self._fill), self._target + self.EXCESS)
             return 0.0
         error = self._fill - self._goal
         if abs(error) < self._DEAD:  # as long as the clocks agree the sound passes untouched
             return 0.0
         return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * error))
 
-    def _read(self, where: np.ndarray) -> F32:
+    def _read(self, where: NDArray[np.float64]) -> F32:
         whole = np.floor(where).astype(np.intp)
         phase = np.round((where - whole) * _PHASES).astype(np.intp)
         taps = self._data[whole[:, None] + np.arange(-(_TAPS // 2 - 1), _TAPS // 2 + 1)[None, :]]

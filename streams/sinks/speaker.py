@@ -12,10 +12,12 @@ from avatar.streams import devices
 from avatar.streams.base import Sink, StreamFormat
 from avatar.streams.sinks.jitter import JitterBuffer
 
-TARGET = 0.04
+TARGET = 0.03
 """Seconds of sound held against uneven delivery; the least that survived a busy two-core machine without a gap."""
-STALLED_AFTER = 2.0
-"""Seconds without the device asking for sound after which it counts as gone."""
+LATENCY = 0.06
+"""Seconds of sound in the driver; with less, PulseAudio under load runs dry several times a second."""
+STALLED_AFTER = 5.0
+"""Seconds without the device asking for sound after which it counts as gone. A null sink takes two to start."""
 
 
 class SpeakerSink(Sink):
@@ -58,7 +60,7 @@ class SpeakerSink(Sink):
             self._gone = True
 
         self._stream = await asyncio.to_thread(
-            devices.open_sound, "output", device, rate, rate // 100, callback, finished
+            devices.open_sound, "output", device, rate, rate // 100, callback, finished, LATENCY
         )
 
     async def audio(self, chunk: AudioChunk) -> None:

@@ -27,6 +27,59 @@ SILENT_AFTER = 2.0
 """Seconds without a block after which the device counts as gone; drivers do not always say so."""
 
 
+class SampleClock:
+    """Times for blocks of a device that counts samples, from the uneven moments at which they arrive.
+
+    A block that comes late after the machine was busy was still taken at its time: late arrivals are believed only when
+    they last for ``PATIENCE``, for then samples are missing that no driver reported. A block that comes early shows
+    that the ones before were late, and is believed at once: sound cannot come from the future.
+    """
+
+    LATE = 60 * MILLISECOND
+    """A difference beyond this is no jitter."""
+    PATIENCE = SECOND
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._fit = DriftFit(jump=3600 * SECOND)  # what is a jump is decided here
+        self._counted = 0
+        self._late_for = 0
+        self._end: int | None = None
+        self._last = -1
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much longer the session's second is than the device's, in parts per million."""
+        return self._fit.drift_ppm
+
+    def stamp(self, count: int, taken: Ns, lost: bool) -> tuple[Ns, bool]:
+        """Time of the first of ``count`` samples, by its own account ``taken``, and whether sound is missing before it.
+
+        ``lost``: the driver or a queue lost samples before these. Times never go back.
+        """
+        device = self._counted * SECOND // self._rate
+        self._counted += count
+        length = count * SECOND // self._rate
+        pts: int | None = None
+        if lost:
+            self._fit.reset()
+        elif self._end is not None:
+            predicted = self._fit.to_session(device)
+            late = taken - predicted
+            self._late_for = self._late_for + length if late > self.LATE else 0
+            if late < -self.LATE or self._late_for > self.PATIENCE:
+                self._fit.reset()
+                self._late_for = 0
+            elif late > self.LATE:
+                pts = predicted
+        if pts is None:
+            pts = self._fit.observe(device, taken)
+        gap = lost or (self._end is not None and abs(pts - self._end) > self.LATE)
+        self._last = max(pts, self._last + MILLISECOND, 0)
+        self._end = self._last + length
+        return Ns(self._last), gap
+
+
 class MicrophoneSource(Source[AudioChunk]):
     """48 kHz mono in chunks of 10 ms, stamped with the time at which the sound was in the air.
 
@@ -40,14 +93,14 @@ class MicrophoneSource(Source[AudioChunk]):
         self._stream: Any = None
         self._latency = 0.02
         self._queue: Handover[tuple[F32, int, bool]] | None = None
-        self.fit = DriftFit()
+        self.stamps = SampleClock(RATE)
         """How the device's clock runs against the session's."""
         self.overruns = 0
         """Times at which sound was lost, in the driver or because the session was busy."""
 
     async def open(self, clock: Clock) -> None:
         self._queue = queue = Handover[tuple[F32, int, bool]](QUEUE)
-        self.fit.reset()
+        self.stamps = SampleClock(RATE)
 
         def callback(data: Any, frames: int, time: Any, status: Any) -> None:
             now = clock.now()
@@ -70,7 +123,7 @@ class MicrophoneSource(Source[AudioChunk]):
     async def items(self) -> AsyncIterator[AudioChunk]:
         if self._queue is None:
             raise RuntimeError("items before open")
-        queue, counted, last = self._queue, 0, -1
+        queue = self._queue
         while True:
             try:
                 (samples, taken, overflow), lost = await queue.get(SILENT_AFTER)
@@ -78,18 +131,9 @@ class MicrophoneSource(Source[AudioChunk]):
                 raise DeviceError(
                     f"microphone {self._device or '(default)'} delivers no sound any more; plug it in again"
                 ) from None
-            gap = overflow or lost
-            if gap:
-                # The device's count has lost samples that nobody counted: start its fit anew.
-                self.overruns += 1
-                self.fit.reset()
-            restarts = self.fit.restarts
-            pts = self.fit.observe(counted * SECOND // RATE, Ns(taken))
-            counted += len(samples)
-            # The fit settles during the first seconds; time may slow down meanwhile but not stand still.
-            pts = Ns(max(pts, last + MILLISECOND, 0))
-            last = pts
-            yield AudioChunk(pts, freeze(_finite(samples)), RATE, discontinuity=gap or self.fit.restarts != restarts)
+            self.overruns += overflow or lost
+            pts, gap = self.stamps.stamp(len(samples), Ns(taken), overflow or lost)
+            yield AudioChunk(pts, freeze(_finite(samples)), RATE, discontinuity=gap)
 
     async def close(self) -> None:
         stream, self._stream, self._queue = self._stream, None, None

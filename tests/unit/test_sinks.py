@@ -84,9 +84,11 @@ def test_uneven_delivery_does_not_bend_the_tone() -> None:
 
 def test_underrun_fades_out_waits_and_grows_the_delay() -> None:
     buffer = JitterBuffer(RATE, 0.03)
-    for i in range(3):
+    for i in range(75):
         buffer.push(sine(np.arange(i * 960, (i + 1) * 960)))
-    heard = np.concatenate([buffer.pull(480) for _ in range(8)])
+        heard = [buffer.pull(480), buffer.pull(480)]
+    assert np.abs(heard[-1]).max() > 0.4
+    heard = np.concatenate([*heard, *(buffer.pull(480) for _ in range(8))])  # no more sound comes
     assert buffer.underruns == 1
     assert np.abs(np.diff(heard)).max() < 0.1  # a cut would be a click of up to 0.5
     assert not heard[-960:].any()
@@ -129,7 +131,7 @@ class Driver:
         self.opened: list[str] = []
         self.closed = 0
 
-    def open(self, kind: str, device: str, rate: int, block: int, callback: Any, finished: Any) -> Any:
+    def open(self, kind: str, device: str, rate: int, block: int, callback: Any, finished: Any, latency: float) -> Any:
         self.opened.append(device)
         self.callback, self.finished, self.block = callback, finished, block
         return SimpleNamespace(latency=0.02)
@@ -186,7 +188,7 @@ async def test_output_that_goes_away_is_reported(driver: Driver) -> None:
 async def test_output_whose_driver_hangs_is_reported(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = SpeakerSink()
     await sink.open(StreamFormat())
-    sink._asked -= 3.0
+    sink._asked -= 6.0
     with pytest.raises(DeviceError, match="went away"):
         await sink.audio(chunk(0))
     await sink.close()

@@ -17,6 +17,7 @@ from avatar.streams.handover import Handover
 from avatar.streams.sinks.recorder import Mux
 from avatar.streams.sources.camera import CameraSource
 from avatar.streams.sources.media_file import MediaFileSource
+from avatar.streams.sources.microphone import SampleClock
 from avatar.streams.sources.states_file import read_states
 from avatar.streams.sources.synthetic import FlashBeepSource, NoiseSource, SilenceSource, ToneSource
 
@@ -292,3 +293,55 @@ def test_states_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(MediaError, match="is not text"):
         list(read_states(tmp_path / "b.jsonl"))
+
+
+# --- the microphone's clock -----------------------------------------------------------------------------------------
+
+BLOCK = 480
+TEN = 10 * MILLISECOND
+
+
+def stamped(arrivals: list[int], lost: frozenset[int] = frozenset()) -> list[tuple[Ns, bool]]:
+    clock = SampleClock(RATE)
+    return [clock.stamp(BLOCK, Ns(t), i in lost) for i, t in enumerate(arrivals)]
+
+
+def test_jitter_is_smoothed() -> None:
+    random = np.random.default_rng(0)
+    stamps = stamped([i * TEN + int(random.exponential(3 * MILLISECOND)) for i in range(3000)])
+    steps = np.diff([t for t, _ in stamps[200:]])
+    assert np.abs(steps - TEN).max() < MILLISECOND
+    assert not any(gap for _, gap in stamps)
+
+
+def test_a_busy_machine_does_not_move_the_sound() -> None:
+    """Thirty blocks come at once after the process stood still: they were taken one after the other all the same."""
+    arrivals = [i * TEN for i in range(300)]
+    arrivals[100:130] = [arrivals[130]] * 30
+    stamps = stamped(arrivals)
+    assert not any(gap for _, gap in stamps)
+    assert max(abs(t - i * TEN) for i, (t, _) in enumerate(stamps)) < 8 * MILLISECOND
+
+
+def test_a_start_in_a_burst_is_put_right() -> None:
+    stamps = stamped([200 * MILLISECOND] * 20 + [200 * MILLISECOND + i * TEN for i in range(1, 300)])
+    assert all(b > a for (a, _), (b, _) in pairwise(stamps))
+    offset = [t - (200 * MILLISECOND + (i - 19) * TEN) for i, (t, _) in enumerate(stamps)]
+    assert abs(offset[-1]) < 60 * MILLISECOND
+
+
+def test_samples_lost_in_silence_are_noticed_after_a_second() -> None:
+    """The driver drops 200 ms and says nothing: from then on everything comes 200 ms later than counted."""
+    arrivals = [i * TEN + (200 * MILLISECOND if i >= 100 else 0) for i in range(400)]
+    stamps = stamped(arrivals)
+    gaps = [i for i, (_, gap) in enumerate(stamps) if gap]
+    assert len(gaps) == 1
+    assert 195 <= gaps[0] <= 205
+    assert abs(stamps[-1][0] - arrivals[-1]) < 5 * MILLISECOND
+
+
+def test_samples_lost_and_reported_are_a_gap_at_once() -> None:
+    arrivals = [i * TEN + (30 * MILLISECOND if i >= 100 else 0) for i in range(200)]
+    stamps = stamped(arrivals, lost=frozenset({100}))
+    assert [i for i, (_, gap) in enumerate(stamps) if gap] == [100]
+    assert stamps[100][0] == arrivals[100]
