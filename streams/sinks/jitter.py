@@ -113,7 +113,7 @@ class JitterBuffer:
             self._trim()
             return out
 
-    def _catch_up(self, out: F32, where: NDArray[np.float64]) -> F32:
+    def _catch_up(self, out: F32, where: NDArray[np.floating]) -> F32:
         """Fade over to the place at which the delay is right again: the device had stopped for a moment."""
         self.overruns += 1
         skip = int(min(self._fill - self._goal, self.waiting) * self.rate) - _TAPS
@@ -144,7 +144,7 @@ class JitterBuffer:
             return 0.0
         return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * error))
 
-    def _read(self, where: NDArray[np.float64]) -> F32:
+    def _read(self, where: NDArray[np.floating]) -> F32:
         whole = np.floor(where).astype(np.intp)
         phase = np.round((where - whole) * _PHASES).astype(np.intp)
         taps = self._data[whole[:, None] + np.arange(-(_TAPS // 2 - 1), _TAPS // 2 + 1)[None, :]]

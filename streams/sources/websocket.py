@@ -162,4 +162,5 @@ def _samples(data: bytes, kind: np.dtype[Any]) -> F32:
     raw = np.frombuffer(data, kind)
     if kind.kind == "i":
         return raw.astype(np.float32) / 32768
-    return np.clip(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), -1, 1).astype(np.float32)
+    samples: F32 = np.where(np.isfinite(raw), np.clip(raw, -1, 1), 0).astype(np.float32)
+    return samples
