@@ -8,6 +8,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
+# OpenCV and MediaPipe load these; a desktop has them, a bare Debian does not.
+SYSTEM_LIBRARIES = $(BIN)/python -c 'import ctypes, sys; sys.platform == "linux" and [ctypes.CDLL(n) for n in \
+  ("libGL.so.1", "libgthread-2.0.so.0", "libEGL.so.1", "libGLESv2.so.2")]' 2>/dev/null || { \
+  packages="libgl1 libglib2.0-0 libegl1 libgles2"; \
+  if [ "`id -u`" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "Installing the system libraries $$packages ..."; apt-get update -qq; \
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$packages >/dev/null; \
+  else echo "System libraries are missing. On Debian or Ubuntu: sudo apt install $$packages" >&2; exit 1; fi; }
+
 .PHONY: help setup run test test-quick test-vcam bench lint format clean
 .DEFAULT_GOAL := help
 
@@ -22,11 +31,13 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) --editable .
+	@$(SYSTEM_LIBRARIES)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV), with what the tests need ..."
 	@$(PIP) --editable '.[test,dev]'
+	@$(SYSTEM_LIBRARIES)
 	@touch $@ $(VENV)/.installed
 
 setup: $(VENV)/.installed

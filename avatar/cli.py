@@ -30,6 +30,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except AvatarError as error:
         print(f"avatar: {error}", file=sys.stderr)
         code = error.exit_code
+    except ImportError as error:
+        if ".so" not in str(error):
+            raise
+        fix = "on Debian or Ubuntu: sudo apt install libgl1 libglib2.0-0 libegl1 libgles2"
+        print(f"avatar: a system library is missing ({error}); {fix}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # the reader of our output has gone: nothing is wrong
