@@ -17,9 +17,11 @@ from avatar.portrait.fit import (
     LEFT_BROW,
     LEFT_EYE,
     LEFT_IRIS,
+    LEFT_UPPER_LID,
     RIGHT_BROW,
     RIGHT_EYE,
     RIGHT_IRIS,
+    RIGHT_UPPER_LID,
     eye_distance,
 )
 
@@ -336,7 +338,7 @@ def _lash_look(portrait: U8, landmarks: F32) -> tuple[F32, np.float32]:
         return np.array((45.0, 35.0, 30.0), np.float32), np.float32(0.8)
     grey = pixels.mean(1)
     dark = np.median(pixels[grey <= np.percentile(grey, 15)], axis=0) * 0.8
-    upper = np.vstack([landmarks[list(c[_UPPER]), :2] for c in (RIGHT_EYE, LEFT_EYE)])
+    upper = landmarks[[*RIGHT_UPPER_LID, *LEFT_UPPER_LID], :2]
     size = len(portrait)
     at = np.clip(np.round(upper).astype(int), 0, size - 1)
     margin = float(np.median(portrait[at[:, 1], at[:, 0]].mean(1)))
