@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -158,6 +159,12 @@ def live(config: Config, seconds: float) -> dict[str, Any]:
     with Browser() as browser:
         with running(config, "input.audio=demo") as (address, process):
             result = _measure_speech(browser, address, process.pid, seconds)
+            browser.open(address)
+            begun = time.monotonic()
+            process.terminate()
+            process.wait(30)
+            result["exit_s"] = round(time.monotonic() - begun, 2)
+            result["exit_code"] = process.returncode
         probe_seconds = min(max(seconds, 20.0), 60.0)
         with running(config, "input.audio=probe") as (address, _):
             events = browser.measure_events(address, probe_seconds)
@@ -171,15 +178,25 @@ def live(config: Config, seconds: float) -> dict[str, Any]:
 
 def _measure_speech(browser: Any, address: str, pid: int, seconds: float) -> dict[str, Any]:
     marks: list[tuple[float, float, float]] = []
+    done = threading.Event()
 
     def mark() -> None:
         cpu, rss = _process(pid)
         marks.append((time.monotonic(), cpu, rss))
 
-    seen = browser.measure(address, seconds, on_start=mark)
+    def watch() -> None:
+        mark()
+        while not done.wait(5.0):
+            mark()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    seen = browser.measure(address, seconds, on_start=watcher.start)
+    done.set()
+    watcher.join()
     mark()
     meters = get(address, "/api/meters")
     wall = marks[-1][0] - marks[0][0]
+    minute = [rss for at, _, rss in marks if at - marks[0][0] >= 60.0] or [marks[0][2]]
     return {
         "seconds": round(wall, 1),
         "fps": seen["fps"],
@@ -188,6 +205,7 @@ def _measure_speech(browser: Any, address: str, pid: int, seconds: float) -> dic
         "engine_ms": meters["engine_ms"],
         "cpu_cores": round((marks[-1][1] - marks[0][1]) / wall, 3),
         "rss_mb": {"start": round(marks[0][2], 1), "end": round(marks[-1][2], 1)},
+        "rss_growth_after_first_minute_mb": round(marks[-1][2] - minute[0], 1),
         "skew_by_reports_ms": seen["skew_ms"],
         "shed": meters["shed"],
         "receiver": {k: v for k, v in seen.items() if k not in ("fps", "freeze_ms_max", "skew_ms")},
