@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-WHOLE = (0.0, 0.0, 1.0, 1.0)
-"""The whole picture: left, top, width, height in parts of it."""
 MOUTH = (0.3, 0.5, 0.4, 0.4)
-"""The lower face of a portrait."""
+"""The lower face of a portrait: left, top, width, height in parts of the picture."""
 
 F64 = NDArray[np.float64]
 
@@ -167,7 +165,7 @@ class Browser:
         return raw
 
     def measure_events(
-        self, url: str, seconds: float, region: Sequence[float] = WHOLE, settle: float = 10.0
+        self, url: str, seconds: float, region: Sequence[float] = MOUTH, settle: float = 10.0
     ) -> list[tuple[float, float]]:
         """Times in milliseconds (picture, sound) at which a flash and the beep that belongs to it reach the viewer.
 

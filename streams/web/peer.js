@@ -5,7 +5,7 @@ import { Backoff, request } from "./api.js";
 const GATHERING_MS = 1000;
 /** A connection that reports "disconnected" often comes back by itself within this time. */
 const GRACE_MS = 2500;
-const STALL_MS = 6000;
+const STALL_MS = 4000;
 
 /**
  * Milliseconds that each medium waits at least for its successors. The sound's way to the ear is longer by the output
@@ -99,7 +99,7 @@ export class Peer extends EventTarget {
     this.#retry = setTimeout(() => this.open(), delay);
   }
 
-  /** Tell how many pictures have arrived so far; connects anew where none has come for six seconds. */
+  /** Tell how many pictures have arrived so far; connects anew where none has come for four seconds. */
   progress(count) {
     const now = performance.now();
     if (count !== this.#frames.count || document.hidden) this.#frames = { count, at: now };
