@@ -137,7 +137,7 @@ class Synchronizer:
         """The face at ``t``."""
         dt = 0.0 if self._last is None else max(0, t - self._last) / 1e9
         self._last = t
-        mouth, visemes, voiced, lips = self._sample_lips(t)
+        mouth, visemes, voiced, lips, sure = self._sample_lips(t)
         self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
         face = self._sample_face(t, mouth, lips)
         emotion = self._ease_emotion(t, dt)
@@ -157,23 +157,25 @@ class Synchronizer:
             visemes=freeze(visemes),
             emotion=emotion,
             voiced=voiced,
-            confidence=Confidence(lips, expression, head_confidence, gaze_confidence),
+            confidence=Confidence(sure, expression, head_confidence, gaze_confidence),
         )
 
-    def _sample_lips(self, t: Ns) -> tuple[F32, F32, bool, float]:
+    def _sample_lips(self, t: Ns) -> tuple[F32, F32, bool, float, float]:
+        """Mouth, visemes, voiced, presence, confidence. An unsure mouth opens as far as a sure one: only how fresh its
+        cues are (presence) weighs, or a noisy voice would mumble."""
         found = self._lips["voice"].at(t)
         if found is None:
             visemes = np.zeros(len(facs.VISEMES), np.float32)
             visemes[facs.VISEME_INDEX["sil"]] = 1.0
-            return np.zeros(_N, np.float32), visemes, False, 0.0
+            return np.zeros(_N, np.float32), visemes, False, 0.0, 0.0
         a, b, f, presence = found
-        mouth = ((1 - f) * a.mouth + f * b.mouth) * presence
+        mouth = (1 - f) * a.mouth + f * b.mouth
         if self.style.mouth_gain != 1.0:
             jaw = facs.INDEX["jawOpen"]
             mouth[jaw] = min(1.0, mouth[jaw] * self.style.mouth_gain)
         visemes = (1 - f) * a.visemes + f * b.visemes
         voiced = a.voiced and presence > 0.5
-        return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence * a.confidence
+        return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence, presence * a.confidence
 
     def _sample_face(self, t: Ns, lips: F32, lips_presence: float) -> F32:
         vectors: dict[Origin, tuple[F32, float]] = {}

@@ -75,6 +75,16 @@ def test_lips_follow_their_cues_and_close_when_these_stop():
     assert not sync.sample(ms(800)).voiced
 
 
+def test_an_unsure_mouth_opens_as_far_as_a_sure_one():
+    sync = Synchronizer()
+    for t in range(0, 500, 10):
+        cue = lips(t, jawOpen=0.4)
+        sync.push(LipCue(cue.pts, cue.visemes, cue.mouth, True, confidence=0.3), "voice")
+    state = sync.sample(ms(250))
+    assert state.arkit[JAW] == pytest.approx(0.4)
+    assert state.confidence.lips == pytest.approx(0.3)
+
+
 def test_the_voice_has_the_mouth_the_camera_the_rest():
     sync = Synchronizer()
     for t in range(0, 1000, 10):
