@@ -159,8 +159,8 @@ async def _hello(client: ServerConnection) -> tuple[int, np.dtype[Any]]:
 
 
 def _samples(data: bytes, kind: np.dtype[Any]) -> F32:
-    raw = np.frombuffer(data, kind)
+    samples: F32 = np.frombuffer(data, kind).astype(np.float32)
     if kind.kind == "i":
-        return raw.astype(np.float32) / 32768
-    samples: F32 = np.where(np.isfinite(raw), np.clip(raw, -1, 1), 0).astype(np.float32)
-    return samples
+        samples /= 32768
+    np.nan_to_num(samples, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(samples, -1, 1, out=samples)
