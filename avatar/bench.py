@@ -48,6 +48,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
 
     from avatar.assembly import LANDMARKER, IdleMotion, find_avatar, make_engine, make_listener, registry, style
     from avatar.engines.badge import Badge
+    from avatar.streams.pixels import to_i420
     from avatar.streams.sources.text import load_speech
     from avatar.sync.synchronizer import Synchronizer
 
@@ -76,7 +77,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     result["engine"] = _times(lambda i: engine.render(states[i % len(states)]), frames)
     picture = engine.render(states[0])
     result["badge"] = _times(lambda i: badge.apply(picture), frames)
-    result["to_i420"] = _times(lambda i: cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), frames)
+    result["to_i420"] = _times(lambda i: to_i420(picture), frames)
     pictures = [engine.render(state) for state in states[: 2 * fps]]
     result["vp8_encode"] = _times(_vp8(pictures), frames)
     with contextlib.suppress(RunError):  # without the model file there is nothing to measure

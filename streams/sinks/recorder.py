@@ -27,6 +27,7 @@ import numpy as np
 from avatar.core.types import F32, MILLISECOND, SECOND, U8, AudioChunk, AvatarFrame, Ns
 from avatar.errors import DeviceError, StorageError, UsageError
 from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.pixels import to_i420
 
 log = logging.getLogger(__name__)
 
@@ -157,8 +158,8 @@ class Mux:
         context.thread_count = 1
         context.gop_size = max(1, round(fps))
         context.flags |= av.codec.context.Flags.bitexact
-        # BT.709, studio range, said in the stream: without it players guess by the picture's size.
-        context.color_primaries = context.color_trc = context.colorspace = 1
+        # BT.601 (SMPTE 170M), studio range, said in the stream: without it players guess by the picture's size.
+        context.color_primaries = context.color_trc = context.colorspace = 6
         context.color_range = 1
         self._audio: Any = None
         if self._rate is not None:
@@ -182,8 +183,7 @@ class Mux:
         if self._rate is not None and self._written == 0 and ticks > VIDEO_TIME.denominator:
             # An MP4 is written from the moment that every stream has begun: no sound yet is silence.
             self._append(np.zeros(self._rate // 20, np.float32))
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = av.VideoFrame.from_ndarray(to_i420(pixels), format="yuv420p")  # swscale takes ten times as long
         frame.pts, frame.time_base = ticks, VIDEO_TIME
         self._encode(self._video, frame)
         self.frames += 1

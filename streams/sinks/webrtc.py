@@ -14,24 +14,18 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import av
-import cv2
 import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 
-from avatar.core.types import F32, MILLISECOND, SECOND, U8, AudioChunk, AvatarFrame, Ns, freeze
+from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, AvatarFrame, Ns, freeze
 from avatar.errors import UsageError
 from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_codecs import AUDIO_RATE, FRAME_SAMPLES, LiveOpusEncoder
 from avatar.streams.rtc_patches import NtpLine
 
 log = logging.getLogger(__name__)
-
-
-def to_i420(rgb: U8) -> U8:
-    """RGB (height, width, 3) to planar YUV 4:2:0, BT.601 limited range: (height * 3 / 2, width). Odd edges are cut."""
-    height, width = rgb.shape[0] & ~1, rgb.shape[1] & ~1
-    return freeze(cv2.cvtColor(np.ascontiguousarray(rgb[:height, :width]), cv2.COLOR_RGB2YUV_I420))
 
 
 class Framer:

@@ -15,6 +15,7 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_codecs import (
     LiveH264Encoder,
     LiveOpusEncoder,
@@ -22,7 +23,6 @@ from avatar.streams.rtc_codecs import (
     live_encoder,
 )
 from avatar.streams.rtc_jitter import starts_key_frame
-from avatar.streams.sinks.webrtc import to_i420
 
 VIDEO = {"VP8": (LiveVp8Encoder, Vp8Decoder), "H264": (LiveH264Encoder, H264Decoder)}
 

@@ -16,9 +16,10 @@ from avatar.core.types import MILLISECOND, SECOND, AudioChunk, AvatarFrame, Face
 from avatar.errors import RunError, UsageError
 from avatar.streams import rtc_patches
 from avatar.streams.base import StreamFormat
+from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_patches import NtpLine, check_aiortc
 from avatar.streams.signaling import without_names
-from avatar.streams.sinks.webrtc import Framer, WebRtcSink, to_i420
+from avatar.streams.sinks.webrtc import Framer, WebRtcSink
 from avatar.streams.sources.webrtc import PeerAudioSource, PeerInput, PeerVideoSource, to_rgb
 
 LOOK_AHEAD = 312
