@@ -21,6 +21,10 @@ let engineMeters = null;
 const mine = { audio: null, video: null };
 let soundWanted = true;
 let recordingSince = 0;
+/** The events stopped, and it is not yet sure whether the engine still knows this page. */
+let lost = false;
+let lossTimer = 0;
+const LOST = "Connection lost, trying again …";
 /** Until when a text is spoken, on `performance.now()`. */
 let speakingUntil = 0;
 let faults = "";
@@ -52,11 +56,11 @@ function draw(next) {
     if (elsewhere) say(ELSEWHERE, "info");
     else if (find("note").textContent === ELSEWHERE) say("");
     // Another page has taken over. (While a text is spoken the source is only lent.)
-    if (mine.audio && state.source !== "page" && peer.connected && performance.now() > speakingUntil) stop("audio");
+    if (mine.audio && state.source !== "page" && peer.connected && !lost && performance.now() > speakingUntil) stop("audio");
   }
   if (!changes.holds("camera")) {
     press(find("camera"), state.camera && mine.video);
-    if (mine.video && !state.camera && peer.connected) stop("video");
+    if (mine.video && !state.camera && peer.connected && !lost) stop("video");
   }
   drawRecording();
   const now = (state.faults ?? []).join(" ");
@@ -79,22 +83,33 @@ async function change(fields) {
   }
 }
 
-let lost = false;
-events.addEventListener("open", () => {
-  // The engine was away: its peers are gone, and this side would notice only seconds later.
-  if (lost) peer.open();
-  lost = false;
+events.addEventListener("open", async () => {
+  clearTimeout(lossTimer);
   refresh().catch((error) => say(error.message));
+  if (!lost) return;
+  // The events came back. Where the engine was restarted the picture does not, and ICE would notice seconds later.
+  if (await moving()) status("live", "Live");
+  else await peer.open();
+  lost = false;
 });
 events.addEventListener("lost", () => {
+  if (lost) return;
   lost = true;
-  status("off", "Connection lost, trying again …");
+  lossTimer = setTimeout(() => status("off", LOST), 1000);
 });
 events.addEventListener("message", ({ detail }) => {
   const { type, ...rest } = detail;
   if (type === "meters") engineMeters = rest;
   else if (type === "state") draw(rest);
 });
+
+/** Whether pictures arrive. */
+async function moving() {
+  const frames = async () => (peer.connection ? (await stats.read(peer.connection)).frames : 0);
+  const before = await frames();
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  return (await frames()) > before;
+}
 
 // --- picture and sound ---------------------------------------------------------------------------------------------
 
@@ -105,7 +120,7 @@ peer.addEventListener("stream", ({ detail }) => {
 });
 peer.addEventListener("waiting", () => {
   find("screen").dataset.live = "false";
-  status("off", "Connection lost, trying again …");
+  status("off", LOST);
 });
 peer.addEventListener("connected", () => {
   if (mine.audio) change({ source: "page", peer: peer.id });
