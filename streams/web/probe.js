@@ -82,8 +82,9 @@ export async function measure(connection, video, seconds) {
  *
  * `video`: [time the picture is expected on the screen, luminance 0-255 of 12 x 12 fields of `region`];
  * region is [left, top, width, height] in parts of the picture. `audio`: [time of a block's first sample, peak 0-1 of
- * each of its milliseconds], timed where it leaves Chromium's jitter buffer; `playout_ms` later (Chromium's own account of its output path, the device included) it is
- * heard. The sound is tapped at the track, not through WebAudio, whose extra buffer no listener of the page hears.
+ * each of its milliseconds], timed where it leaves Chromium's jitter buffer; `playout_ms` later (Chromium's own account
+ * of its output path, the device included) it is heard. The sound is tapped at the track, not through WebAudio, whose
+ * extra buffer no listener of the page hears.
  */
 export async function events(connection, video, seconds, region) {
   const track = video.srcObject.getAudioTracks()[0].clone();
