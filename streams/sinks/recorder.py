@@ -88,7 +88,7 @@ class Mux:
     """Writes H.264 and AAC (MP4) or Opus (MKV). The same input gives the same video bytes.
 
     The first item's ``pts`` is the file's zero; what lies before it is cut off. A missing picture does not move the
-    others; missing sound becomes silence. Not thread-safe.
+    others; missing sound becomes silence. Sound is to come within a second of its pictures. Not thread-safe.
 
     :param path: ends in .mp4 or .mkv; its folder is made.
     :param size: width and height in pixels, both even.
@@ -116,6 +116,7 @@ class Mux:
         self._last_video = -1
         self._written = 0  # samples handed to the encoder or waiting in _rest
         self._rest = np.zeros(0, np.float32)
+        self._heard = False
         self._closed = False
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
@@ -219,7 +220,8 @@ class Mux:
         """``samples`` fitted so that they start where the sound so far ends."""
         assert self._rate is not None
         behind = place - self._written
-        if abs(behind) * SECOND > GAP * self._rate or self._written == 0:
+        first, self._heard = not self._heard, True
+        if abs(behind) * SECOND > GAP * self._rate or first:
             if behind > 0:
                 self.silence += behind
                 return np.concatenate([np.zeros(behind, np.float32), samples])

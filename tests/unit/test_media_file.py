@@ -112,9 +112,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mux = Mux(path, (64, 48), 30)
     sound = np.zeros(2 * RATE, np.float32)
     sound[[0, RATE]] = 0.9
+    mux.audio(sound, Ns(0))
     for i in range(60):
         mux.video(np.full((48, 64, 3), 255 if i % 30 == 0 else 0, np.uint8), Ns(i * SECOND // 30))
-    mux.audio(sound, Ns(0))
     mux.close()
     return path
 

@@ -167,6 +167,16 @@ def test_sound_before_the_first_picture_is_cut(tmp_path: Path) -> None:
     assert len(read_audio(path)[0]) < RATE * 0.6
 
 
+def test_sound_that_comes_late_is_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    mux = Mux(path, (SIZE, SIZE), 30)
+    for i in range(60):
+        mux.video(picture(i), Ns(i * SECOND // 30))
+    mux.audio(beeps(RATE // 2, 2 * RATE), Ns(SECOND // 2))
+    mux.close()
+    assert onsets(path) == pytest.approx([1], abs=0.003)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "says"),
     [
