@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -71,9 +72,13 @@ def _run(args: argparse.Namespace) -> int:
         return 0
 
     try:
-        return asyncio.run(live())
+        code = asyncio.run(live())
     except BaseExceptionGroup as group:
         raise _first(group) from group
+    # Everything is closed. The interpreter would now spend up to a second taking apart what libraries have loaded.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

@@ -36,6 +36,7 @@ class Control:
         self._recorder: Sink | None = None
         self._recording: Path | None = None
         self._building = asyncio.Lock()
+        self._source = pipeline.config.input.audio
 
     # --- looking -----------------------------------------------------------------------------------------------
 
@@ -45,14 +46,13 @@ class Control:
         style = session.synchronizer.style
         usable = [entry for entry in pipeline.library.entries() if not entry.error]
         avatars = [{"name": a.name, "title": a.title, "builtin": a.builtin} for a in usable]
-        here = "page" if session.audio_name == "peer-audio" else session.audio_name
         return {
             "avatars": avatars,
             "avatar": pipeline.bundle.name,
             "engines": plugins.names("engines"),
             "engine": pipeline.engine.name,
             "sources": list(dict.fromkeys((*SOURCES, pipeline.config.input.audio))),
-            "source": "demo" if here == "speech" else here,
+            "source": self._source,
             "camera": session.video_name != "none",
             "emotion": {"label": style.emotion.label, "intensity": style.emotion.intensity},
             "emotions": list(EMOTIONS),
@@ -128,11 +128,15 @@ class Control:
         intensity = _number(value.get("intensity", 0.6), "emotion intensity", 0, 1)
         return Emotion(value["label"], intensity if value["label"] != "neutral" else 0.0)
 
-    async def _rebuild(self, avatar: str | None, engine: str | None) -> None:
-        """Make the new engine beside the old one, then swap: the picture never stops."""
+    async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
+        """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
+        are the same, since the avatar behind its name is another."""
         from avatar.assembly import labelled, make_engine
 
         pipeline = self._pipeline
+        same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
+        if same and not again:
+            return
         async with self._building:
             bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
             name, size = engine or pipeline.engine.name, pipeline.config.avatar.size
@@ -144,10 +148,18 @@ class Control:
         pipeline = self._pipeline
         if name not in self.state()["sources"]:
             raise UsageError(f"no source named {name!r}; there are: {', '.join(self.state()['sources'])}")
-        if name == "page":
-            assert pipeline.hub is not None
-            pipeline.hub.choose(peer, audio=True)
-        await pipeline.session.use_audio(pipeline.audio_source(str(name)))
+        self._source = str(name)
+        if name != "page" or peer is None:
+            await pipeline.session.use_audio(pipeline.audio_source(self._source))
+            return
+        assert pipeline.hub is not None
+        pipeline.hub.choose(peer, audio=True)
+        await pipeline.session.use_audio(pipeline.hub.audio_source(peer), then=self._after_page)
+
+    async def _after_page(self) -> None:
+        """The page whose microphone was heard has left: back to what the engine was started with."""
+        usual = self._pipeline.config.input.audio
+        await self._use_source(usual if usual != "page" else "silence", None)
 
     async def _use_camera(self, on: bool, peer: str | None) -> None:
         pipeline = self._pipeline
@@ -159,7 +171,7 @@ class Control:
             return
         assert pipeline.hub is not None
         pipeline.hub.choose(peer, video=True)
-        await pipeline.session.use_video(pipeline.hub.video_source())
+        await pipeline.session.use_video(pipeline.hub.video_source(peer))
 
     async def say(self, text: str) -> dict[str, Any]:
         """Speak ``text`` in place of what is heard now, then go back to that."""
@@ -170,8 +182,13 @@ class Control:
             raise UsageError("say: a text of 1 to 2000 characters")
         pipeline = self._pipeline
         speech = await asyncio.to_thread(EspeakVoice().synthesize, text)
-        before = self.state()["source"]
-        await pipeline.session.use_audio(SpeechSource(speech), then=lambda: pipeline.audio_source(before))
+        page = pipeline.hub.input.chosen("audio") if pipeline.hub is not None and self._source == "page" else None
+
+        async def back() -> None:
+            gone = page is not None and pipeline.hub is not None and page not in pipeline.hub
+            await (self._after_page() if gone else self._use_source(self._source, page))
+
+        await pipeline.session.use_audio(SpeechSource(speech), then=back)
         return {"seconds": round(len(speech.samples) / speech.rate, 2)}
 
     async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
@@ -186,7 +203,7 @@ class Control:
                 self._pipeline.library.create(photo, name, title or name, agreed, finder)
 
         await asyncio.to_thread(work)
-        await self._rebuild(name, None)
+        await self._rebuild(name, None, again=True)
         return self.state()
 
     async def record(self, on: bool) -> dict[str, Any]:

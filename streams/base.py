@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from avatar.core.clock import Clock
-from avatar.core.types import AudioChunk, AvatarFrame
+from avatar.core.types import AudioChunk, AvatarFrame, Ns
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ class Sink(ABC):
     """Where a session leaves. Each sink takes what it can use and ignores the rest.
 
     Items arrive at their present time (``pts`` + the session's budget), sound and picture alike, so a sink without
-    time stamps (a virtual camera) only has to pass them on at once. A slow sink never slows the session: it has
-    queues of its own, bounded and counted (:mod:`avatar.pipeline.runner`).
+    time stamps (a virtual camera) only has to pass them on at once. Sound comes ``latency`` before that. A slow sink
+    never slows the session: it has queues of its own, bounded and counted (:mod:`avatar.pipeline.outlet`).
     """
 
     name: ClassVar[str]
@@ -60,6 +60,11 @@ class Sink(ABC):
     def active(self) -> bool:
         """Whether anybody takes what is written; while no sink is active nothing is drawn."""
         return True
+
+    @property
+    def latency(self) -> Ns:
+        """Time from taking sound to its being heard; the session hands it over that much before its present time."""
+        return Ns(0)
 
     @abstractmethod
     async def open(self, form: StreamFormat) -> None:

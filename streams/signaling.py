@@ -243,13 +243,13 @@ class PeerHub:
     def __contains__(self, peer: str) -> bool:
         return peer in self._peers
 
-    def audio_source(self) -> PeerAudioSource:
-        """The chosen page's microphone."""
-        return PeerAudioSource(self.input)
+    def audio_source(self, peer: str | None = None) -> PeerAudioSource:
+        """The microphone of this page, ending when it leaves; None = of whichever page is chosen, without end."""
+        return PeerAudioSource(self.input, peer)
 
-    def video_source(self) -> PeerVideoSource:
-        """The chosen page's camera."""
-        return PeerVideoSource(self.input)
+    def video_source(self, peer: str | None = None) -> PeerVideoSource:
+        """The camera of this page, ending when it leaves; None = of whichever page is chosen, without end."""
+        return PeerVideoSource(self.input, peer)
 
     def choose(self, peer: str | None, *, audio: bool = False, video: bool = False) -> None:
         """Take the microphone and/or the camera of this peer from now on; None = the page that came last.

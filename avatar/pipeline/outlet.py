@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, Protocol
 
 from avatar.core.clock import Clock
-from avatar.core.types import AudioChunk, AvatarFrame
+from avatar.core.types import MILLISECOND, AudioChunk, AvatarFrame, Ns
 from avatar.errors import StorageError
 from avatar.pipeline.channel import Channel, Policy
 from avatar.pipeline.runner import supervise
 
 log = logging.getLogger(__name__)
 
+CHUNK = 20 * MILLISECOND
 AUDIO_BACKLOG = 50
-"""Chunks of 20 ms: a sink that is a second behind loses the oldest."""
+"""Chunks: a sink that is a second behind loses the oldest."""
 
 
 class SinkLike(Protocol):
@@ -26,6 +27,9 @@ class SinkLike(Protocol):
 
     @property
     def active(self) -> bool: ...
+
+    @property
+    def latency(self) -> Ns: ...
 
     async def video(self, frame: AvatarFrame, /) -> None: ...
 
@@ -37,16 +41,21 @@ class SinkLike(Protocol):
 class Outlet:
     """Feeds one sink from two bounded channels.
 
-    ``open_sink`` opens (and after a device fault reopens) it.
+    Pictures are put in at their present time. Sound is put in as soon as it is there and waits here for its own: a sink
+    that needs time before it is heard (``latency``) gets it that much earlier.
+
+    :param open_sink: opens (and after a device fault reopens) the sink.
+    :param budget: what is between an item's ``pts`` and its present time.
     """
 
-    def __init__(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    def __init__(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]], clock: Clock, budget: Ns) -> None:
         self.sink = sink
         self.frames: Channel[AvatarFrame] = Channel(Policy.LATEST)
-        self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, AUDIO_BACKLOG)
+        self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, AUDIO_BACKLOG + budget // CHUNK)
         self.fault: str = ""
         self._open = open_sink
         self._clock = clock
+        self._budget = budget
 
     async def run(self) -> None:
         """Until cancelled or the channels are closed. A full disk ends this sink with a logged line, nothing else."""
@@ -80,6 +89,7 @@ class Outlet:
 
     async def _forward_sound(self) -> None:
         async for chunk in self.sound:
+            await self._clock.sleep_until(Ns(chunk.pts + self._budget - self.sink.latency))
             await self.sink.audio(chunk)
 
     def close(self) -> None:

@@ -107,7 +107,6 @@ class Session:
         self._idle = idle
         self._cadence = Cadence(timing.fps)
         self._sound = AudioTimeline(timing.rate)
-        self._leaving_sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, 200)
         self._leaving_frames: Channel[tuple[AvatarFrame, Ns]] = Channel(Policy.LOSSLESS, 8)
         self._outlets: dict[SinkLike, tuple[Outlet, asyncio.Task[None]]] = {}
         self._audio_task: asyncio.Task[None] | None = None
@@ -120,9 +119,10 @@ class Session:
     # --- inputs and outputs ------------------------------------------------------------------------------------
 
     async def use_audio(
-        self, source: SourceLike[AudioChunk] | None, then: Callable[[], SourceLike[AudioChunk] | None] | None = None
+        self, source: SourceLike[AudioChunk] | None, then: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """Listen to ``source`` from now on; when it ends, to ``then()``. None = silence."""
+        """Listen to ``source`` from now on. None = silence. When it ends by itself ``then`` is called, which may choose
+        the next one."""
         current = asyncio.current_task()
         if self._audio_task is not current:
             await cancel_and_wait(self._audio_task)
@@ -141,7 +141,7 @@ class Session:
 
     def attach(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]]) -> None:
         """Send everything from now on to ``sink`` as well; ``open_sink`` is awaited before the first item."""
-        outlet = Outlet(sink, open_sink, self.clock)
+        outlet = Outlet(sink, open_sink, self.clock, self.timing.budget)
         self._outlets[sink] = outlet, asyncio.create_task(outlet.run(), name=f"sink {sink.name}")
 
     async def detach(self, sink: SinkLike) -> None:
@@ -162,7 +162,6 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hear(), name="hear")
                 group.create_task(self._draw(), name="draw")
-                group.create_task(self._release_sound(), name="release sound")
                 group.create_task(self._release_frames(), name="release frames")
                 group.create_task(self._guard(), name="guard")
         finally:
@@ -181,9 +180,7 @@ class Session:
                 if task is not None and task.done() and not task.cancelled() and (error := task.exception()):
                     raise error
 
-    async def _pump_audio(
-        self, source: SourceLike[AudioChunk], then: Callable[[], SourceLike[AudioChunk] | None] | None
-    ) -> None:
+    async def _pump_audio(self, source: SourceLike[AudioChunk], then: Callable[[], Awaitable[None]] | None) -> None:
         async def pump() -> None:
             resampler = Resampler(self.timing.rate)
             await source.open(self.clock)
@@ -196,7 +193,7 @@ class Session:
 
         await supervise(source.name, pump, self.clock, on_fault=lambda line: setattr(self, "audio_fault", line))
         if then is not None:
-            await self.use_audio(then())
+            await then()
 
     async def _pump_video(self, source: SourceLike[VideoFrame]) -> None:
         watch = self._watch
@@ -220,7 +217,9 @@ class Session:
         tracking = asyncio.create_task(track())
         try:
             await supervise(source.name, grab, self.clock, on_fault=lambda line: setattr(self, "video_fault", line))
+            self.video_name = "none"  # it has ended by itself, as a page's camera does when the page leaves
         finally:
+            self.synchronizer.forget("camera")
             latest.close()
             await cancel_and_wait(tracking)
 
@@ -241,7 +240,8 @@ class Session:
                 chunk, broken = replace(chunk, discontinuity=True), False
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
-            self._leaving_sound.put(chunk)
+            for outlet in self.outlets():
+                outlet.sound.put(chunk)
 
     async def _draw(self) -> None:
         timing = self.timing
@@ -262,12 +262,6 @@ class Session:
             pixels = await self._engine_lane.run(self.draw, state)
             self.meters.add("engine_ms", (self.clock.now() - begun) / MILLISECOND)
             self._leaving_frames.put((AvatarFrame(pts, pixels, state), begun))
-
-    async def _release_sound(self) -> None:
-        async for chunk in self._leaving_sound:
-            await self.clock.sleep_until(Ns(chunk.pts + self.timing.budget))
-            for outlet in self.outlets():
-                outlet.sound.put(chunk)
 
     async def _release_frames(self) -> None:
         async for frame, begun in self._leaving_frames:

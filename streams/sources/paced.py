@@ -42,6 +42,10 @@ class PacedAudioSource(Source[AudioChunk]):
     def chunks(self) -> Iterator[AudioChunk]:
         """The sound from its beginning, contiguous, 48 kHz."""
 
+    def begin(self, now: Ns) -> Ns:
+        """When the first chunk is to be heard: at once, unless a source needs a certain moment."""
+        return now
+
     def check(self) -> None:
         """Raise the error that playing would raise; called by ``open``."""
         return
@@ -53,7 +57,7 @@ class PacedAudioSource(Source[AudioChunk]):
     async def items(self) -> AsyncIterator[AudioChunk]:
         if self._clock is None:
             raise RuntimeError("items before open")
-        clock, start = self._clock, self._clock.now()
+        clock, start = self._clock, self.begin(self._clock.now())
         made = self.chunks()
         while batch := await asyncio.to_thread(lambda: list(islice(made, self._AHEAD))):
             for chunk in batch:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from avatar.core import facs
-from avatar.core.types import F32, MILLISECOND, AudioChunk, LipCue, Ns, freeze, zeros
+from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, LipCue, Ns, freeze, zeros
 from avatar.streams.sources.paced import CHUNK, RATE, PacedAudioSource, chunk_at
 
 
@@ -80,6 +80,11 @@ class FlashBeepSource(_Synthetic):
     name: ClassVar[str] = "flash_beep"
     FREQUENCY = 1_000.0
     OPEN = 100 * MILLISECOND
+
+    def begin(self, now: Ns) -> Ns:
+        """On a full second of the session, where a picture of every usual frame rate falls too: otherwise the next
+        picture would be up to a frame late, which is not the fault of what is measured."""
+        return Ns(-(-now // SECOND) * SECOND)
 
     def chunks(self) -> Iterator[AudioChunk]:
         per_second, open_chunks = RATE // CHUNK, self.OPEN * RATE // (CHUNK * 1_000 * MILLISECOND)

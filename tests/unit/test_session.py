@@ -161,7 +161,7 @@ def test_the_next_source_follows_when_one_ends():
         session, _ = make()
         sink, second = MemorySink(session.clock), microphone()
         session.attach(sink, sink.open)
-        await session.use_audio(microphone(limit=60), then=lambda: second)
+        await session.use_audio(microphone(limit=60), then=lambda: session.use_audio(second))
         await live(session, 5)
         return second
 
