@@ -138,13 +138,13 @@ async def _through(
     async def leave() -> None:
         while True:
             chunk = line.read(RATE // 50)
-            await clock.sleep_until(Ns(chunk.pts + budget))
+            await clock.sleep_until(Ns(chunk.pts + budget - sink.latency))
             await sink.audio(chunk)
 
     async with asyncio.TaskGroup() as group:
         # What is read must have been written: reading waits for the budget first.
         async def delayed() -> None:
-            await clock.sleep_until(Ns(clock.now() + budget - 20 * MILLISECOND))
+            await clock.sleep_until(Ns(clock.now() + budget - 20 * MILLISECOND - sink.latency))
             await leave()
 
         group.create_task(delayed())
