@@ -144,6 +144,7 @@ class Pipeline:
 
         # cues -> face state -> picture
         self.library = library()
+        self.library.entries()  # looked through once, before anybody waits for it
         self.bundle = find_avatar(config.avatar.name)
         self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size)
         self.session = Session(

@@ -52,6 +52,7 @@ class Library:
     def __init__(self, builtin: Path, user: Path | None = None) -> None:
         self.builtin = builtin
         self.user = user if user is not None else user_avatars_dir()
+        self._looked: dict[Path, tuple[tuple[int, ...], Entry]] = {}
 
     def entries(self) -> list[Entry]:
         """All avatars: the shipped ones first, then the user's own, each by name."""
@@ -61,12 +62,22 @@ class Library:
             for folder in sorted(_folders(root)):
                 if folder.name in known:
                     continue  # the shipped one wins, as in folder()
-                try:
-                    loaded = bundle.load(folder)
-                    entries.append(Entry(folder.name, loaded.title, builtin, folder))
-                except AvatarError as error:
-                    entries.append(Entry(folder.name, folder.name, builtin, folder, str(error)))
+                entries.append(self._entry(folder, builtin))
         return entries
+
+    def _entry(self, folder: Path, builtin: bool) -> Entry:
+        """Loads an avatar to see whether it can be, again only when its files have changed: a live page asks for the
+        list four times a second."""
+        stamp = tuple(file.stat().st_mtime_ns for file in sorted(folder.iterdir()))
+        known = self._looked.get(folder)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            entry = Entry(folder.name, bundle.load(folder).title, builtin, folder)
+        except AvatarError as error:
+            entry = Entry(folder.name, folder.name, builtin, folder, str(error))
+        self._looked[folder] = stamp, entry
+        return entry
 
     def names(self) -> list[str]:
         """Names of all avatars, in the order of :meth:`entries`."""
