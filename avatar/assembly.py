@@ -13,6 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from avatar import plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
@@ -22,7 +24,7 @@ from avatar.core.clock import SessionClock
 from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
-from avatar.errors import ConfigError, ModelFileError
+from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
 from avatar.pipeline.stage import Stage
@@ -108,6 +110,13 @@ def make_listener(config: Config) -> VoiceAnalyzer:
     return VoiceAnalyzer(registry.weights_dir(), head=config.face.head, seed=config.face.seed)
 
 
+def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:
+    """Camera to cues. Raises ModelFileError where its file was not fetched."""
+    from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
+
+    return FaceTracker(registry.path(LANDMARKER))
+
+
 def timing(config: Config, analysis: Ns) -> Timing:
     """The session's times. Raises ConfigError where the budget is too short for the analysis."""
     sync = config.sync
@@ -135,12 +144,14 @@ class Pipeline:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.started = time.monotonic()
+        cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
         self.clock = SessionClock()
 
         # sound -> cues, camera -> cues
         listener = make_listener(config)
-        watcher = self._watcher()
+        watcher = make_watcher if config.input.video != "none" else None
+        if config.input.video not in ("none", "page"):
+            registry.path(LANDMARKER)  # missing: say so now, not at the first picture
 
         # cues -> face state -> picture
         self.library = library()
@@ -154,7 +165,7 @@ class Pipeline:
             idle=IdleMotion(config.face.seed),
             synchronizer=Synchronizer(style(config)),
             draw=labelled(self.engine, config.avatar.badge),
-            watch=watcher,
+            make_watch=watcher,
         )
 
         # state and picture -> sinks; the page is one of them
@@ -202,19 +213,6 @@ class Pipeline:
         self.session.attach(sink, lambda: sink.open(self.format))
 
     # --- names in the configuration to parts -------------------------------------------------------------------
-
-    def _watcher(self) -> Stage[VideoFrame, tuple[Cue, ...]] | None:
-        if self.config.input.video == "none":
-            return None
-        from avatar.analysis.tracking import FaceTracker  # brings in mediapipe
-
-        try:
-            return FaceTracker(registry.path(LANDMARKER))
-        except ModelFileError as error:
-            if self.config.input.video != "page":
-                raise
-            log.warning("the page's camera is off: %s", error)
-            return None
 
     def audio_source(self, name: str) -> Source[Any] | None:
         """A source of sound by its name in ``input.audio``. Raises UsageError for an unknown one."""

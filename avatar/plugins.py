@@ -11,6 +11,7 @@ Groups: ``avatar.engines`` (:class:`avatar.engines.base.Engine`), ``avatar.sourc
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from avatar.errors import UsageError
 Group = Literal["engines", "sources", "sinks"]
 
 
+@cache  # reading every installed package's metadata takes milliseconds
 def names(group: Group) -> list[str]:
     """What is installed, sorted."""
     return sorted({point.name for point in entry_points(group=f"avatar.{group}")})

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, registry, style
+from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, make_watcher, style
 from avatar.config import Config
-from avatar.core.types import SECOND, AudioChunk, FaceState, Ns, VideoFrame
+from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
 from avatar.errors import UsageError
 from avatar.pipeline import offline
 from avatar.pipeline.resample import Resampler
+from avatar.pipeline.stage import Stage
 from avatar.sync.synchronizer import Synchronizer
 
 RATE = 48_000
@@ -60,7 +61,8 @@ def plan(config: Config, source: Input) -> Plan:
     listener = make_listener(config)
     pictures: Iterable[VideoFrame] = ()
     pieces: list[AudioChunk] | None = None
-    watch, sound = None, np.zeros(0, np.float32)
+    watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
+    sound = np.zeros(0, np.float32)
     if source.text is not None:
         from avatar.streams.sources.text import EspeakVoice
 
@@ -76,9 +78,7 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            from avatar.analysis.tracking import FaceTracker
-
-            watch, pictures = FaceTracker(registry.path("face_landmarker_v2.task")), read_video(source.video)
+            watch, pictures = make_watcher(), read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(
         pieces if pieces is not None else offline.chunks(sound, RATE),

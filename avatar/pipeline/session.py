@@ -94,8 +94,9 @@ class Session:
         idle: Idle,
         synchronizer: Synchronizer,
         draw: Callable[[FaceState], U8],
-        watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None,
+        make_watch: Callable[[], Stage[VideoFrame, tuple[Cue, ...]]] | None = None,
     ) -> None:
+        """``make_watch`` makes what tracks a camera, when one is first used; None = cameras are not used."""
         self.clock = clock
         self.timing = timing
         self.synchronizer = synchronizer
@@ -103,7 +104,8 @@ class Session:
         self.draw = draw
         """Replaceable at any time; it is called on one thread."""
         self._listen = listen
-        self._watch = watch
+        self._make_watch = make_watch
+        self._watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
         self._idle = idle
         self._cadence = Cadence(timing.fps)
         self._sound = AudioTimeline(timing.rate)
@@ -137,7 +139,7 @@ class Session:
         if self._watch is not None:
             self._watch.reset()
         self.video_name, self.video_fault = (source.name if source else "none"), ""
-        self._video_task = asyncio.create_task(self._pump_video(source)) if source and self._watch else None
+        self._video_task = asyncio.create_task(self._pump_video(source)) if source and self._make_watch else None
 
     def attach(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]]) -> None:
         """Send everything from now on to ``sink`` as well; ``open_sink`` is awaited before the first item."""
@@ -196,8 +198,10 @@ class Session:
             await then()
 
     async def _pump_video(self, source: SourceLike[VideoFrame]) -> None:
+        assert self._make_watch is not None
+        if self._watch is None:
+            self._watch = await self._watch_lane.run(self._make_watch)
         watch = self._watch
-        assert watch is not None
         latest: Channel[VideoFrame] = Channel(Policy.LATEST)
 
         async def grab() -> None:

@@ -67,8 +67,8 @@ def test_words_come_out_at_a_constant_delay(pulse: PulseDaemon) -> None:
     assert slips(best) <= 1, reports
     assert spread(best) < 20, reports
     added = best.delay_ms["p50"] - best.budget_ms
-    # The sink gets its sound earlier by what it says it adds, so the sound is heard when the picture is seen. PulseAudio
-    # itself adds up to some 50 ms of which PortAudio does not know.
+    # The sink gets its sound earlier by what it says it adds, so that it is heard when the picture is seen.
+    # PulseAudio itself adds up to some 50 ms of which PortAudio does not know.
     assert -40 < added < 60, best
 
 

@@ -83,7 +83,7 @@ def make(draw=None, watch=None):
         lambda pts, speaking: (BlinkCue(pts, 0.0, 0.0),),
         Synchronizer(),
         draw or (lambda state: np.full((4, 4, 3), round(255 * state.arkit[facs.INDEX["jawOpen"]]), np.uint8)),
-        watch,
+        (lambda: watch) if watch is not None else None,
     )
     return session, listen
 
