@@ -127,12 +127,13 @@ class LiveVp8Encoder(_LiveVideoEncoder, Vp8Encoder):
     def _create(self, bitrate: int) -> VideoCodecContext:
         codec = av.CodecContext.create("libvpx", "w")
         codec.bit_rate = bitrate
-        codec.qmin, codec.qmax = 2, 52
+        # A drawn face at quantiser 10 has 45 dB; finer ones triple the packets and take a third more time for nothing
+        # that is seen. For the same reason no lower limit: a still face costs next to nothing.
+        codec.qmin, codec.qmax = 10, 52
         codec.options = {
             "deadline": "realtime",
             "cpu-used": "-8",
             "lag-in-frames": "0",
-            "minrate": str(bitrate),
             "maxrate": str(bitrate),
             "bufsize": str(bitrate),  # one second
             "max-intra-rate": "600",  # percent of a frame's share: a key frame is not to stall the ones behind it
