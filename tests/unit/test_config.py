@@ -2,6 +2,7 @@
 
 import pytest
 
+from avatar.assembly import make_listener, shipped_configs, timing
 from avatar.config import load
 from avatar.errors import ConfigError
 
@@ -22,6 +23,18 @@ def test_defaults_file_and_settings_in_that_order(tmp_path):
 @pytest.mark.parametrize("name", ["webcam.toml", "webrtc", "headless", "robot", "low_latency"])
 def test_shipped_files_load_by_name(name):
     assert load(name).origins
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_the_budget_of_every_shipped_file_is_long_enough(name):
+    analysis = make_listener(load(name).config).latency
+    assert timing(load(name).config, analysis).spare(analysis) >= 0
+
+
+def test_a_budget_that_is_too_short_is_refused_with_the_least_that_is_not():
+    config = load(None, ["sync.budget_ms=70"]).config
+    with pytest.raises(ConfigError, match="at least 137"):
+        timing(config, make_listener(config).latency)
 
 
 @pytest.mark.parametrize(
