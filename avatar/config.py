@@ -44,7 +44,7 @@ class SyncTable(Table):
     """Everything that leaves is this much later than it happened."""
     intake_ms: int = Field(30, ge=0, le=500)
     """How long arriving sound may be late."""
-    lead_ms: int = Field(24, ge=5, le=500)
+    lead_ms: int = Field(20, ge=5, le=500)
     """A picture is begun this long before it leaves."""
 
 
