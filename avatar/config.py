@@ -42,7 +42,7 @@ class InputTable(Table):
 class SyncTable(Table):
     budget_ms: int = Field(160, ge=60, le=2000)
     """Everything that leaves is this much later than it happened."""
-    intake_ms: int = Field(30, ge=0, le=500)
+    intake_ms: int = Field(45, ge=0, le=500)
     """How long arriving sound may be late."""
     lead_ms: int = Field(20, ge=5, le=500)
     """A picture is begun this long before it leaves."""

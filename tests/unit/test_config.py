@@ -33,7 +33,7 @@ def test_the_budget_of_every_shipped_file_is_long_enough(name):
 
 def test_a_budget_that_is_too_short_is_refused_with_the_least_that_is_not():
     config = load(None, ["sync.budget_ms=70"]).config
-    with pytest.raises(ConfigError, match="at least 133"):
+    with pytest.raises(ConfigError, match="at least 148"):
         timing(config, make_listener(config).latency)
 
 
