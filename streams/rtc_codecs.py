@@ -8,6 +8,7 @@ from the first packet, which loses the session's timeline. These keep the timeli
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import ClassVar
 
@@ -78,7 +79,7 @@ class _BitRate:
         return self._used
 
 
-class _LiveVideoEncoder:
+class _LiveVideoEncoder(ABC):
     """What the two video encoders share: the codec is made anew when the size or the rate changes."""
 
     codec: VideoCodecContext | None
@@ -93,8 +94,8 @@ class _LiveVideoEncoder:
     def target_bitrate(self, bitrate: int) -> None:
         self.rate.ask(bitrate)
 
-    def _create(self, bitrate: int) -> VideoCodecContext:
-        raise NotImplementedError
+    @abstractmethod
+    def _create(self, bitrate: int) -> VideoCodecContext: ...
 
     def _coded(self, frame: av.VideoFrame, force_keyframe: bool) -> bytes:
         if frame.format.name != "yuv420p":

@@ -37,7 +37,7 @@ _LID_SHADOW = 0.28
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _sample(texture, x, y, channel):  # type: ignore[no-untyped-def]
+def _sample(texture, x, y, channel):
     height, width = texture.shape[:2]
     x = min(max(x, np.float32(0)), np.float32(width - 1.001))
     y = min(max(y, np.float32(0)), np.float32(height - 1.001))
@@ -49,7 +49,7 @@ def _sample(texture, x, y, channel):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow):  # type: ignore[no-untyped-def]
+def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow):
     """Lay the turned eyeball over the pixels in ``box`` (x0, y0, x1, y1) where the z-buffer shows it.
 
     ``reach`` pixels below the upper lid the lid's ``shadow`` has faded away.
@@ -81,7 +81,7 @@ def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow): 
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength, shut):  # type: ignore[no-untyped-def]
+def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength, shut):
     """Lay smooth lid skin over the stretched photo; ``sources`` (s, s, 2) is the warp's map.
 
     ``shut`` in [0, 1] also covers what is left of the eyeball: slivers in the corners of lids that have met.
@@ -102,7 +102,7 @@ def _draw_lid(picture, values, shown, sources, source_scale, texture, box, stren
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _draw_lashes(picture, line, widths, colour, opacity):  # type: ignore[no-untyped-def]
+def _draw_lashes(picture, line, widths, colour, opacity):
     """A soft tapered stroke along ``line`` (n, 2), which runs left to right, with half-widths ``widths`` (n,).
 
     It is softer below, where the lashes hang, than above.

@@ -102,7 +102,7 @@ def _normals(mesh: DrawMesh) -> F32:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _mark(shown, hull, x0, y0, opening):  # type: ignore[no-untyped-def]
+def _mark(shown, hull, x0, y0, opening):
     """1 where the mouth's inside is seen, into ``opening`` (h, w) float32; returns how many pixels.
 
     ``hull`` is 1 inside the outer lips and 2 inside the inner ones. A gap of the mesh is the cavity only there.
@@ -118,7 +118,7 @@ def _mark(shown, hull, x0, y0, opening):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, run):  # type: ignore[no-untyped-def]
+def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, run):
     """Blend the mouth into ``picture``: smoothed colours, darker near the rims and under the upper lip.
 
     ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space.

@@ -29,7 +29,7 @@ TEXTURE_SCALE = 2
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _block_flow(values, shown, cell, rigid, around, flow, cover):  # type: ignore[no-untyped-def]
+def _block_flow(values, shown, cell, rigid, around, flow, cover):
     """How the skin's source differs from rigid motion, mean of each cell times its cover, into ``flow`` (g, g, 2); into
     ``cover`` (g, g, 2) the share of skin, and of anything of the head. One pixel in four is looked at.
 
@@ -61,7 +61,7 @@ def _block_flow(values, shown, cell, rigid, around, flow, cover):  # type: ignor
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _block_depth(points_depth, shown, cell, flow, cover):  # type: ignore[no-untyped-def]
+def _block_depth(points_depth, shown, cell, flow, cover):
     """Mean depth of the skin of each cell, times its cover, into ``flow[..., 0]``."""
     height, width = shown.shape
     g = len(flow)
@@ -81,7 +81,7 @@ def _block_depth(points_depth, shown, cell, flow, cover):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _combine(filled, smooth, rigid, around, cell, follow, spill, cover, grid):  # type: ignore[no-untyped-def]
+def _combine(filled, smooth, rigid, around, cell, follow, spill, cover, grid):
     """Write the cells of ``grid`` (g, g, 5) for :func:`_write_map` from rigid motion and the face's difference.
 
     ``follow`` and ``spill`` (g, g): how much of the rigid motion and of the difference is left at each cell.
@@ -103,7 +103,7 @@ def _combine(filled, smooth, rigid, around, cell, follow, spill, cover, grid):  
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _push_pull(flow, cover, pyramid, weights, filled):  # type: ignore[no-untyped-def]
+def _push_pull(flow, cover, pyramid, weights, filled):
     """Fill the cells without skin from coarser levels. ``flow`` is premultiplied by ``cover[..., 0]``.
 
     ``pyramid`` (levels, g, g, 2) and ``weights`` (levels, g, g) are work space; ``filled`` (g, g, 2) is the result.
@@ -162,7 +162,7 @@ def _push_pull(flow, cover, pyramid, weights, filled):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _write_map(values, shown, grid, index, starts, weight, row, scale, out):  # type: ignore[no-untyped-def]
+def _write_map(values, shown, grid, index, starts, weight, row, scale, out):
     """Source position of every pixel, times ``scale``, into ``out`` (s, s, 2).
 
     ``grid`` (g, g, 5): outer flow x, y; inner flow x, y; how much of the inner one. ``index``, ``weight`` (s,): cell
@@ -206,7 +206,7 @@ def _write_map(values, shown, grid, index, starts, weight, row, scale, out):  # 
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _smooth_folds(sources, x0, y0, x1, y1, lines):  # type: ignore[no-untyped-def]
+def _smooth_folds(sources, x0, y0, x1, y1, lines):
     """Mean of 3 x 3 over the map's box, in place, except where the sources lie far apart vertically: lids that have met
     would show the eye between them. ``lines`` (3, s, 2) is work space."""
     limit, even = np.float32(_FAR), np.float32(_EVEN)

@@ -17,7 +17,7 @@ _FAR = np.float32(-1e9)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def add_shapes(vertices, weights, starts, rows, deltas):  # type: ignore[no-untyped-def]
+def add_shapes(vertices, weights, starts, rows, deltas):
     """Add weighted sparse displacements to ``vertices`` (n, 3) in place.
 
     Shape k moves the vertices ``rows[starts[k]:starts[k + 1]]`` by the same slice of ``deltas`` (m, 3).
@@ -34,7 +34,7 @@ def add_shapes(vertices, weights, starts, rows, deltas):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def rotate_part(vertices, first, last, centre, rotation):  # type: ignore[no-untyped-def]
+def rotate_part(vertices, first, last, centre, rotation):
     """Turn the vertices ``first`` to ``last`` about ``centre`` in place."""
     for i in range(first, last):
         x = vertices[i, 0] - centre[0]
@@ -45,7 +45,7 @@ def rotate_part(vertices, first, last, centre, rotation):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def project(vertices, matrix, offset, points):  # type: ignore[no-untyped-def]
+def project(vertices, matrix, offset, points):
     """Affine map of ``vertices`` (n, 3) by ``matrix`` (3, 3) and ``offset`` (3,) into ``points`` (n, 3)."""
     for i in range(len(vertices)):
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -54,7 +54,7 @@ def project(vertices, matrix, offset, points):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def on_landmarks(points, vertices, weights, out):  # type: ignore[no-untyped-def]
+def on_landmarks(points, vertices, weights, out):
     """Barycentric points: row k of ``out`` (k, 3) is the mean of ``points[vertices[k]]`` weighted by ``weights[k]``."""
     for k in range(len(vertices)):
         for c in range(3):
@@ -66,7 +66,7 @@ def on_landmarks(points, vertices, weights, out):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def rasterize(points, attributes, triangles, kinds, count, depth, values, shown):  # type: ignore[no-untyped-def]
+def rasterize(points, attributes, triangles, kinds, count, depth, values, shown):
     """Draw triangles with a z-buffer; only those that face the viewer (clockwise in the picture, y down).
 
     :param points: (n, 3) x, y in pixels and nearness (larger = nearer).
