@@ -9,6 +9,8 @@ the lower lip to the teeth for f, v, long enough that pictures at 25 or 30 a sec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from avatar.analysis.features import Ring
@@ -16,6 +18,21 @@ from avatar.core.facs import ARKIT, INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES,
 from avatar.core.types import F32
 
 HOP_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LipEstimate:
+    """What is known about the mouth in one hop of 10 ms: the contract between recognition and the shape of the lips."""
+
+    visemes: F32
+    """(15,) probabilities over :data:`avatar.core.facs.VISEMES`."""
+    jaw: float
+    """[0, 1]: 1 = the jaw of a usual open "aa". A learnt curve has its coarticulation in it already."""
+    rounding: float
+    """[0, 1]: 1 = the lips of a full "oo"."""
+    press: float
+    """Probability that the lips touch each other in this hop."""
+
 
 _SHAPES = {
     "sil": {},
