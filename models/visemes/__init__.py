@@ -1,5 +1,5 @@
 """Training of the viseme prototypes."""
 
-from avatar.models.visemes.train import build
+from avatar.models.visemes.train_prototypes import build
 
 __all__ = ["build"]

@@ -1,4 +1,4 @@
-"""Make the viseme prototypes (:mod:`avatar.analysis.visemes`) from synthetic speech with exact phoneme times.
+"""Make the viseme prototypes (:mod:`avatar.models.visemes.prototypes`) from synthetic speech with exact phoneme times.
 
 Ten minutes of espeak-ng in six languages and twenty-two voices go, with random gain, noise and tone, through
 the very classes that run live. Linear discriminants, k-means within each class, and a logistic closure detector follow.
@@ -21,7 +21,10 @@ import soxr
 from avatar.analysis.features import MFCCS, RATE, FrameStream
 from avatar.analysis.phonemes import viseme_track
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
-from avatar.analysis.visemes import (
+from avatar.core.facs import VISEME_INDEX, VISEMES
+from avatar.core.types import F32
+from avatar.models.data.speech import KokoroVoice
+from avatar.models.visemes.prototypes import (
     AHEAD,
     BANDS,
     CLOSURE_OFFSETS,
@@ -30,9 +33,6 @@ from avatar.analysis.visemes import (
     Normalizer,
     closure_features,
 )
-from avatar.core.facs import VISEME_INDEX, VISEMES
-from avatar.core.types import F32
-from avatar.models.data.speech import KokoroVoice
 from avatar.models.visemes.texts import KOKORO_VOICES, TRAIN, TRAIN_VARIANTS
 from avatar.streams.sources.text import EspeakVoice, Speech
 
