@@ -11,7 +11,7 @@ import numpy as np
 from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
 from avatar.analysis.headpose import RuleHead
-from avatar.analysis.mouth import MouthShaper
+from avatar.analysis.mouth import Coarticulation, MouthShaper
 from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, Prototypes, VisemeEstimator
@@ -67,6 +67,7 @@ class VoiceAnalyzer:
     def __init__(self, weights: Path, head: Literal["rules", "still"] = "rules", seed: int = 0) -> None:
         self._vad = SileroVad(weights / VAD_FILE)
         self._visemes = VisemeEstimator(Prototypes.load(weights / WEIGHTS_FILE))
+        self._coarticulation = Coarticulation()
         self._mouth = MouthShaper()
         self._head = RuleHead(seed) if head == "rules" else None
         self._brows = BrowAccents(seed) if head == "rules" else None
@@ -77,9 +78,10 @@ class VoiceAnalyzer:
         self._resampler = Resampler(RATE)
         self._timeline = _Timeline()
         # Lips come out this many hops after the frame that completes them.
-        self._lip_delay = self._visemes.ahead + self._mouth.ahead
+        estimated = self._visemes.ahead + self._coarticulation.ahead
+        self._lip_delay = estimated + self._mouth.ahead
         self._viseme_delay: deque[tuple[F32, bool, float]] = deque(maxlen=self._mouth.ahead + 1)
-        self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=self._visemes.ahead + 1)
+        self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=estimated + 1)
         self._last_pts: dict[type, int] = {}
         self.reset()
 
@@ -93,7 +95,7 @@ class VoiceAnalyzer:
     def reset(self) -> None:
         """Forget everything heard so far."""
         self._restart()
-        for part in (self._gate, self._pitch, self._head, self._brows, self._mouth):
+        for part in (self._gate, self._pitch, self._head, self._brows, self._coarticulation, self._mouth):
             if part is not None:
                 part.reset()
         self._gate.levels.reset()
@@ -177,12 +179,12 @@ class VoiceAnalyzer:
 
     def _lips(self, hop: Hop, out: list[Cue]) -> None:
         gate = self._gate
-        visemes = self._visemes.step(hop, gate)
+        estimate = self._coarticulation.step(self._visemes.step(hop, gate))
         # The loudness that goes with these visemes is that of the hop they belong to.
         self._gate_delay.append((gate.open, loudness(hop.level, gate.levels.speech)))
         voiced, loud = self._gate_delay[0]
-        mouth = self._mouth.step(visemes, loud)
-        self._viseme_delay.append((visemes, voiced, loud))
+        mouth = self._mouth.step(estimate, loud)
+        self._viseme_delay.append((estimate.visemes, voiced, loud))
         index = hop.index - self._lip_delay
         if index < 0:
             return

@@ -4,12 +4,18 @@
 import numpy as np
 import pytest
 
-from avatar.analysis.mouth import SHAPES, MouthShaper, shape_track
+from avatar.analysis.mouth import SHAPES, Coarticulation, LipEstimate, MouthShaper, curves, shape_track
 from avatar.analysis.phonemes import PhonemeMark, lip_cues, move_closures, viseme_track, visemes_of
 from avatar.core.facs import INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES
 from avatar.core.types import SECOND
 
-JAW, PRESS, PUCKER = INDEX["jawOpen"], INDEX["mouthPressLeft"], INDEX["mouthPucker"]
+JAW, CLOSE, PRESS, PUCKER = (INDEX[n] for n in ("jawOpen", "mouthClose", "mouthPressLeft", "mouthPucker"))
+OPENERS = [i for name, i in INDEX.items() if name.startswith(("mouthLowerDown", "mouthUpperUp", "mouthFunnel"))]
+
+
+def shut(mouth: np.ndarray) -> np.ndarray:
+    """Where the lips touch, (n,) bool of (n, 52)."""
+    return (mouth[:, JAW] - mouth[:, CLOSE] < 0.01) & (mouth[:, OPENERS].max(axis=1) < 0.02) & (mouth[:, PRESS] > 0.25)
 
 
 def marks(*rows: tuple[float, str]) -> tuple[list[PhonemeMark], float]:
@@ -56,8 +62,7 @@ def test_a_track_is_a_distribution_and_gaps_are_silence():
 def test_bilabials_always_close_even_when_short(ipa, rate):
     mouth = mouths((150, "a"), (25, ipa), (150, "a"), rate=rate)
     inside = mouth[round(0.12 * rate) : round(0.21 * rate) + 1]
-    closed = (inside[:, JAW] < 0.02) & (inside[:, PRESS] > 0.25)
-    assert closed.any()
+    assert (shut(inside) & (inside[:, JAW] < 0.05)).any()
     assert mouth[:, JAW].max() > 0.3
 
 
@@ -126,43 +131,158 @@ def test_the_silence_before_a_burst_belongs_to_the_stop():
     assert move_closures(vowel, samples, rate) == tuple(vowel)
 
 
+ONE_HOT = np.eye(15, dtype=np.float32)
+ONLY = dict(zip(VISEMES, ONE_HOT, strict=True))
+USUAL_JAW = float(SHAPES[VISEME_INDEX["aa"], JAW])
+
 # --- streaming ---------------------------------------------------------------------------------------------------
 
 
 def stream(names: list[str], loud: float = 1.0) -> np.ndarray:
-    shaper = MouthShaper()
-    return np.array([shaper.step(np.eye(15, dtype=np.float32)[VISEMES.index(n)], loud) for n in names])
+    """One row a hop of ``names``, moved back by the look-ahead, so that row i belongs to names[i]."""
+    shaper, estimates = MouthShaper(), Coarticulation()
+    hops = np.eye(15, dtype=np.float32)[[VISEMES.index(n) for n in [*names, *["sil"] * 2]]]
+    return np.array([shaper.step(estimates.step(hop), loud) for hop in hops])[shaper.ahead + estimates.ahead :]
+
+
+def shaped(press: list[float], jaw: float = 0.6, ahead: int = 1, viseme: str = "aa") -> np.ndarray:
+    """Lips that a network sees pressed as ``press`` says, over an even jaw; moved back as in :func:`stream`."""
+    shaper = MouthShaper(ahead)
+    vector = np.eye(15, dtype=np.float32)[VISEMES.index(viseme)]
+    rows = [shaper.step(LipEstimate(vector, jaw, 0.0, p), 1.0) for p in [*press, *press[-1:] * ahead]]
+    return np.array(rows)[ahead:]
 
 
 def test_streamed_shapes_reach_their_targets():
     for name in VISEMES:
-        last = stream([name] * 60)[-1]
-        expected = SHAPES[VISEME_INDEX[name]].copy()
+        last = stream([name] * 60)[-5]
+        expected = SHAPES[VISEME_INDEX[name]]
         np.testing.assert_allclose(last[MOUTH_INDICES], expected[MOUTH_INDICES], atol=0.02, err_msg=name)
 
 
 def test_streamed_bilabials_close_fully_in_time():
-    shaper = MouthShaper()
-    mouth = stream(["aa"] * 30 + ["PP"] * 4 + ["aa"] * 30)[shaper.ahead :]
-    assert mouth[30:34, JAW].max() < 0.01
-    assert mouth[30:34, PRESS].min() > 0.3
+    mouth = stream(["aa"] * 30 + ["PP"] * 6 + ["aa"] * 30)
+    assert shut(mouth[31:36]).all()
+    assert mouth[32:37, JAW].min() < 0.06
     assert mouth[25, JAW] > 0.2
-    assert mouth[45, JAW] > 0.35
+    assert mouth[50, JAW] > 0.35
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_a_contact_is_begun_by_20_ms_and_seen_by_every_camera(ahead):
+    mouth = shaped([0.0] * 30 + [1.0] * 2 + [0.0] * 30, ahead=ahead)
+    run = np.flatnonzero(shut(mouth))
+    assert run[-1] - run[0] == len(run) - 1 >= 4, "40 ms from the first to the last: a picture of 25 a second is in it"
+    assert 30 - 1 <= run[0] <= 32
+    assert not shut(shaped([0.0] * 30 + [1.0] + [0.0] * 30, ahead=ahead)).any(), "a burst of 10 ms is none"
+
+
+def test_a_contact_neither_flickers_nor_ends_early():
+    unsure = [0.0] * 20 + [0.6, 0.7, 0.4, 0.6, 0.35, 0.45, 0.9, 0.9, 0.25, 0.6, 0.8] + [0.0] * 20
+    mouth = shaped(unsure)
+    assert shut(mouth[21:31]).all()
+    assert not shut(mouth[34:]).any()
+
+
+def test_the_lips_close_over_a_jaw_that_is_slower():
+    mouth = shaped([0.0] * 30 + [1.0] * 8 + [0.0] * 30, jaw=1.0)
+    assert shut(mouth[31:38]).all()
+    assert mouth[31, JAW] > 0.2, "the jaw is on its way"
+    assert mouth[37, JAW] < 0.05
+    assert np.abs(np.diff(mouth[:, JAW])).max() < 0.0851
+
+
+def test_rounding_survives_tongue_sounds_and_spreads_no_lips():
+    shaper = MouthShaper()
+    s = np.eye(15, dtype=np.float32)[VISEME_INDEX["SS"]]
+    rows = [shaper.step(LipEstimate(s, 0.13, r, 0.0), 1.0) for r in np.repeat([0.0, 0.8], 30)]
+    assert rows[-1][PUCKER] > 0.3
+    assert rows[-1][INDEX["mouthStretchLeft"]] < 0.5 * rows[29][INDEX["mouthStretchLeft"]]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_silence_shuts_the_mouth_within_100_ms_and_for_good(frozen):
+    """Also where the jaw's curve is stuck half open."""
+    shaper = MouthShaper()
+    names = ["aa"] * 40 + ["sil"] * 100
+    rows = [
+        shaper.step(LipEstimate(ONLY[n], 1.0 if frozen or n == "aa" else 0.0, 0.4 if frozen else 0.0, 0.0), 1.25)
+        for n in names
+    ]
+    mouth = np.array(rows)[shaper.ahead :]
+    assert mouth[39, JAW] > 0.4
+    assert (mouth[50:, JAW] < 0.05).all()
+    assert np.abs(mouth[55:]).max() == 0
+
+
+def test_a_mouth_at_rest_is_not_pressed():
+    assert np.abs(shaped([0.9] * 100, jaw=0.3, viseme="sil")).max() == 0
+
+
+def test_a_short_pause_does_not_shut_the_mouth():
+    for mouth in (stream(["E"] * 30 + ["sil"] * 6 + ["E"] * 30), mouths((300, "e"), (60, ""), (300, "e"))):
+        assert mouth[20:66, JAW].min() > 0.05
+        assert not shut(mouth).any()
+    long = stream(["E"] * 30 + ["sil"] * 20 + ["E"] * 30)
+    assert long[41:49, JAW].max() < 0.02
+
+
+def test_known_and_heard_phonemes_look_the_same():
+    names = "sil:10 aa:12 PP:7 oh:10 DD:6 ou:14 SS:8 ih:12 FF:8 aa:14 sil:20"
+    track = [n for part in names.split() for n in [part.split(":")[0]] * int(part.split(":")[1])]
+    heard = stream(track)
+    known = shape_track(ONE_HOT[[VISEME_INDEX[n] for n in track]], np.ones(len(track), np.float32))
+    for name in ("jawOpen", "mouthPucker", "mouthPressLeft", "mouthLowerDownLeft"):
+        a, b = heard[:, INDEX[name]], known[:, INDEX[name]]
+        best = max(np.corrcoef(np.roll(a, -k), b)[0, 1] for k in range(6))
+        assert best > 0.85, name
+        assert a.max() == pytest.approx(b.max(), abs=0.1)
+
+
+def test_loudness_opens_smoothly_and_does_not_pump():
+    shaper = MouthShaper()
+    vowel = LipEstimate(ONLY["aa"], 1.0, 0.0, 0.0)
+    jaw = np.array([shaper.step(vowel, loud)[JAW] for loud in np.repeat([0.2, 1.4], 150)])
+    assert jaw[145] < 0.6 * USUAL_JAW < 1.1 * USUAL_JAW < jaw[-1]
+    assert np.diff(jaw[150:]).max() < 0.03
+    waves = 1 + 0.4 * np.sin(2 * np.pi * 5 * np.arange(300) / 100)  # a tremble of the voice, five times a second
+    jaw = np.array([shaper.step(vowel, loud)[JAW] for loud in waves])[100:]
+    assert np.ptp(jaw) < 0.08
+
+
+def test_after_a_silence_the_voice_is_as_loud_as_before():
+    shaper = MouthShaper()
+    for _ in range(100):
+        shaper.step(LipEstimate(ONLY["aa"], 1.0, 0.0, 0.0), 0.5)
+    for _ in range(300):
+        shaper.step(LipEstimate(ONLY["sil"], 0.0, 0.0, 0.0), 0.0)
+    row = [shaper.step(LipEstimate(ONLY["aa"], 1.0, 0.0, 0.0), 0.5) for _ in range(12)][-1]
+    assert row[JAW] == pytest.approx((0.35 + 0.65 * 0.5) * USUAL_JAW, abs=0.02)
 
 
 def test_streamed_mouth_moves_smoothly_and_the_jaw_slower_than_the_lips():
     mouth = stream(["sil"] * 20 + ["aa"] * 30)
-    assert np.abs(np.diff(mouth[:, JAW])).max() < 0.09
-    jaw, lip = mouth[:, JAW], mouth[:, INDEX["mouthLowerDownLeft"]]
+    assert np.abs(np.diff(mouth[:, JAW])).max() < 0.0851
+    jaw, lip = mouth[:45, JAW], mouth[:45, INDEX["mouthLowerDownLeft"]]
     rise = lambda x: np.argmax(x > 0.9 * x[-1]) - np.argmax(x > 0.1 * x[-1])  # noqa: E731
     assert rise(jaw) > rise(lip)
 
 
+def test_curves_are_shares_of_the_fullest_sound():
+    of = lambda name: curves(ONE_HOT[[VISEME_INDEX[name]] * 60])[30]  # noqa: E731
+    np.testing.assert_allclose(of("aa"), (1, 0), atol=0.01)
+    assert of("ou")[1] == pytest.approx(1, abs=0.01)
+    assert 0.3 < of("oh")[1] < 0.9
+    np.testing.assert_allclose(of("sil"), 0, atol=1e-6)
+
+
 def test_every_value_stays_in_range():
     random = np.random.default_rng(0)
-    shaper = MouthShaper()
+    shaper, estimates = MouthShaper(), Coarticulation()
     for _ in range(500):
         p = random.dirichlet(np.full(15, 0.1)).astype(np.float32)
-        out = shaper.step(p, float(random.uniform(0, 1.5)))
-        assert out.min() >= 0
-        assert out.max() <= 1
+        wild = LipEstimate(p, *random.uniform(0, 1, 3))
+        for estimate in (estimates.step(p), wild):
+            out = shaper.step(estimate, float(random.uniform(0, 1.5)))
+            assert out.min() >= 0
+            assert out.max() <= 1
