@@ -101,7 +101,8 @@ def style(config: Config) -> Style:
         emotion=Emotion(face.emotion, face.intensity if face.emotion != "neutral" else 0.0),
         head_strength=face.head_strength,
         gaze_strength=face.gaze_strength,
-        mouth_gain=face.mouth_gain,
+        jaw=face.jaw,
+        lips=face.lips,
     )
 
 

@@ -54,7 +54,10 @@ class FaceTable(Table):
     head: Literal["rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)
-    mouth_gain: float = Field(1.0, ge=0.3, le=2)
+    jaw: float = Field(1.0, ge=0, le=2)
+    """How far the jaw opens in speech: 0 = mumbles, 2 = enunciates."""
+    lips: float = Field(1.0, ge=0, le=2)
+    """How much the lips take part."""
     seed: int = 0
 
 

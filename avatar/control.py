@@ -58,6 +58,8 @@ class Control:
             "emotions": list(EMOTIONS),
             "head": style.head_strength,
             "gaze": style.gaze_strength,
+            "jaw": style.jaw,
+            "lips": style.lips,
             "recording": self._recording.name if self._recording else None,
             "faults": [f for f in (session.audio_fault, session.video_fault, *self._sink_faults()) if f],
             "version": version("vultus"),
@@ -101,7 +103,7 @@ class Control:
     async def update(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Apply what a page sends; returns the new state. Nothing is changed where one value is unusable, unless an
         earlier one in the same request already was."""
-        known = {"avatar", "engine", "source", "camera", "emotion", "head", "gaze", "peer"}
+        known = {"avatar", "engine", "source", "camera", "emotion", "head", "gaze", "jaw", "lips", "peer"}
         if unknown := set(changes) - known:
             raise UsageError(f"unknown setting {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
         session, peer = self._pipeline.session, changes.get("peer")
@@ -110,6 +112,10 @@ class Control:
             style = replace(style, head_strength=_number(changes["head"], "head", 0, 2))
         if "gaze" in changes:
             style = replace(style, gaze_strength=_number(changes["gaze"], "gaze", 0, 2))
+        if "jaw" in changes:
+            style = replace(style, jaw=_number(changes["jaw"], "jaw", 0, 2))
+        if "lips" in changes:
+            style = replace(style, lips=_number(changes["lips"], "lips", 0, 2))
         if "emotion" in changes:
             style = replace(style, emotion=self._emotion(changes["emotion"]))
         session.synchronizer.style = style

@@ -1,9 +1,9 @@
-"""Who owns which part of the face. The whole policy is the table :data:`OWNERS` and the two rules below it.
+"""Who owns which part of the face. The whole policy is the two tables and the two rules below it.
 
 1. Where several inputs speak for one part, the first of its row that is present has it; presence between 0 and 1 (a cue
    going stale, somebody beginning to speak) mixes it with the next one.
-2. Emotion lies underneath: it is added to the brows, lids and cheeks, and to the mouth as far as speech leaves room. It
-   never opens lips that a sound closes.
+2. Emotion lies underneath: it is added to the brows, lids and cheeks, and to the mouth as far as speech leaves room
+   (:data:`MOUTH_UNDER_SPEECH`). It never opens lips that a sound closes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from avatar.core import facs
 from avatar.core.geometry import Quaternion, slerp
 from avatar.core.types import F32
+from avatar.sync.articulation import contacts
 
 Origin = Literal["program", "voice", "camera", "idle"]
 Part = Literal["mouth", "upper", "head", "gaze", "lids"]
@@ -30,11 +31,34 @@ OWNERS: Mapping[Part, tuple[Origin, ...]] = {
 }
 """First has the part. "voice" owns the mouth only while it speaks, so that a tracked smile shows between sentences."""
 
-MOUTH_UNDER_SPEECH = 0.55
-"""How much of an emotion's mouth shape stays while somebody speaks."""
-
-_OPENERS = np.array([facs.INDEX[n] for n in facs.MOUTH if n.startswith(("mouthUpperUp", "mouthLowerDown", "jawOpen"))])
-_CLOSURE = [facs.INDEX[n] for n in ("mouthPressLeft", "mouthPressRight", "mouthClose")]
+# coefficient's beginning -> share of an emotion that stays while somebody speaks, share of that which stays where the
+# lips are open, where they touch, and where they are round.
+MOUTH_UNDER_SPEECH: Mapping[str, tuple[float, float, float, float]] = {
+    #                 speech open touch round
+    "mouthSmile": (0.90, 1.0, 1.0, 0.6),
+    "mouthFrown": (0.90, 1.0, 1.0, 1.0),
+    "mouthDimple": (0.80, 1.0, 1.0, 0.5),
+    "mouthStretch": (0.60, 1.0, 1.0, 0.2),
+    "mouthShrug": (0.70, 0.4, 1.0, 0.6),
+    "mouthPress": (0.80, 0.0, 1.0, 0.3),
+    "mouthRoll": (0.80, 0.0, 1.0, 0.3),
+    "mouthUpperUp": (0.60, 1.0, 0.0, 0.5),
+    "mouthLowerDown": (0.60, 1.0, 0.0, 0.5),
+    "jawOpen": (0.35, 1.0, 0.0, 0.5),
+    "": (0.60, 1.0, 0.0, 1.0),
+}
+"""An emotion's mouth under speech. The corners stay: they are what a smile or a frown is. Lips that speak open are not
+pressed, lips that touch are not parted, and round lips are not wide."""
+_SHARES: F32 = np.array(
+    [next(v for k, v in MOUTH_UNDER_SPEECH.items() if name.startswith(k)) for name in facs.MOUTH], np.float32
+)
+_LOWER = np.array([facs.INDEX[n] for n in facs.MOUTH if n.startswith("mouthLowerDown")])
+_JAW, _PUCKER, _FUNNEL = (facs.INDEX[n] for n in ("jawOpen", "mouthPucker", "mouthFunnel"))
+_CORNERS = [facs.INDEX["mouthSmileLeft"], facs.INDEX["mouthSmileRight"]]
+OPEN, ROUND = 0.12, 0.7
+"""``jawOpen``, and pucker with funnel, at which a mouth counts as fully open and round."""
+SMILE_WIDENS = 0.35
+"""How much of a pucker a full smile takes: "oo" said with a smile is a narrower smile."""
 
 
 def layer(values: Sequence[tuple[NDArray[np.floating], float]], size: int) -> F32:
@@ -62,8 +86,15 @@ def add_emotion(face: F32, emotion: F32, speaking: float) -> F32:
     upper, mouth = facs.UPPER_INDICES, facs.MOUTH_INDICES
     # Two ways of moving one muscle do not add up to more than the stronger of them plus half the other.
     mixed[upper] = np.maximum(face[upper], emotion[upper]) + 0.5 * np.minimum(face[upper], emotion[upper])
-    room = 1.0 - (1.0 - MOUTH_UNDER_SPEECH) * speaking
-    mixed[mouth] = face[mouth] + room * emotion[mouth]
-    closed = min(1.0, 2.0 * float(face[_CLOSURE].max()) * speaking)
-    mixed[_OPENERS] = face[_OPENERS] + (mixed[_OPENERS] - face[_OPENERS]) * (1.0 - closed)
+    lips = face[mouth]
+    touch, teeth = contacts(face)
+    rounded = min(1.0, float(face[_PUCKER] + face[_FUNNEL]) / ROUND)
+    opened = min(1.0, float(face[_JAW]) / OPEN) * (1.0 - touch)
+    shares = np.array((opened, touch, rounded), np.float32)
+    # Each condition takes what it does not leave; none of them counts while nobody speaks.
+    left = _SHARES[:, 0] * np.prod(1.0 - shares * (1.0 - _SHARES[:, 1:]), axis=1)
+    felt = emotion[mouth] * (1.0 - speaking * (1.0 - left))
+    mixed[mouth] = lips + felt - lips * felt
+    mixed[_LOWER] -= (mixed[_LOWER] - face[_LOWER]) * teeth * speaking
+    mixed[_PUCKER] *= 1.0 - SMILE_WIDENS * speaking * float(emotion[_CORNERS].mean())
     return np.clip(mixed, 0.0, 1.0, out=mixed)

@@ -27,6 +27,7 @@ from avatar.core.types import (
     ProsodyCue,
     freeze,
 )  # fmt: skip
+from avatar.sync.articulation import articulate
 from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation
 from avatar.sync.expression import emotion_face
 from avatar.sync.timeline import Timeline
@@ -47,8 +48,9 @@ class Style:
     head_strength: float = 1.0
     """0 = still, 1 = natural, up to 2."""
     gaze_strength: float = 1.0
-    mouth_gain: float = 1.0
-    """JALI's jaw axis: below 1 mumbles, above 1 enunciates (Edwards et al. 2016)."""
+    jaw: float = 1.0
+    """0 = mumbles, 1 = usual, 2 = enunciates; so is ``lips``. See :mod:`avatar.sync.articulation`."""
+    lips: float = 1.0
 
 
 class Synchronizer:
@@ -62,6 +64,9 @@ class Synchronizer:
     EMOTION_RISE = 0.35
     """Seconds for two thirds of a change of emotion: smiles rise in 0.4-0.8 s (Schmidt, Cohn & Tian 2003)."""
     SPEECH_RISE = 0.06
+    SPEECH_FALL = 0.5
+    """Seconds for two thirds of the way back to the emotion's own mouth: in a pause between two words it does not come
+    and go."""
 
     def __init__(self, style: Style | None = None) -> None:
         self.style = style or Style()
@@ -99,6 +104,7 @@ class Synchronizer:
         self._heard.clear()
         self._mood: F32 = np.zeros(_N, np.float32)
         self._speaking = 0.0
+        self._talking = 0.0
         self._last: Ns | None = None
 
     def forget(self, origin: Origin) -> None:
@@ -141,7 +147,8 @@ class Synchronizer:
         self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
         face = self._sample_face(t, mouth, lips)
         emotion = self._ease_emotion(t, dt)
-        face = add_emotion(face, self._mood, self._speaking)
+        self._talking = max(self._speaking, self._talking * float(np.exp(-dt / self.SPEECH_FALL)))
+        face = add_emotion(face, self._mood, self._talking)
         head, head_confidence = self._sample_head(t)
         gaze, gaze_confidence = self._sample_gaze(t)
         left, right = self._sample_lids(t)
@@ -170,9 +177,8 @@ class Synchronizer:
             return np.zeros(_N, np.float32), visemes, False, 0.0, 0.0
         a, b, f, presence = found
         mouth = (1 - f) * a.mouth + f * b.mouth
-        if self.style.mouth_gain != 1.0:
-            jaw = facs.INDEX["jawOpen"]
-            mouth[jaw] = min(1.0, mouth[jaw] * self.style.mouth_gain)
+        if self.style.jaw != 1.0 or self.style.lips != 1.0:
+            mouth = articulate(mouth, self.style.jaw, self.style.lips)
         visemes = (1 - f) * a.visemes + f * b.visemes
         voiced = a.voiced and presence > 0.5
         return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence, presence * a.confidence

@@ -9,6 +9,8 @@ import { setUpUpload } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
 const video = find("avatar");
+/** The sliders whose ids are the names of settings. */
+const SLIDERS = ["head", "gaze", "jaw", "lips"];
 
 const events = new Events();
 export const peer = new Peer();
@@ -48,7 +50,7 @@ function draw(next) {
     drawSlider(find("intensity"), neutral ? undefined : state.emotion.intensity);
     find("intensity").disabled = neutral;
   }
-  for (const field of ["head", "gaze"]) if (!changes.holds(field)) drawSlider(find(field), state[field]);
+  for (const field of SLIDERS) if (!changes.holds(field)) drawSlider(find(field), state[field]);
   if (!changes.holds("source")) {
     press(find("demo"), state.source === "demo");
     press(find("microphone"), mine.audio);
@@ -261,7 +263,7 @@ function sendEmotion() {
   change({ emotion: { label, intensity: find("intensity").valueAsNumber } });
 }
 
-for (const field of ["head", "gaze"]) {
+for (const field of SLIDERS) {
   find(field).addEventListener("input", () => {
     drawSlider(find(field));
     change({ [field]: find(field).valueAsNumber });

@@ -55,6 +55,8 @@ def visit(engine: Engine, browser: Browser) -> Iterator[Any]:
         "emotion": {"label": "neutral", "intensity": 0},
         "head": 1.0,
         "gaze": 1.0,
+        "jaw": 1.0,
+        "lips": 1.0,
     }
     if engine.state()["avatar"] != engine.first:  # preparing a face takes seconds
         rest["avatar"] = engine.first

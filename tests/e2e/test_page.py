@@ -161,7 +161,7 @@ def test_emotion_and_strengths(visit: Any, engine: Engine) -> None:
     page.focus("#intensity")
     page.keyboard.press("End")
     until(lambda: engine.state()["emotion"]["intensity"] == 1, "full intensity", page=page)
-    for name in ("head", "gaze"):
+    for name in ("head", "gaze", "jaw", "lips"):
         page.focus(f"#{name}")
         page.keyboard.press("Home")
         until(lambda name=name: engine.state()[name] == 0, name, page=page)
@@ -177,7 +177,7 @@ def test_two_pages_show_the_same_choice(visit: Any) -> None:
 def test_keyboard_alone(visit: Any, engine: Engine) -> None:
     page = visit().page
     order = []
-    for _ in range(16):
+    for _ in range(18):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.name || 'speak'"))
         # The ring is on the control itself or, where that is drawn by its label, on the tile.
@@ -189,11 +189,11 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             }"""
         )
         assert ring == "solid", f"no visible focus on {order[-1]}"
-        if order[-1] == "gaze":
+        if order[-1] == "lips":
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("upload-open", "avatar", "emotion", "head", "gaze"),
+        *("upload-open", "avatar", "emotion", "head", "gaze", "jaw", "lips"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")
