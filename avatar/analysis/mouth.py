@@ -48,21 +48,21 @@ _SHAPES = {
     "sil": {},
     "PP": {"mouthPress": 0.32, "mouthRollLower": 0.12, "mouthRollUpper": 0.10},
     "FF": {"jawOpen": 0.07, "mouthRollLower": 0.38, "mouthUpperUp": 0.34},
-    "TH": {"jawOpen": 0.13, "mouthLowerDown": 0.14, "mouthUpperUp": 0.08, "tongueOut": 0.08},
-    "DD": {"jawOpen": 0.10, "mouthLowerDown": 0.16, "mouthUpperUp": 0.07, "mouthStretch": 0.04},
-    "kk": {"jawOpen": 0.15, "mouthLowerDown": 0.15, "mouthUpperUp": 0.06},
-    "CH": {"jawOpen": 0.09, "mouthFunnel": 0.42, "mouthPucker": 0.25, "mouthLowerDown": 0.12, "mouthUpperUp": 0.10},
-    "SS": {"jawOpen": 0.06, "mouthStretch": 0.18, "mouthLowerDown": 0.34, "mouthUpperUp": 0.18, "mouthSmile": 0.06},
-    "nn": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.06},
-    "RR": {"jawOpen": 0.12, "mouthPucker": 0.32, "mouthFunnel": 0.18, "mouthLowerDown": 0.08},
-    "aa": {"jawOpen": 0.46, "mouthLowerDown": 0.22, "mouthUpperUp": 0.12, "mouthStretch": 0.05},
-    "E": {"jawOpen": 0.29, "mouthLowerDown": 0.23, "mouthUpperUp": 0.10, "mouthStretch": 0.12, "mouthSmile": 0.06},
-    "ih": {"jawOpen": 0.17, "mouthLowerDown": 0.20, "mouthUpperUp": 0.08, "mouthStretch": 0.22, "mouthSmile": 0.10},
-    "oh": {"jawOpen": 0.34, "mouthFunnel": 0.40, "mouthPucker": 0.20, "mouthLowerDown": 0.08},
-    "ou": {"jawOpen": 0.10, "mouthPucker": 0.70, "mouthFunnel": 0.18},
+    "TH": {"jawOpen": 0.15, "mouthLowerDown": 0.03, "mouthUpperUp": 0.14, "tongueOut": 0.40},
+    "DD": {"jawOpen": 0.12, "mouthLowerDown": 0.05, "mouthUpperUp": 0.13, "mouthStretch": 0.05},
+    "kk": {"jawOpen": 0.18, "mouthLowerDown": 0.03, "mouthUpperUp": 0.12},
+    "CH": {"jawOpen": 0.06, "mouthFunnel": 0.34, "mouthPucker": 0.38, "mouthUpperUp": 0.06},
+    "SS": {"jawOpen": 0.05, "mouthStretch": 0.18, "mouthLowerDown": 0.28, "mouthUpperUp": 0.22, "mouthSmile": 0.05},
+    "nn": {"jawOpen": 0.14, "mouthLowerDown": 0.05, "mouthUpperUp": 0.12},
+    "RR": {"jawOpen": 0.14, "mouthPucker": 0.46, "mouthFunnel": 0.06, "mouthUpperUp": 0.04},
+    "aa": {"jawOpen": 0.50, "mouthLowerDown": 0.06, "mouthUpperUp": 0.20, "mouthStretch": 0.05},
+    "E": {"jawOpen": 0.30, "mouthLowerDown": 0.08, "mouthUpperUp": 0.17, "mouthStretch": 0.18, "mouthSmile": 0.04},
+    "ih": {"jawOpen": 0.18, "mouthLowerDown": 0.07, "mouthUpperUp": 0.16, "mouthStretch": 0.32, "mouthSmile": 0.05},
+    "oh": {"jawOpen": 0.37, "mouthPucker": 0.38, "mouthFunnel": 0.22},
+    "ou": {"jawOpen": 0.16, "mouthPucker": 0.86, "mouthFunnel": 0.06},
 }
 SHAPES: F32 = np.stack([arkit_vector(_SHAPES[v]) for v in VISEMES])
-"""(15, 52): each viseme alone, at a speaker's usual loudness."""
+"""(15, 52): each viseme alone, at a speaker's usual loudness, but for ``mouthClose``, which follows from the others."""
 
 _JAW, _LIPS, _ROUNDING = 0, 1, 2
 #        jaw   lips rounding
@@ -137,6 +137,8 @@ CONTACT_HOPS = 5
 """A contact lasts 50 ms at least: one picture of 25 a second falls into it wherever it begins."""
 JAW_STEP = 0.085
 """The jaw's way in one hop, as ``jawOpen``: as fast as the tracked one."""
+_PUCKER_CLOSES = 0.4
+"""Of the jaw's opening, at a full pucker."""
 _CONTACT_JAW = 0.06
 """What the jaw keeps of its opening under closed lips."""
 _LEAST = 1e-3
@@ -191,9 +193,12 @@ def _compose(lips: F32, jaw: F32, rounding: F32, pucker: F32, scale: F32, contac
 
 
 def _shut(mouth: F32, contact: F32) -> None:
-    """Lips that touch do so whatever the jaw does, in place: ``mouth`` (n, 52), ``contact`` (n, 2)."""
-    teeth = np.maximum(0, mouth[:, JAW_OPEN] - _FF_JAW) * contact[:, 1] * (1 - contact[:, 0])
-    mouth[:, _CLOSE] = mouth[:, JAW_OPEN] * contact[:, 0] + teeth
+    """What the lips close over the jaw, in place: ``mouth`` (n, 52), ``contact`` (n, 2). Lips that touch do so whatever
+    the jaw does; puckered ones cover the teeth."""
+    jaw, lips = mouth[:, JAW_OPEN], contact[:, 0]
+    teeth = np.maximum(0, jaw - _FF_JAW) * contact[:, 1]
+    covered = _PUCKER_CLOSES * mouth[:, _PUCKER] * jaw
+    mouth[:, _CLOSE] = jaw * lips + np.maximum(teeth, covered) * (1 - lips)
 
 
 # --- as it comes -------------------------------------------------------------------------------------------------
