@@ -1,11 +1,13 @@
 """One timeline for a session, and the fit that maps a device's clock onto it.
 
-Nothing else in the project asks the system for the time of a media item.
+Nothing else in the project asks the system for the time of a media item, and nothing here asks for the time of day:
+setting the computer's clock moves nothing. The design is in docs/adr/0005-clock.md.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -23,8 +25,19 @@ class Clock(Protocol):
         ...
 
 
+def suspended() -> int:
+    """Nanoseconds that the machine has slept (suspend to memory or disk) since it was started, where the monotonic
+    clock stands still meanwhile (Linux, macOS); 0 where it goes on (Windows), for there the session sees the leap."""
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+    if sys.platform == "darwin":  # there CLOCK_MONOTONIC counts sleep, and Python's monotonic clock does not
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - time.clock_gettime_ns(time.CLOCK_UPTIME_RAW)
+    return 0
+
+
 class SessionClock:
-    """The timeline on the system's monotonic clock."""
+    """The timeline on the system's monotonic clock, the one that asyncio sleeps by. It stands still while the machine
+    sleeps (:func:`suspended`)."""
 
     def __init__(self, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._read = monotonic_ns
@@ -106,3 +119,63 @@ class DriftFit:
         x = (device - self._origin[0]) / SECOND
         e = self._mean_e + self._slope() * (x - self._mean_x)
         return Ns(self._origin[1] + round((x + e) * SECOND))
+
+
+class ArrivalClock:
+    """Session times for items that carry their device's own time, from the uneven moments at which they arrive.
+
+    An item that comes late after a stall was still made at its time, so it does not move the fit. But where items stay
+    late, the device's count has lost time that nobody reported, and the fit begins anew. A backlog is told from that by
+    its haste: each of its items is less late than the one before. An item that comes early shows that the ones before
+    were late, and is believed at once: nothing comes from the future.
+
+    :param late: nanoseconds; a difference beyond this is no jitter.
+    """
+
+    PATIENCE = 300 * MILLISECOND
+    """Items that stay equally late for this long (on the device's clock) are late for good."""
+    CATCHING_UP = 5 * MILLISECOND
+    """An item this much less late than all since the stall is part of a backlog."""
+
+    def __init__(self, late: int = 60 * MILLISECOND) -> None:
+        self.late = late
+        self._fit = DriftFit(jump=1 << 62)  # what is a jump is decided here
+        self.restarts = 0
+        """Times at which the fit was begun anew."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the device: another one follows, or its count has begun anew."""
+        self._fit.reset()
+        self._last: int | None = None
+        self._least = 0
+        self._late_for = 0
+
+    @property
+    def drift_ppm(self) -> float:
+        """How much longer the session's second is than the device's, in parts per million."""
+        return self._fit.drift_ppm
+
+    def stamp(self, device: int, arrived: Ns, lost: bool = False) -> Ns:
+        """Session time of the item with device time ``device`` (ns) that arrived at ``arrived``.
+
+        :param lost: items before this one were lost in a way that the device's count does not show.
+        """
+        if self._last is not None:
+            late = arrived - self._fit.to_session(device)
+            since = device - self._last
+            if late <= self.late:
+                self._late_for = 0
+            elif self._late_for == 0 or late < self._least - self.CATCHING_UP:
+                self._least, self._late_for = late, max(1, min(since, self.PATIENCE))
+            else:
+                self._late_for += max(0, since)
+            if lost or late < -self.late or self._late_for > self.PATIENCE:
+                restarts = self.restarts + 1
+                self.reset()
+                self.restarts = restarts
+            elif late > self.late:
+                self._last = device
+                return self._fit.to_session(device)
+        self._last = device
+        return self._fit.observe(device, arrived)

@@ -8,16 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, Protocol
 
 from avatar.core.clock import Clock
-from avatar.core.types import MILLISECOND, AudioChunk, AvatarFrame, Ns
+from avatar.core.types import MILLISECOND, SECOND, AudioChunk, AvatarFrame, Ns
 from avatar.errors import StorageError
 from avatar.pipeline.channel import Channel, Policy
 from avatar.pipeline.runner import supervise
 
 log = logging.getLogger(__name__)
 
-CHUNK = 20 * MILLISECOND
-AUDIO_BACKLOG = 50
-"""Chunks: a sink that is a second behind loses the oldest."""
+AUDIO_BACKLOG = SECOND
+"""A sink that is this much behind loses the oldest sound."""
 
 
 class SinkLike(Protocol):
@@ -46,12 +45,20 @@ class Outlet:
 
     :param open_sink: opens (and after a device fault reopens) the sink.
     :param budget: what is between an item's ``pts`` and its present time.
+    :param chunk: the length of the pieces of sound.
     """
 
-    def __init__(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]], clock: Clock, budget: Ns) -> None:
+    def __init__(
+        self,
+        sink: SinkLike,
+        open_sink: Callable[[], Awaitable[None]],
+        clock: Clock,
+        budget: Ns,
+        chunk: Ns = Ns(20 * MILLISECOND),  # noqa: B008 - an int
+    ) -> None:
         self.sink = sink
         self.frames: Channel[AvatarFrame] = Channel(Policy.LATEST)
-        self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, AUDIO_BACKLOG + budget // CHUNK)
+        self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, (AUDIO_BACKLOG + budget) // chunk)
         self.fault: str = ""
         self._open = open_sink
         self._clock = clock

@@ -17,7 +17,7 @@ async def supervise(
     name: str,
     work: Callable[[], Awaitable[None]],
     clock: Clock,
-    retry_after: float = 1.0,
+    retry_after: float = 0.5,
     on_fault: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run ``work`` until it returns. A DeviceError (unplugged, busy) is logged once per run of failures and tried again

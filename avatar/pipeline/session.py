@@ -32,6 +32,7 @@ from avatar.pipeline.channel import Channel, Policy
 from avatar.pipeline.executors import ThreadLane
 from avatar.pipeline.outlet import Outlet, SinkLike
 from avatar.pipeline.resample import Resampler
+from avatar.pipeline.resync import Resyncs
 from avatar.pipeline.runner import cancel_and_wait, supervise
 from avatar.pipeline.stage import Stage
 from avatar.sync.cadence import Cadence
@@ -72,12 +73,12 @@ class Timing:
     """A picture is begun this long before it leaves."""
     fps: int
     rate: int = 48_000
-
-    CHUNK = 20 * MILLISECOND
+    chunk: Ns = Ns(20 * MILLISECOND)  # noqa: RUF009 - an int
+    """Sound moves along the timeline in steps of this."""
 
     def spare(self, analysis: Ns) -> Ns:
         """What the budget leaves after intake, one chunk, ``analysis`` and the picture's lead; negative = too short."""
-        return Ns(self.budget - self.intake - self.CHUNK - analysis - self.lead)
+        return Ns(self.budget - self.intake - self.chunk - analysis - self.lead)
 
 
 class Session:
@@ -95,8 +96,10 @@ class Session:
         synchronizer: Synchronizer,
         draw: Callable[[FaceState], U8],
         make_watch: Callable[[], Stage[VideoFrame, tuple[Cue, ...]]] | None = None,
+        suspended: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``make_watch`` makes what tracks a camera, when one is first used; None = cameras are not used."""
+        """``make_watch`` makes what tracks a camera, when one is first used; None = cameras are not used. ``suspended``
+        tells how long the machine has slept so far while ``clock`` stood still (ns)."""
         self.clock = clock
         self.timing = timing
         self.synchronizer = synchronizer
@@ -108,7 +111,12 @@ class Session:
         self._watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
         self._idle = idle
         self._cadence = Cadence(timing.fps)
-        self._sound = AudioTimeline(timing.rate)
+        self.sound = AudioTimeline(timing.rate)
+        self.resyncs = Resyncs(self.meters)
+        self._suspended = suspended
+        self._slept = suspended()
+        self._ticked = clock.now()
+        self._broken = True
         self._leaving_frames: Channel[tuple[AvatarFrame, Ns]] = Channel(Policy.LOSSLESS, 8)
         self._outlets: dict[SinkLike, tuple[Outlet, asyncio.Task[None]]] = {}
         self._audio_task: asyncio.Task[None] | None = None
@@ -128,7 +136,9 @@ class Session:
         current = asyncio.current_task()
         if self._audio_task is not current:
             await cancel_and_wait(self._audio_task)
-        self._sound.cut()
+        self.sound.cut()
+        if self._audio_task is not None and source is not None:
+            self.resyncs.expect("switch", self.clock.now())
         self.audio_name, self.audio_fault = (source.name if source else "silence"), ""
         self._audio_task = asyncio.create_task(self._pump_audio(source, then)) if source else None
 
@@ -143,7 +153,7 @@ class Session:
 
     def attach(self, sink: SinkLike, open_sink: Callable[[], Awaitable[None]]) -> None:
         """Send everything from now on to ``sink`` as well; ``open_sink`` is awaited before the first item."""
-        outlet = Outlet(sink, open_sink, self.clock, self.timing.budget)
+        outlet = Outlet(sink, open_sink, self.clock, self.timing.budget, self.timing.chunk)
         self._outlets[sink] = outlet, asyncio.create_task(outlet.run(), name=f"sink {sink.name}")
 
     async def detach(self, sink: SinkLike) -> None:
@@ -189,13 +199,39 @@ class Session:
             self.audio_fault = ""
             try:
                 async for chunk in source.items():
-                    self._sound.write(resampler.step(chunk))
+                    self._take(resampler.step(chunk))
             finally:
                 await source.close()
 
-        await supervise(source.name, pump, self.clock, on_fault=lambda line: setattr(self, "audio_fault", line))
+        def fault(line: str) -> None:
+            self.audio_fault = line
+            self.resyncs.expect("device", self.clock.now())
+
+        await supervise(source.name, pump, self.clock, on_fault=fault)
         if then is not None:
             await then()
+
+    def _take(self, chunk: AudioChunk) -> None:
+        """Sound has come."""
+        now = self.clock.now()
+        self._check_clock(now)
+        late = self.sound.late
+        self.sound.write(chunk)
+        self.resyncs.arrived(now, chunk, self.sound.late - late)
+
+    def _check_clock(self, now: Ns) -> None:
+        """Start the timeline again from now where the session stood still, its clock leapt, or the machine slept."""
+        stood, slept = now - self._ticked, self._suspended()
+        asleep, self._slept = slept - self._slept, slept
+        if max(stood, asleep) <= self.FORGIVE:
+            return
+        self._ticked = now
+        self.sound.skip(Ns(max(0, now - self.timing.intake)))
+        self._broken = True
+        self.meters.count("timeline_restarts")
+        self.resyncs.begin("suspend" if asleep > self.FORGIVE else "clock", now, Ns(max(stood, asleep)))
+        if self._audio_task is None:
+            self.resyncs.settle(now)
 
     async def _pump_video(self, source: SourceLike[VideoFrame]) -> None:
         assert self._make_watch is not None
@@ -228,20 +264,20 @@ class Session:
             await cancel_and_wait(tracking)
 
     async def _hear(self) -> None:
-        timing, n = self.timing, self.timing.rate * Timing.CHUNK // SECOND
-        self._sound.skip(Ns(max(0, self.clock.now() - timing.intake)))
-        broken = True
+        timing, n = self.timing, self.timing.rate * self.timing.chunk // SECOND
+        self._ticked = self.clock.now()
+        self.sound.skip(Ns(max(0, self._ticked - timing.intake)))
+        self._broken = True
         while True:
-            due = Ns(self._sound.position + Timing.CHUNK + timing.intake)
-            if self.clock.now() - due > self.FORGIVE:
-                self._sound.skip(Ns(self.clock.now() - timing.intake))
-                self.meters.count("timeline_restarts")
-                broken = True
-                continue
-            await self.clock.sleep_until(due)
-            chunk = self._sound.read(n)
-            if broken:
-                chunk, broken = replace(chunk, discontinuity=True), False
+            await self.clock.sleep_until(Ns(self.sound.position + timing.chunk + timing.intake))
+            now = self.clock.now()
+            self._check_clock(now)
+            self._ticked = now
+            if now < self.sound.position + timing.chunk + timing.intake:
+                continue  # it was started again
+            chunk = self.sound.read(n)
+            if self._broken:
+                chunk, self._broken = replace(chunk, discontinuity=True), False
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
             for outlet in self.outlets():

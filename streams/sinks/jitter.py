@@ -7,30 +7,21 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.core.interpolate import Interpolator
 from avatar.core.types import F32
 
-_TAPS = 16
-_PHASES = 512
+_HALF = 8
+"""Samples on each side that a value between two samples is made of: few, for this runs in the driver's callback."""
 _SMOOTH = 1.0
 """Seconds over which the amount of waiting sound is averaged."""
-
-
-def _sinc_table() -> F32:
-    """(phases + 1, taps): a windowed sinc that reads a signal between its samples; phase 0 is the sample itself."""
-    offsets = np.arange(_TAPS)[None, :] - (_TAPS // 2 - 1) - np.linspace(0, 1, _PHASES + 1)[:, None]
-    window = np.i0(8.0 * np.sqrt(np.clip(1 - (offsets / (_TAPS / 2)) ** 2, 0, None))) / np.i0(8.0)
-    table = np.sinc(offsets) * window
-    return (table / table.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-_TABLE = _sinc_table()
+_BETWEEN = Interpolator(_HALF)
 
 
 class JitterBuffer:
     """Sound goes in when it comes, and out when the device asks, at a constant delay.
 
-    Both clocks run at nearly the same rate; the difference is followed by reading a little faster or slower (a
-    16-tap windowed sinc between the samples), never by a jump. ``push`` and ``pull`` may be called by two threads.
+    Both clocks run at nearly the same rate; the difference is followed by reading a little faster or slower
+    (:mod:`avatar.core.interpolate`), never by a jump. ``push`` and ``pull`` may be called by two threads.
 
     :param rate: samples a second, in and out.
     :param target: seconds of sound to hold; more after an underrun, up to ``MAX_TARGET``.
@@ -44,6 +35,8 @@ class JitterBuffer:
     MAX_STRETCH = 2e-3
     _GAIN = 0.05
     """Per second: the share of a wrong delay that is taken back each second."""
+    _LEARN = _GAIN**2 / 4
+    """Per second squared: a lasting difference of the clocks is learnt, so that the delay comes back to its goal."""
     _DEAD = 0.003
     _SETTLE = 1.0
     _FADE = 0.005
@@ -57,11 +50,12 @@ class JitterBuffer:
         self._clear()
 
     def _clear(self) -> None:
-        self._data = np.zeros(_TAPS, np.float32)
-        self._pos = float(_TAPS)  # where the next sample is read; the taps before it are history
+        self._data = np.zeros(2 * _HALF, np.float32)
+        self._pos = float(2 * _HALF)  # where the next sample is read; the taps before it are history
         self._playing = False
         self._played = 0
         self._fill = 0.0
+        self._drift = 0.0
         self._goal = self._target
 
     @property
@@ -95,7 +89,7 @@ class JitterBuffer:
                 self._playing, self._played, self._fill, self._goal = True, 0, self.waiting, self._target
             step = 1.0 + self._stretch(n)
             where = self._pos + step * np.arange(n)
-            usable = int(np.searchsorted(where, len(self._data) - _TAPS // 2))
+            usable = int(np.searchsorted(where, len(self._data) - _HALF))
             out = np.zeros(n, np.float32)
             out[:usable] = self._read(where[:usable])
             if self._played == 0:
@@ -116,10 +110,10 @@ class JitterBuffer:
     def _catch_up(self, out: F32, where: NDArray[np.floating]) -> F32:
         """Fade over to the place at which the delay is right again: the device had stopped for a moment."""
         self.overruns += 1
-        skip = int(min(self._fill - self._goal, self.waiting) * self.rate) - _TAPS
+        skip = int(min(self._fill - self._goal, self.waiting) * self.rate) - 2 * _HALF
         if skip <= 0:
             return out
-        later = self._read(where + skip) if where[-1] + skip < len(self._data) - _TAPS // 2 else np.zeros_like(out)
+        later = self._read(where + skip) if where[-1] + skip < len(self._data) - _HALF else np.zeros_like(out)
         self._ramp(out, up=False)
         self._ramp(later, up=True)
         self._pos += skip
@@ -140,15 +134,14 @@ class JitterBuffer:
             self._goal = min(max(self._target / 2, self._fill), self._target + self.EXCESS)
             return 0.0
         error = self._fill - self._goal
-        if abs(error) < self._DEAD:  # as long as the clocks agree the sound passes untouched
+        if abs(error) < self._DEAD and self._drift == 0:  # as long as the clocks agree the sound passes untouched
             return 0.0
-        return max(-self.MAX_STRETCH, min(self.MAX_STRETCH, self._GAIN * error))
+        limit = self.MAX_STRETCH
+        self._drift = max(-limit, min(limit, self._drift + self._LEARN * error * n / self.rate))
+        return max(-limit, min(limit, self._drift + self._GAIN * error))
 
     def _read(self, where: NDArray[np.floating]) -> F32:
-        whole = np.floor(where).astype(np.intp)
-        phase = np.round((where - whole) * _PHASES).astype(np.intp)
-        taps = self._data[whole[:, None] + np.arange(-(_TAPS // 2 - 1), _TAPS // 2 + 1)[None, :]]
-        return np.einsum("ij,ij->i", taps, _TABLE[phase])
+        return _BETWEEN.read(self._data, where)
 
     @staticmethod
     def _ramp(part: F32, up: bool) -> None:
@@ -156,7 +149,7 @@ class JitterBuffer:
         part *= ramp if up else ramp[::-1]
 
     def _trim(self) -> None:
-        drop = int(self._pos) - _TAPS
+        drop = int(self._pos) - 2 * _HALF
         if drop > 0:
             self._data = self._data[drop:]
             self._pos -= drop

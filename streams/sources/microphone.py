@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from avatar.core.clock import Clock, DriftFit
+from avatar.core.clock import ArrivalClock, Clock
 from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, Ns, freeze
 from avatar.errors import DeviceError
 from avatar.streams import devices
@@ -28,29 +28,19 @@ SILENT_AFTER = 2.0
 
 
 class SampleClock:
-    """Times for blocks of a device that counts samples, from the uneven moments at which they arrive.
-
-    A block that comes late after the machine was busy was still taken at its time: late arrivals are believed only when
-    they last for ``PATIENCE``, for then samples are missing that no driver reported. A block that comes early shows
-    that the ones before were late, and is believed at once: sound cannot come from the future.
-    """
-
-    LATE = 60 * MILLISECOND
-    """A difference beyond this is no jitter."""
-    PATIENCE = SECOND
+    """Times for blocks of a device that counts samples (:class:`avatar.core.clock.ArrivalClock`)."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._fit = DriftFit(jump=3600 * SECOND)  # what is a jump is decided here
+        self._clock = ArrivalClock()
         self._counted = 0
-        self._late_for = 0
         self._end: int | None = None
         self._last = -1
 
     @property
     def drift_ppm(self) -> float:
         """How much longer the session's second is than the device's, in parts per million."""
-        return self._fit.drift_ppm
+        return self._clock.drift_ppm
 
     def stamp(self, count: int, taken: Ns, lost: bool) -> tuple[Ns, bool]:
         """Time of the first of ``count`` samples, by its own account ``taken``, and whether sound is missing before it.
@@ -59,24 +49,10 @@ class SampleClock:
         """
         device = self._counted * SECOND // self._rate
         self._counted += count
-        length = count * SECOND // self._rate
-        pts: int | None = None
-        if lost:
-            self._fit.reset()
-        elif self._end is not None:
-            predicted = self._fit.to_session(device)
-            late = taken - predicted
-            self._late_for = self._late_for + length if late > self.LATE else 0
-            if late < -self.LATE or self._late_for > self.PATIENCE:
-                self._fit.reset()
-                self._late_for = 0
-            elif late > self.LATE:
-                pts = predicted
-        if pts is None:
-            pts = self._fit.observe(device, taken)
-        gap = lost or (self._end is not None and abs(pts - self._end) > self.LATE)
+        pts = self._clock.stamp(device, taken, lost)
+        gap = lost or (self._end is not None and abs(pts - self._end) > self._clock.late)
         self._last = max(pts, self._last + MILLISECOND, 0)
-        self._end = self._last + length
+        self._end = self._last + count * SECOND // self._rate
         return Ns(self._last), gap
 
 

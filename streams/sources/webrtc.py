@@ -15,7 +15,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import av
 import numpy as np
 
-from avatar.core.clock import Clock, DriftFit
+from avatar.core.clock import ArrivalClock, Clock
 from avatar.core.types import MILLISECOND, SECOND, AudioChunk, Ns, VideoFrame, freeze
 from avatar.streams.base import Source
 
@@ -90,8 +90,7 @@ class _PeerSource(Source[T], Generic[T]):
     def __init__(self, inlet: PeerInput, peer: str | None = None) -> None:
         self.peer = peer
         self._inlet = inlet
-        # Packets come in bursts after a stall of the network: only a larger jump means another clock.
-        self._fit = DriftFit(jump=500 * MILLISECOND)
+        self._stamps = ArrivalClock(late=150 * MILLISECOND)  # a network's jitter is larger than a driver's
         self._from: str | None = None
         self._items: deque[T] = deque()
         self._arrived = asyncio.Event()
@@ -121,9 +120,9 @@ class _PeerSource(Source[T], Generic[T]):
         """A frame of a peer that this source wants."""
         if peer != self._from:
             self._from = peer
-            self._fit.reset()
+            self._stamps.reset()
             self._start_anew()
-        pts = self._fit.observe(nanoseconds(frame), arrived)
+        pts = self._stamps.stamp(nanoseconds(frame), arrived)
         item = await self._convert(pts, frame)
         if item is None or self._ended:
             return

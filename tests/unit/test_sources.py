@@ -330,13 +330,13 @@ def test_a_start_in_a_burst_is_put_right() -> None:
     assert abs(offset[-1]) < 60 * MILLISECOND
 
 
-def test_samples_lost_in_silence_are_noticed_after_a_second() -> None:
+def test_samples_lost_in_silence_are_noticed_within_half_a_second() -> None:
     """The driver drops 200 ms and says nothing: from then on everything comes 200 ms later than counted."""
     arrivals = [i * TEN + (200 * MILLISECOND if i >= 100 else 0) for i in range(400)]
     stamps = stamped(arrivals)
     gaps = [i for i, (_, gap) in enumerate(stamps) if gap]
     assert len(gaps) == 1
-    assert 195 <= gaps[0] <= 205
+    assert 125 <= gaps[0] <= 150
     assert abs(stamps[-1][0] - arrivals[-1]) < 5 * MILLISECOND
 
 
