@@ -258,6 +258,29 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+def _eval(args: argparse.Namespace) -> int:
+    from avatar.models.evaluation import evaluate, table
+
+    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "keep")}
+    with _progress(f"judging {args.task}") as progress:
+        result = evaluate(args.task, options, progress)
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, heads, rows, notes in table(result):
+        made = Table(*heads, title=title, title_justify="left")
+        for row in rows:
+            made.add_row(*row)
+        console.print(made)
+        for note in notes:
+            console.print(note, markup=False, highlight=False)
+    return 0
+
+
 def _bench(args: argparse.Namespace) -> int:
     from avatar import bench
 
@@ -341,6 +364,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", choices=sorted(MODELS))
     train.add_argument("--data", type=Path, help="folder of the training data")
     train.add_argument("-o", "--output", type=Path, help="where to write; default: the package's own folder")
+    judge = add("eval", _eval, "judge what the models do, on material that they have not learnt from")
+    from avatar.models.evaluation import TASKS
+
+    judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
+    judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings in place of the built-in sets")
+    judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
+    judge.add_argument("--minutes", type=float, help="how much sound to judge, at most")
+    judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
+    judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
     bench = add("bench", _bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live"), default="stages")
     bench.add_argument("--seconds", type=float, default=60.0)

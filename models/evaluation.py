@@ -1,0 +1,75 @@
+"""What ``avatar eval`` can judge, by name. Each task is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from avatar.errors import UsageError
+from avatar.models import registry
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something that can be judged."""
+
+    module: str
+    """Its function named like the task takes the weights' folder and :attr:`options` and gives a dict for JSON."""
+    options: tuple[str, ...]
+    """Which options of the command it knows."""
+    text: str
+
+
+TASKS: dict[str, Task] = {
+    "visemes": Task(
+        "avatar.models.visemes.evaluate",
+        ("data", "corpus", "minutes"),
+        "lips recognised from sound against the phonemes that were said",
+    ),
+    "quiet": Task(
+        "avatar.models.visemes.eval_quiet",
+        ("data", "corpus", "minutes"),
+        "the mouth stays shut in noise, music and silence, and shuts when speech ends",
+    ),
+    "rendered": Task(
+        "avatar.models.visemes.eval_rendered",
+        ("corpus", "avatar", "keep"),
+        "lips in the rendered video, found by MediaPipe, against the sound",
+    ),
+}
+
+
+def evaluate(name: str, options: Mapping[str, Any], progress: Progress = lambda done, of: None) -> dict[str, Any]:
+    """Run a task. ``options`` that are None are left to the task's defaults.
+
+    Raises UsageError for an unknown task, an option that it does not know or a library that is not installed.
+    """
+    task = TASKS.get(name)
+    if task is None:
+        raise UsageError(f"no task named {name!r}; there are: {', '.join(sorted(TASKS))}")
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in task.options:
+            raise UsageError(f"eval {name} has no --{key}; it has: {', '.join('--' + o for o in task.options)}")
+    for key in ("data", "corpus"):
+        path: Path | None = given.get(key)
+        if path is not None and not path.exists():
+            raise UsageError(f"--{key} {path}: there is no such folder")
+    try:
+        run = getattr(import_module(task.module), name)
+        result: dict[str, Any] = run(registry.weights_dir(), progress=progress, **given)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"eval {name}: needs {error.name}; pip install 'vultus[test]'") from error
+    return result
+
+
+def table(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
+    """What a task found as tables for people: title, heads, rows of cells, and lines below."""
+    module = import_module(TASKS[result["task"]].module)
+    made: list[tuple[str, list[str], list[list[str]], list[str]]] = module.tables(result)
+    return made
