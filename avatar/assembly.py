@@ -20,7 +20,7 @@ from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.config import Config
-from avatar.core.clock import SessionClock
+from avatar.core.clock import SessionClock, suspended
 from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
@@ -126,6 +126,7 @@ def timing(config: Config, analysis: Ns) -> Timing:
         intake=Ns(sync.intake_ms * MILLISECOND),
         lead=Ns(sync.lead_ms * MILLISECOND),
         fps=config.avatar.fps,
+        chunk=Ns(sync.chunk_ms * MILLISECOND),
     )
     short = -made.spare(analysis) / MILLISECOND
     if short > 0:
@@ -167,6 +168,7 @@ class Pipeline:
             synchronizer=Synchronizer(style(config)),
             draw=labelled(self.engine, config.avatar.badge),
             make_watch=watcher,
+            suspended=suspended,
         )
 
         # state and picture -> sinks; the page is one of them

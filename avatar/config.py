@@ -46,6 +46,8 @@ class SyncTable(Table):
     """How long arriving sound may be late."""
     lead_ms: int = Field(20, ge=5, le=500)
     """A picture is begun this long before it leaves."""
+    chunk_ms: Literal[10, 20] = 20
+    """Sound is analysed in pieces of this length."""
 
 
 class FaceTable(Table):

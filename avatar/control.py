@@ -72,7 +72,8 @@ class Control:
         """What the engine measures about itself, over the last minute."""
         session = self._pipeline.session
         meters, outlets = session.meters, session.outlets()
-        hub = self._pipeline.hub
+        hub, last = self._pipeline.hub, session.resyncs.last
+        reasons = {k.partition(".")[2]: n for k, n in meters.counters.items() if k.startswith("resync.")}
         return {
             "fps": round(meters.rate("frames"), 2),
             "engine_ms": percentiles(meters.series("engine_ms")),
@@ -84,7 +85,12 @@ class Control:
             "dropped": {
                 "frames": sum(outlet.frames.dropped for outlet in outlets),
                 "sound": sum(outlet.sound.overruns for outlet in outlets),
+                "sound_in_s": round((session.sound.late + session.sound.overruns) / session.timing.rate, 3),
             },
+            "stretch_ppm": round(1e6 * session.sound.stretch),
+            "resync": meters.counters["resync"],
+            "resyncs": reasons,
+            "last_resync": None if last is None else {"reason": last.reason, "text": str(last), **last.ms()},
             "viewers": hub.viewers if hub is not None else 0,
         }
 

@@ -41,6 +41,11 @@ class Resync:
     dropped: Ns
     """How much old sound was left out."""
 
+    def ms(self) -> dict[str, float]:
+        """Its times in milliseconds."""
+        names = ("at", "after", "missing", "dropped")
+        return {f"{name}_ms": round(getattr(self, name) / MILLISECOND, 1) for name in names}
+
     def __str__(self) -> str:
         parts = [f"{_WORDS[self.reason]}; in sync again after {self.after / SECOND:.2f} s"]
         if self.missing >= SECOND // 10:
