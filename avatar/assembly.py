@@ -243,6 +243,10 @@ class Pipeline:
                 from avatar.streams.sources.synthetic import FlashBeepSource
 
                 return FlashBeepSource()
+        if Path(name).suffix == ".jsonl":
+            from avatar.streams.sources.states_file import StatesSource
+
+            return StatesSource(name)
         if Path(name).suffix:
             from avatar.streams.sources.media_file import MediaFileSource
 

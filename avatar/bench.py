@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from json import dumps, loads
 from typing import Any
@@ -113,16 +113,19 @@ def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
 
 
 @contextlib.contextmanager
-def running(config: Config, *settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM."""
+def running(
+    config: Config, *settings: str, command: Sequence[str] = ("avatar.cli", "run")
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM.
+
+    :param command: another module that takes the same settings, with its arguments.
+    """
     keys = [f"avatar.{k}={dumps(v)}" for k, v in config.avatar]
     keys += [f"input.video={dumps(config.input.video)}"]
-    command = [sys.executable, "-m", "avatar.cli", "run"]
+    words = [sys.executable, "-m", *command]
     for setting in (*keys, "server.port=0", *settings):
-        command += ["--set", setting]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-    ) as run:
+        words += ["--set", setting]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
         assert run.stdout is not None
         try:
             line = run.stdout.readline()

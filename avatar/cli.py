@@ -287,7 +287,11 @@ def _bench(args: argparse.Namespace) -> int:
     config = load(args.config, args.set).config
     match args.what:
         case "live":
-            result = bench.live(config, args.seconds)
+            result = bench.live(config, args.seconds or 60.0)
+        case "sync":
+            from avatar import bench_sync
+
+            result = bench_sync.sync(config, bench_sync.Plan.of(args))
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
@@ -374,8 +378,13 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
     bench = add("bench", _bench, "speed and sync tables")
-    bench.add_argument("what", nargs="?", choices=("stages", "live"), default="stages")
-    bench.add_argument("--seconds", type=float, default=60.0)
+    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync"), default="stages")
+    bench.add_argument("--seconds", type=float, help="how long; live: 60, sync: 30 for each path")
+    bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
+    bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
+    bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")
+    bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
+    bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
 
 

@@ -95,7 +95,8 @@ def plan(config: Config, source: Input) -> Plan:
 
 
 def _plan_states(path: Path, fps: int) -> Plan:
-    from avatar.streams.sources.states_file import read_states
+    from avatar.streams.sources.media_file import read_audio
+    from avatar.streams.sources.states_file import read_states, sound_beside
 
     given = list(read_states(path))
     if not given:
@@ -104,7 +105,9 @@ def _plan_states(path: Path, fps: int) -> Plan:
     count = max(1, round((given[-1].pts - given[0].pts) / SECOND * fps) + 1)
     wanted = given[0].pts + np.arange(count) * SECOND / fps
     nearest = np.clip(np.searchsorted(times, wanted - SECOND / fps / 2), 0, len(given) - 1)
-    return Plan((given[i] for i in nearest), count, np.zeros(0, np.float32))
+    heard = sound_beside(path)
+    sound = _to_rate(*read_audio(heard))[: count * RATE // fps] if heard is not None else np.zeros(0, np.float32)
+    return Plan((given[i] for i in nearest), count, sound)
 
 
 def tee_states(states: Iterable[FaceState], path: Path | None) -> Iterator[FaceState]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,21 @@ def find_chromium() -> str:
         "No Chromium was found. Install it with: apt-get install -y --no-install-recommends chromium "
         "(elsewhere: any Chromium or Chrome on the PATH)."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a page showed and played, in milliseconds of the page's clock."""
+
+    shown: F64
+    """(n,) when each picture is expected on the screen."""
+    lights: F64
+    """(n, fields) grey levels of the region."""
+    heard: F64
+    """(m,) when each millisecond of sound is heard."""
+    peaks: F64
+    """(m,) its largest magnitude."""
+    more: dict[str, Any]
 
 
 class Browser:
@@ -124,15 +140,20 @@ class Browser:
         """A fresh profile; ``options`` as for Playwright's ``new_context`` (viewport, color_scheme ...)."""
         return self._browser.new_context(**options)
 
-    def open(self, url: str, timeout: float = 30.0, **options: Any) -> Page:
+    def open(
+        self, url: str, timeout: float = 30.0, prepare: Callable[[Page], object] | None = None, **options: Any
+    ) -> Page:
         """Open the engine's page and wait until the avatar moves.
 
         :param timeout: seconds.
+        :param prepare: called with the empty page before it goes to ``url``.
         :raises DeviceError: no picture in time; the text has the page's own status line.
         """
         from playwright.sync_api import Error
 
         page = self.context(**options).new_page()
+        if prepare is not None:
+            prepare(page)
         try:
             page.goto(url, timeout=1000 * timeout)
             page.wait_for_selector("#screen[data-live=true]", timeout=1000 * timeout)
@@ -177,18 +198,50 @@ class Browser:
         :param region: left, top, width, height in parts of the picture.
         :raises DeviceError: the page shows no picture.
         """
-        raw = self._probe(url, settle, None, "events", seconds, list(region))
-        if not raw["video"]:
+        seen = self.record_events(url, seconds, region, settle)
+        if not len(seen.shown):
             return []
-        flashes = onsets(np.array([t for t, _ in raw["video"]]), change(np.array([light for _, light in raw["video"]])))
-        times, peaks = unfold(raw["audio"])
-        beeps = onsets(times + raw["playout_ms"], peaks)
-        return pair(flashes, beeps)
+        return pair(onsets(seen.shown, change(seen.lights)), onsets(seen.heard, seen.peaks))
+
+    def record_events(
+        self,
+        url: str,
+        seconds: float,
+        region: Sequence[float] = MOUTH,
+        settle: float = 10.0,
+        prepare: Callable[[Page], object] | None = None,
+        on_live: Callable[[], object] | None = None,
+    ) -> Recording:
+        """What the viewer sees of ``region`` and hears, for so many seconds.
+
+        :param prepare: as for :meth:`open`.
+        :param on_live: called when the avatar moves, ``settle`` seconds before the recording.
+        :raises DeviceError: the page shows no picture.
+        """
+        raw = self._probe(url, settle, None, "events", seconds, list(region), prepare=prepare, on_live=on_live)
+        times, peaks = unfold(raw.pop("audio"))
+        video = sorted(raw.pop("video"))
+        return Recording(
+            np.array([t for t, _ in video]),
+            np.array([light for _, light in video], np.float64),
+            times + raw["playout_ms"],
+            peaks,
+            raw,
+        )
 
     def _probe(
-        self, url: str, settle: float, on_start: Callable[[], object] | None, function: str, *arguments: Any
+        self,
+        url: str,
+        settle: float,
+        on_start: Callable[[], object] | None,
+        function: str,
+        *arguments: Any,
+        prepare: Callable[[Page], object] | None = None,
+        on_live: Callable[[], object] | None = None,
     ) -> dict[str, Any]:
-        page = self.open(url)
+        page = self.open(url, prepare=prepare)
+        if on_live is not None:
+            on_live()
         try:
             page.wait_for_timeout(1000 * settle)
             if on_start is not None:

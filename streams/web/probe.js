@@ -83,7 +83,8 @@ export async function measure(connection, video, seconds) {
  * `video`: [time the picture is expected on the screen, luminance 0-255 of 12 x 12 fields of `region`];
  * region is [left, top, width, height] in parts of the picture. `audio`: [time of a block's first sample, peak 0-1 of
  * each of its milliseconds], timed where it leaves Chromium's jitter buffer; `playout_ms` later (Chromium's own account
- * of its output path, the device included) it is heard. The sound is tapped at the track, not through WebAudio, whose
+ * of its output path, the device included) it is heard. `buffers`: once a second [time, mean delay in the jitter buffer
+ * of the sound and of the picture, playout delay], milliseconds. The sound is tapped at the track, not through WebAudio, whose
  * extra buffer no listener of the page hears.
  */
 export async function events(connection, video, seconds, region) {
@@ -126,7 +127,16 @@ export async function events(connection, video, seconds, region) {
     for (let i = 0; i < data.length; i += 4) light.push(Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]));
     lights.set(mediaTime, light);
   });
-  await wait(1000 * seconds);
+  const buffers = [];
+  const start = performance.now();
+  let last = before;
+  for (let tick = 1; performance.now() - start < 1000 * seconds; tick++) {
+    await wait(Math.max(0, start + 1000 * tick - performance.now()));
+    const now = await inbound(connection);
+    const delays = ["audio", "video"].map((kind) => mean(last[kind], now[kind], "jitterBufferDelay", "jitterBufferEmittedCount"));
+    buffers.push([performance.now(), ...delays, mean(last.playout, now.playout, "totalPlayoutDelay", "totalSamplesCount")]);
+    last = now;
+  }
   stop();
   track.stop();
   await reader.cancel();
@@ -134,5 +144,15 @@ export async function events(connection, video, seconds, region) {
   const after = await inbound(connection);
   const pictures = [...lights].filter(([time]) => shown.has(time)).map(([time, light]) => [shown.get(time), light]);
   const playout = mean(before.playout, after.playout, "totalPlayoutDelay", "totalSamplesCount");
-  return { video: pictures, audio: blocks, playout_ms: playout ?? 0, seen: shown.size };
+  const gain = (kind, key) => (after[kind]?.[key] ?? 0) - (before[kind]?.[key] ?? 0);
+  return {
+    video: pictures,
+    audio: blocks,
+    playout_ms: playout ?? 0,
+    buffers,
+    seen: shown.size,
+    freezes: gain("video", "freezeCount"),
+    concealed_ms: (1000 * (gain("audio", "concealedSamples") - gain("audio", "silentConcealedSamples"))) / 48_000,
+    packets_lost: { audio: gain("audio", "packetsLost"), video: gain("video", "packetsLost") },
+  };
 }

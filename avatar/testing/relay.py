@@ -1,0 +1,175 @@
+"""A bad network on this computer: a UDP relay between the engine and a viewer that loses and delays datagrams.
+
+The viewer's offer is stripped of its addresses and the engine's answer gets the relay's ports, so there is no other way
+than through the relay. Nothing needs rights of an administrator, and the same seed makes the same network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+CANDIDATE = re.compile(r"^a=candidate:(\S+ \d+ udp \d+ )(\S+) (\d+)( typ host.*)$", re.IGNORECASE)
+
+
+class Impairment:
+    """What happens to the datagrams of one direction. Sans-I/O: it is told the time.
+
+    The delay is drawn anew every 20 ms, evenly from 0 to ``jitter``, and the order is kept, as in the queue of a busy
+    router: who comes behind a delayed datagram waits with it.
+
+    :param loss: share of datagrams that vanish, each by chance of its own.
+    :param jitter: seconds.
+    """
+
+    SLOT = 0.02
+
+    def __init__(self, loss: float, jitter: float, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self.loss, self.jitter = loss, jitter
+        self._slot = -1
+        self._delay = 0.0
+        self._last = 0.0
+
+    def departure(self, now: float) -> float | None:
+        """When a datagram that comes at ``now`` (seconds) goes on; None = it is lost."""
+        slot = int(now / self.SLOT)
+        if slot != self._slot:
+            self._slot, self._delay = slot, self.jitter * float(self._random.random())
+        if self._random.random() < self.loss:
+            return None
+        self._last = max(self._last, now + self._delay)
+        return self._last
+
+
+class Relay:
+    """Runs on a thread of its own inside a ``with`` block; its methods may be called from any thread.
+
+    The network is perfect until :meth:`impair` is called.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
+        self._ports: dict[tuple[str, int], _Port] = {}
+        self.counts: Counter[str] = Counter()
+        """``down_sent``, ``down_lost``, ``up_sent``, ``up_lost``: datagrams since the network got bad; down = to the
+        viewer."""
+
+    def __enter__(self) -> Relay:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for port in self._ports.values():
+            self._loop.call_soon_threadsafe(port.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def impair(self, loss: float, jitter: float) -> None:
+        """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways."""
+        self.counts.clear()
+        for number, port in enumerate(self._ports.values()):
+            port.down = Impairment(loss, jitter, self._seed + 2 * number)
+            port.up = Impairment(loss, jitter, self._seed + 2 * number + 1)
+
+    def offer(self, sdp: str) -> str:
+        """The viewer's offer without its addresses: the engine learns them from what comes through the relay."""
+        lines = sdp.splitlines()
+        return _joined([line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates"))])
+
+    def answer(self, sdp: str) -> str:
+        """The engine's answer with ports of the relay in the place of its own."""
+        lines = []
+        for line in sdp.splitlines():
+            if line.startswith("a=candidate:"):
+                match = CANDIDATE.match(line)
+                if match is None or ":" in match[2]:  # IPv4 host candidates are enough on one computer
+                    continue
+                port = self.open(match[2], int(match[3]))
+                line = f"a=candidate:{match[1]}{match[2]} {port}{match[4]}"
+            lines.append(line)
+        return _joined(lines)
+
+    def open(self, host: str, port: int) -> int:
+        """The relay's port, on the same address, for the engine's ``host`` and ``port``."""
+        if (host, port) not in self._ports:
+            made = _Port(self.counts)
+            asyncio.run_coroutine_threadsafe(made.open(host, port), self._loop).result(5)
+            self._ports[host, port] = made
+        return self._ports[host, port].number
+
+
+def _joined(lines: list[str]) -> str:
+    return "\r\n".join(lines) + "\r\n"
+
+
+class _Port:
+    """One port for the viewer and one that talks to the engine."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        self.down: Impairment | None = None
+        self.up: Impairment | None = None
+        self.number = 0
+        self._counts = counts
+        self._viewer: tuple[str, int] | None = None
+        self._front: Any = None
+        self._back: Any = None
+
+    async def open(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._front, _ = await loop.create_datagram_endpoint(lambda: _Receiver(self._from_viewer), (host, 0))
+        self._back, _ = await loop.create_datagram_endpoint(
+            lambda: _Receiver(self._from_engine), (host, 0), remote_addr=(host, port)
+        )
+        self.number = self._front.get_extra_info("sockname")[1]
+
+    def _from_viewer(self, data: bytes, address: tuple[str, int]) -> None:
+        self._viewer = address
+        self._pass("up", self.up, lambda: self._back.sendto(data))
+
+    def _from_engine(self, data: bytes, address: tuple[str, int]) -> None:
+        if self._viewer is not None:
+            viewer = self._viewer
+            self._pass("down", self.down, lambda: self._front.sendto(data, viewer))
+
+    def _pass(self, way: str, impairment: Impairment | None, send: Any) -> None:
+        if impairment is None:
+            send()
+            return
+        loop = asyncio.get_running_loop()
+        at = impairment.departure(loop.time())
+        self._counts[f"{way}_lost" if at is None else f"{way}_sent"] += 1
+        if at is None:
+            return
+        if at <= loop.time():
+            send()
+        else:
+            loop.call_at(at, send)
+
+    def close(self) -> None:
+        for transport in (self._front, self._back):
+            if transport is not None:
+                transport.close()
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    def __init__(self, take: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._take = take
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._take(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """The other side has closed its port; the relay's user sees that by itself."""
