@@ -117,7 +117,7 @@ _LOUD_COLUMNS = _among(_COLUMNS, "mouthLowerDown", "mouthUpperUp", "mouthStretch
 _WIDE_COLUMNS = _among(_COLUMNS, "mouthStretch", "mouthSmile")
 """What round lips cannot do."""
 _LOWER = np.flatnonzero(_among(np.arange(len(ARKIT)), "mouthLowerDown"))
-_OPENERS = np.flatnonzero(_among(np.arange(len(ARKIT)), "mouthLowerDown", "mouthUpperUp"))
+_OPENERS = np.flatnonzero(_among(np.arange(len(ARKIT)), "mouthLowerDown", "mouthUpperUp", "mouthFunnel", "tongue"))
 _PP_SHAPE = SHAPES[_PP]
 _FF_ENTRIES = np.array([i for i in np.flatnonzero(SHAPES[_FF]) if i != JAW_OPEN])
 _FF_SHAPE, _FF_JAW = SHAPES[_FF][_FF_ENTRIES], float(SHAPES[_FF][JAW_OPEN])
@@ -139,7 +139,7 @@ JAW_STEP = 0.085
 """The jaw's way in one hop, as ``jawOpen``: as fast as the tracked one."""
 _PUCKER_CLOSES = 0.4
 """Of the jaw's opening, at a full pucker."""
-_CONTACT_JAW = 0.06
+_CONTACT_JAW = 0.09
 """What the jaw keeps of its opening under closed lips."""
 _LEAST = 1e-3
 _RISE, _FALL = 1 / 3, 1 / 11
@@ -185,7 +185,6 @@ def _compose(lips: F32, jaw: F32, rounding: F32, pucker: F32, scale: F32, contac
     opening = opening - jaw_contact[:, 1] * np.maximum(0, opening - _FF_JAW)
     out[:, JAW_OPEN] = opening * (1 - (1 - _CONTACT_JAW) * jaw_contact[:, 0])
     out[:, _OPENERS] *= 1 - b
-    out[:, _FUNNEL] *= 1 - b[:, 0]  # a funnel parts the lips
     out[:, _LOWER] *= 1 - f
     np.maximum(out, b * _PP_SHAPE, out=out)
     out[:, _FF_ENTRIES] = np.maximum(out[:, _FF_ENTRIES], f * _FF_SHAPE)
@@ -385,6 +384,11 @@ def shape_track(visemes: F32, loud: F32) -> F32:
     contact, jaw_contact = _spread(wide, _LIP_RAMP), _spread(wide, _JAW_RAMP)
     scale = loudness_scale(vowels[:, 0] / vowels[:, 1])
     out = _compose(lips.astype(np.float32), jaw, rounding, pucker, scale, contact, jaw_contact)
+    # The jaw is in time where it must be low; where that is too fast for it, it opens less or later.
+    for order in (range(1, n), range(n - 2, -1, -1)):
+        step = 1 if order.step < 0 else -1
+        for i in order:
+            out[i, JAW_OPEN] = min(out[i, JAW_OPEN], out[i + step, JAW_OPEN] + JAW_STEP)
     _shut(out, contact)
     return out
 

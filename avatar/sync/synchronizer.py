@@ -64,7 +64,7 @@ class Synchronizer:
     EMOTION_RISE = 0.35
     """Seconds for two thirds of a change of emotion: smiles rise in 0.4-0.8 s (Schmidt, Cohn & Tian 2003)."""
     SPEECH_RISE = 0.06
-    SPEECH_FALL = 0.5
+    SPEECH_FALL = 0.8
     """Seconds for two thirds of the way back to the emotion's own mouth: in a pause between two words it does not come
     and go."""
 

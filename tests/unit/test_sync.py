@@ -20,13 +20,21 @@ from avatar.core.types import (
     PoseCue,
     ProsodyCue,
 )
+from avatar.sync.articulation import articulate
 from avatar.sync.blend import add_emotion, layer, layer_rotation
 from avatar.sync.cadence import Cadence
 from avatar.sync.expression import PROTOTYPES, emotion_face
 from avatar.sync.synchronizer import Style, Synchronizer
 from avatar.sync.timeline import Timeline
 
-JAW, SMILE, PRESS = (facs.INDEX[n] for n in ("jawOpen", "mouthSmileLeft", "mouthPressLeft"))
+JAW, CLOSE, SMILE, PUCKER = (facs.INDEX[n] for n in ("jawOpen", "mouthClose", "mouthSmileLeft", "mouthPucker"))
+PARTS = [i for name, i in facs.INDEX.items() if name.startswith(("mouthUpperUp", "mouthLowerDown", "mouthFunnel"))]
+PRESSED = {"jawOpen": 0.2, "mouthClose": 0.2, "mouthPress": 0.32, "mouthRollLower": 0.12, "mouthRollUpper": 0.1}
+"""Lips that touch over a jaw that is on its way."""
+ON_TEETH = {"jawOpen": 0.07, "mouthRollLower": 0.38, "mouthUpperUp": 0.34}
+OPEN = {"jawOpen": 0.5, "mouthUpperUp": 0.2, "mouthLowerDown": 0.06}
+ROUND = {"jawOpen": 0.16, "mouthPucker": 0.86, "mouthClose": 0.055}
+SLIDERS = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1), (0.5, 1.5)]
 
 
 def ms(t: float) -> Ns:
@@ -131,14 +139,96 @@ def test_emotion_rises_smoothly_and_stays_under_speech():
     assert talking.arkit[JAW] >= 0.3
 
 
+def parted(face: np.ndarray) -> float:
+    """How far the lips are apart, as far as coefficients tell."""
+    return float(face[JAW] - face[CLOSE] + face[PARTS].max())
+
+
 @pytest.mark.parametrize("label", EMOTIONS)
-def test_no_emotion_opens_lips_that_a_sound_closes(label):
-    closed = facs.arkit_vector({"mouthPress": 0.6, "mouthClose": 0.3})
+@pytest.mark.parametrize("sliders", SLIDERS)
+def test_lips_that_a_sound_closes_are_closed_whatever_is_felt_and_however_it_is_said(label, sliders):
+    closed = articulate(facs.arkit_vector(PRESSED), *sliders)
     mixed = add_emotion(closed, emotion_face(label, 1.0), speaking=1.0)
-    for name in ("jawOpen", "mouthUpperUpLeft", "mouthLowerDownRight"):
-        assert mixed[facs.INDEX[name]] == 0
+    assert parted(mixed) == pytest.approx(0, abs=0.005)
+    assert mixed[facs.INDEX["mouthPressLeft"]] >= 0.3
     assert mixed.max() <= 1
     assert mixed.min() >= 0
+
+
+@pytest.mark.parametrize("sliders", SLIDERS)
+def test_a_lip_on_the_teeth_stays_there(sliders):
+    face = articulate(facs.arkit_vector(ON_TEETH), *sliders)
+    assert face[facs.INDEX["mouthRollLower"]] == pytest.approx(0.38)
+    assert face[facs.INDEX["mouthUpperUpLeft"]] >= 0.3
+    assert face[JAW] <= 0.071
+    assert add_emotion(face, emotion_face("fear", 1.0), 1.0)[facs.INDEX["mouthLowerDownLeft"]] < 0.01
+
+
+def test_a_smile_stays_a_smile_in_every_sound():
+    smile = emotion_face("happiness", 0.6)
+    for shape, least in ((OPEN, 0.8), (PRESSED, 0.8), (ON_TEETH, 0.8), (ROUND, 0.4)):
+        mixed = add_emotion(facs.arkit_vector(shape), smile, 1.0)
+        assert least * smile[SMILE] <= mixed[SMILE] <= smile[SMILE]
+    rounded = add_emotion(facs.arkit_vector(ROUND), smile, 1.0)
+    assert 0.6 * 0.86 < rounded[PUCKER] < 0.86, "oo is rounder than the smile, narrower than oo alone"
+    assert rounded[SMILE] < add_emotion(facs.arkit_vector(OPEN), smile, 1.0)[SMILE]
+
+
+def test_sadness_keeps_its_corners_and_anger_does_not_press_open_lips():
+    frown, press = facs.INDEX["mouthFrownLeft"], facs.INDEX["mouthPressLeft"]
+    sad, angry = emotion_face("sadness", 0.6), emotion_face("anger", 0.6)
+    assert add_emotion(facs.arkit_vector(OPEN), sad, 1.0)[frown] > 0.8 * sad[frown]
+    assert add_emotion(facs.arkit_vector(OPEN), angry, 1.0)[press] < 0.02
+    assert add_emotion(facs.arkit_vector({}), angry, 0.0)[press] == pytest.approx(angry[press])
+
+
+def test_an_emotion_hardly_opens_a_mouth_that_speaks():
+    surprise = emotion_face("surprise", 1.0)
+    assert add_emotion(facs.arkit_vector(OPEN), surprise, 1.0)[JAW] < 0.6
+    assert add_emotion(facs.arkit_vector({}), surprise, 0.0)[JAW] == pytest.approx(surprise[JAW])
+
+
+def test_an_open_mouth_of_surprise_does_not_come_and_go_between_words():
+    sync = Synchronizer(Style(emotion=Emotion("surprise", 1.0)))
+    jaw = {}
+    for t in range(0, 6000, 10):
+        sync.push(lips(t, voiced=2000 <= t < 3000 or 3150 <= t < 4000), "voice")
+        jaw[t] = sync.sample(ms(t)).arkit[JAW]
+    assert max(jaw[t] for t in range(3000, 3200, 10)) < 1.5 * jaw[2900]
+    assert jaw[5900] > 2 * jaw[2900]
+
+
+@pytest.mark.parametrize(("jaw", "wide"), [(0, 0.25), (0.5, 0.6), (1, 1.0), (2, 1.3)])
+def test_the_jaw_slider_scales_the_jaw_alone(jaw, wide):
+    usual = facs.arkit_vector(OPEN)
+    face = articulate(usual, jaw, 1.0)
+    assert face[JAW] == pytest.approx(wide * 0.5, rel=0.1)
+    others = np.arange(len(face)) != JAW
+    np.testing.assert_array_equal(face[others], usual[others])
+    small = articulate(facs.arkit_vector({"jawOpen": 0.1}), jaw, 1.0)[JAW] / 0.1
+    assert small >= face[JAW] / 0.5 - 1e-6, "enunciating is crisper, not only wider"
+
+
+@pytest.mark.parametrize(("slider", "low", "high"), [(0, 0.3, 0.5), (1, 1, 1), (2, 1.05, 1.7)])
+def test_the_lips_slider_scales_the_lips_alone(slider, low, high):
+    usual = facs.arkit_vector({**ROUND, "mouthStretch": 0.3})
+    face = articulate(usual, 1.0, slider)
+    for i in (PUCKER, facs.INDEX["mouthStretchLeft"]):
+        assert low - 1e-6 <= face[i] / usual[i] <= high + 1e-6
+    assert face[JAW] == usual[JAW]
+
+
+def test_the_sliders_act_on_what_was_heard_before():
+    sync = Synchronizer()
+    for t in range(0, 500, 10):
+        sync.push(lips(t, **OPEN), "voice")
+    before = sync.sample(ms(250)).arkit[JAW]
+    sync.style = Style(jaw=0.0, lips=0.0)
+    assert sync.sample(ms(251)).arkit[JAW] < 0.3 * before
+    sync.style = Style(jaw=2.0, lips=2.0)
+    after = sync.sample(ms(252)).arkit
+    assert after[JAW] > 1.2 * before
+    assert after.max() <= 1
 
 
 def test_a_heard_emotion_is_used_until_one_is_chosen():
