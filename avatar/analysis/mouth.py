@@ -11,11 +11,11 @@ Jaw, rounding, the rest of the lips and contact are four tracks, because they ar
   enough that pictures at 25 or 30 a second show it. ``mouthClose`` shuts the lips over a jaw that is slower than they.
 
 Amounts are those of a speaker at a usual loudness. Measured alike with MediaPipe's landmarks, 30 pictures a second, in
-27 s of a real public address and (in brackets) in 13 s of synthetic speech drawn by the head engine: height between the
-inner lips in widths of the mouth .18 (.14) in the median, .30 (.27) at the 95th percentile, .39 (.33) at most; its speed
-3.0 (4.1, of a faster talker) a second at the 95th percentile; the mouth's width from .84 to 1.08 (.84 to 1.08) of its
+27 s of a real public address and (in brackets) in 13 s of synthetic speech drawn by the head engine: the height between
+the inner lips in widths of the mouth is .18 (.14) in the median, .30 (.27) at the 95th percentile, .39 (.33) at most; its
+speed 3.0 (4.1, of a faster talker) a second at the 95th percentile; the mouth's width .84 to 1.08 (.84 to 1.08) of its
 median. The real ``jawOpen`` moves 8.6 a second at most. In real speech the mouth leads the voice's energy, here by
-about 70 ms; ours keeps within the 20 ms in which nobody sees it.
+about 70 ms; ours leads by 0 to 10 ms, since a listener must not see more of the future than the look-ahead knows.
 """
 
 from __future__ import annotations
