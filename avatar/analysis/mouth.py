@@ -12,9 +12,9 @@ Jaw, rounding, the rest of the lips and contact are four tracks, because they ar
 
 Amounts are those of a speaker at a usual loudness. Measured alike with MediaPipe's landmarks, 30 pictures a second, in
 27 s of a real public address and (in brackets) in 13 s of synthetic speech drawn by the head engine: the height between
-the inner lips in widths of the mouth is .18 (.14) in the median, .30 (.27) at the 95th percentile, .39 (.33) at most; its
-speed 3.0 (4.1, of a faster talker) a second at the 95th percentile; the mouth's width .84 to 1.08 (.84 to 1.08) of its
-median. The real ``jawOpen`` moves 8.6 a second at most. In real speech the mouth leads the voice's energy, here by
+the inner lips in widths of the mouth is .18 (.14) in the median, .30 (.27) at the 95th percentile, .39 (.33) at most;
+its speed 3.0 (4.1, of a faster talker) a second at the 95th percentile; the mouth's width .84 to 1.08 (.84 to 1.08) of
+its median. The real ``jawOpen`` moves 8.6 a second at most. In real speech the mouth leads the voice's energy, here by
 about 70 ms; ours leads by 0 to 10 ms, since a listener must not see more of the future than the look-ahead knows.
 """
 
@@ -26,7 +26,7 @@ from typing import TypeVar
 import numpy as np
 
 from avatar.analysis.features import Ring
-from avatar.core.facs import ARKIT, INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES, arkit_vector
+from avatar.core.facs import ARKIT, INDEX, VISEME_INDEX, VISEMES, arkit_vector
 from avatar.core.types import F32
 
 HOP_S = 0.01
@@ -101,28 +101,27 @@ _CURVE_ROWS: F32 = np.concatenate((_CURVES * _CURVE_WEIGHT, _CURVE_WEIGHT), axis
 _USUAL_PUCKER = 0.6
 """Share of the pucker in a rounding of which nothing is known yet."""
 
-# The lips' own columns: everything of a mouth but jaw, rounding and contact.
-_COLUMNS = np.array([i for i in MOUTH_INDICES if i not in (JAW_OPEN, _CLOSE, _PUCKER, _FUNNEL) and SHAPES[:, i].any()])
-_LIP_SHAPES = SHAPES[:, _COLUMNS].copy()
-_LIP_SHAPES[_PP] = 0  # comes with the contact
+
+def _mask(*names: str) -> F32:
+    """(52,): 1 where a coefficient's name begins so."""
+    return np.array([name.startswith(names) for name in ARKIT], np.float32)
+
+
+_LOUD = _mask("mouthLowerDown", "mouthUpperUp", "mouthStretch")
+"""What grows with the voice, as the jaw does. Rounding and contact do not depend on it."""
+_WIDE = 0.8 * _mask("mouthStretch", "mouthSmile")
+"""What round lips cannot do."""
+_OPENERS = _mask("mouthLowerDown", "mouthUpperUp", "mouthFunnel", "tongue")
+_LOWER = _mask("mouthLowerDown")
+_PP_SHAPE = SHAPES[_PP]
+_FF_SHAPE, _FF_JAW = SHAPES[_FF] * (1 - _mask("jaw")), float(SHAPES[_FF, JAW_OPEN])
+
+# The lips' own share of a shape: all but jaw, rounding and the contact of p, b, m.
+_LIP_SHAPES = SHAPES * (1 - _mask("jaw", "mouthPucker", "mouthFunnel"))
+_LIP_SHAPES[_PP] = 0
 _LIP_TARGET: F32 = (_LIP_SHAPES * _WEIGHT[:, _LIPS : _LIPS + 1]).astype(np.float32)
 _ROUND_TARGET: F32 = _ROUND * _WEIGHT[:, _ROUNDING]
 _PUCKER_TARGET: F32 = SHAPES[:, _PUCKER] * _WEIGHT[:, _ROUNDING]
-
-
-def _among(entries: np.ndarray, *names: str) -> np.ndarray:
-    return np.array([ARKIT[i].startswith(names) for i in entries])
-
-
-_LOUD_COLUMNS = _among(_COLUMNS, "mouthLowerDown", "mouthUpperUp", "mouthStretch")
-"""What grows with the voice, as the jaw does. Rounding and contact do not depend on it."""
-_WIDE_COLUMNS = _among(_COLUMNS, "mouthStretch", "mouthSmile")
-"""What round lips cannot do."""
-_LOWER = np.flatnonzero(_among(np.arange(len(ARKIT)), "mouthLowerDown"))
-_OPENERS = np.flatnonzero(_among(np.arange(len(ARKIT)), "mouthLowerDown", "mouthUpperUp", "mouthFunnel", "tongue"))
-_PP_SHAPE = SHAPES[_PP]
-_FF_ENTRIES = np.array([i for i in np.flatnonzero(SHAPES[_FF]) if i != JAW_OPEN])
-_FF_SHAPE, _FF_JAW = SHAPES[_FF][_FF_ENTRIES], float(SHAPES[_FF][JAW_OPEN])
 
 _MURMUR, _SHOUT = 0.35, 1.25
 _SONORITY: F32 = np.array([1.0 if v in ("aa", "E", "ih", "oh", "ou") else 0.3 if v in ("RR", "nn") else 0.03
@@ -150,15 +149,15 @@ _RISE, _FALL = 1 / 3, 1 / 11
 
 def loudness_scale(loud: F32) -> F32:
     """Opening relative to the usual one, for loudness as in :func:`avatar.analysis.vad.loudness`."""
-    return np.clip(_MURMUR + (1 - _MURMUR) * loud, _MURMUR, _SHOUT)
+    return np.minimum(_SHOUT, np.maximum(_MURMUR, _MURMUR + (1 - _MURMUR) * loud))
 
 
 _Number = TypeVar("_Number", float, F32)
 
 
-def _silence(visemes: F32) -> F32:
-    """How surely nobody speaks, 0 to 1, from the probabilities (..., 15)."""
-    return np.clip((visemes[..., _SIL] - 0.3) / 0.4, 0, 1)
+def _silence(visemes: F32) -> float:
+    """How surely nobody speaks, 0 to 1, from the probabilities (15,)."""
+    return min(1.0, max(0.0, (float(visemes[_SIL]) - 0.3) / 0.4))
 
 
 def _eased(x: _Number) -> _Number:
@@ -173,24 +172,20 @@ def _kernel(sigma: float, past: int, ahead: int) -> F32:
 
 
 def _compose(lips: F32, jaw: F32, rounding: F32, pucker: F32, scale: F32, contact: F32, jaw_contact: F32) -> F32:
-    """The tracks together, n hops: ``lips`` (n, columns), ``contact`` (n, 2) of lip on lip and lip on teeth,
-    ``jaw_contact`` the same for the jaw, ``pucker`` its share of the rounding; the others (n,). Returns (n, 52)."""
-    out = np.zeros((len(lips), len(ARKIT)), np.float32)
-    lips = lips.copy()
-    lips[:, _LOUD_COLUMNS] *= scale[:, None]
-    lips[:, _WIDE_COLUMNS] *= 1 - 0.8 * np.minimum(1, rounding)[:, None]
-    out[:, _COLUMNS] = lips
-    out[:, _PUCKER] = ROUND_FULL * rounding * pucker
-    out[:, _FUNNEL] = ROUND_FULL * rounding * (1 - pucker)
-    b, f = contact[:, :1], contact[:, 1:] * (1 - contact[:, :1])
+    """The tracks together, n hops, columns: ``lips`` (n, 52), ``contact`` (n, 2) of lip on lip and lip on teeth,
+    ``jaw_contact`` the same for the jaw, ``pucker`` its share of the rounding; the others (n, 1). Returns (n, 52)."""
+    b, jaw_b = contact[:, :1], jaw_contact[:, :1]
+    f, jaw_f = contact[:, 1:] * (1 - b), jaw_contact[:, 1:]
+    out = lips * (1 + (scale - 1) * _LOUD) * (1 - np.minimum(1, rounding) * _WIDE)
+    amount = ROUND_FULL * rounding
+    out[:, _PUCKER : _PUCKER + 1] = amount * pucker
+    out[:, _FUNNEL : _FUNNEL + 1] = amount * (1 - pucker)
     opening = JAW_FULL * jaw * scale
-    opening = opening - jaw_contact[:, 1] * np.maximum(0, opening - _FF_JAW)
-    out[:, JAW_OPEN] = opening * (1 - (1 - _CONTACT_JAW) * jaw_contact[:, 0])
-    out[:, _OPENERS] *= 1 - b
-    out[:, _LOWER] *= 1 - f
+    opening -= jaw_f * np.maximum(0, opening - _FF_JAW)
+    out[:, JAW_OPEN : JAW_OPEN + 1] = opening * (1 - (1 - _CONTACT_JAW) * jaw_b)
+    out *= (1 - b * _OPENERS) * (1 - f * _LOWER)
     np.maximum(out, b * _PP_SHAPE, out=out)
-    out[:, _FF_ENTRIES] = np.maximum(out[:, _FF_ENTRIES], f * _FF_SHAPE)
-    return out
+    return np.maximum(out, f * _FF_SHAPE, out=out)
 
 
 def _shut(mouth: F32, contact: F32) -> None:
@@ -251,12 +246,12 @@ class MouthShaper:
 
     def __init__(self, ahead: int = 1) -> None:
         self.ahead = ahead
-        columns = len(_COLUMNS)
         self._matrix = np.concatenate(
             (_LIP_TARGET, _WEIGHT[:, _LIPS : _LIPS + 1], _ROUND_TARGET[:, None], _PUCKER_TARGET[:, None]), axis=1
         )
+        self._silent = self._matrix[_SIL].copy()
         lips, curve = _kernel(1.6, self.PAST, ahead), _kernel(0.8, self.PAST, ahead)
-        self._kernels = np.stack([lips] * (columns + 3) + [curve] * 2, axis=1)
+        self._kernels = np.stack([lips] * self._matrix.shape[1] + [curve] * 2, axis=1)
         self.reset()
 
     def reset(self) -> None:
@@ -270,24 +265,24 @@ class MouthShaper:
     def step(self, estimate: LipEstimate, loud: float) -> F32:
         """``estimate`` and loudness (1 = usual) of a hop; returns (52,) of the hop ``ahead`` ago."""
         visemes = estimate.visemes
-        presence = self._presence.step(float(_silence(visemes)))
+        presence = self._presence.step(_silence(visemes))
         row = np.empty(self._kernels.shape[1], np.float32)
-        row[:-2] = visemes @ self._matrix
-        row[len(_COLUMNS)] -= visemes[_SIL] * _WEIGHT[_SIL, _LIPS] * presence
+        row[:-2] = visemes @ self._matrix - visemes[_SIL] * presence * self._silent
         row[-2:] = estimate.jaw, estimate.rounding
         sums = np.einsum("ij,ij->j", self._rows.push(row), self._kernels)
-        *_, weight, rounded, puckered, jaw, rounding = sums
-        speaks = presence > 0
-        contact = np.array([[
-            self._contacts[0].step(estimate.press if speaks else 0.0),
-            self._contacts[1].step(float(visemes[_FF])),
-        ]], np.float32)  # fmt: skip
+        weight, rounded, puckered, jaw, rounding = sums[-5:].tolist()
+        press = self._contacts[0].step(estimate.press if presence > 0 else 0.0)
+        teeth = self._contacts[1].step(float(visemes[_FF]))
+        pucker = (puckered + _LEAST * _USUAL_PUCKER) / (rounded + _LEAST)
+        values = jaw * presence, rounding * presence, pucker, self._smooth_loud(visemes, loud), press, teeth
+        columns = np.array([values], np.float32)
+        contact = columns[:, 4:]
         out = _compose(
-            (sums[: len(_COLUMNS)] / max(weight, _LEAST) * presence)[None],
-            np.array([jaw * presence], np.float32),
-            np.array([rounding * presence], np.float32),
-            np.array([(puckered + _LEAST * _USUAL_PUCKER) / (rounded + _LEAST)], np.float32),
-            loudness_scale(np.array([self._smooth_loud(visemes, loud)], np.float32)),
+            sums[None, : len(ARKIT)] * (presence / max(weight, _LEAST)),
+            columns[:, 0:1],
+            columns[:, 1:2],
+            columns[:, 2:3],
+            loudness_scale(columns[:, 3:4]),
             contact,
             contact,
         )
@@ -337,7 +332,7 @@ class Coarticulation:
     def step(self, visemes: F32) -> LipEstimate:
         """(15,) of a hop; returns the estimate of the hop ``ahead`` ago."""
         row = visemes @ _CURVE_ROWS
-        row[2:] -= visemes[_SIL] * _CURVE_WEIGHT[_SIL] * self._presence.step(float(_silence(visemes)))
+        row[2:] -= visemes[_SIL] * _CURVE_WEIGHT[_SIL] * self._presence.step(_silence(visemes))
         jaw, rounding, jaw_weight, round_weight = np.einsum("ij,ij->j", self._rows.push(row), self._kernels)
         now = self._visemes.push(visemes)[0].copy()
         shares = float(jaw / max(jaw_weight, _LEAST)), float(rounding / max(round_weight, _LEAST))
@@ -369,23 +364,23 @@ def shape_track(visemes: F32, loud: F32) -> F32:
     n = len(visemes)
     if n == 0:
         return np.zeros((0, len(ARKIT)), np.float32)
-    jaw, rounding = curves(visemes).T
-    presence = _presence_track(visemes)
+    both = curves(visemes)
+    presence = _presence_track(visemes)[:, None]
     audible = visemes.copy()
-    audible[:, _SIL] *= 1 - presence
+    audible[:, _SIL] *= 1 - presence[:, 0]
     kernel = _kernel(LIP_SIGMA, 12, 12)
     weight = _correlate(audible @ _WEIGHT[:, _LIPS : _LIPS + 1], kernel)
-    lips = _correlate(audible @ _LIP_TARGET, kernel) * (presence[:, None] / np.maximum(weight, _LEAST))
+    lips = _correlate(audible @ _LIP_TARGET, kernel) * (presence / np.maximum(weight, _LEAST))
     rounds = _correlate(np.stack((visemes @ _ROUND_TARGET, visemes @ _PUCKER_TARGET), axis=1), _anticipation())
-    pucker = (rounds[:, 1] + _LEAST * _USUAL_PUCKER) / (rounds[:, 0] + _LEAST)
+    pucker = (rounds[:, 1:] + _LEAST * _USUAL_PUCKER) / (rounds[:, :1] + _LEAST)
     sonority = visemes @ _SONORITY + 1e-6
     vowels = _correlate(np.stack((sonority * loud, sonority), axis=1), _kernel(100 * LOUD_S, 40, 40))
     # Known contacts are as long as they are; only those shorter than 50 ms are widened to it.
     sure = np.clip((visemes[:, [_PP, _FF]] - 0.3) / 0.3, 0, 1)
     wide = np.where(_runs(sure) < CONTACT_HOPS, _spread(sure, np.ones(CONTACT_HOPS, np.float32)), sure)
     contact, jaw_contact = _spread(wide, _LIP_RAMP), _spread(wide, _JAW_RAMP)
-    scale = loudness_scale(vowels[:, 0] / vowels[:, 1])
-    out = _compose(lips.astype(np.float32), jaw, rounding, pucker, scale, contact, jaw_contact)
+    scale = loudness_scale(vowels[:, :1] / vowels[:, 1:])
+    out = _compose(lips.astype(np.float32), both[:, :1], both[:, 1:], pucker, scale, contact, jaw_contact)
     # The jaw is in time where it must be low; where that is too fast for it, it opens less or later.
     for order in (range(1, n), range(n - 2, -1, -1)):
         step = 1 if order.step < 0 else -1
@@ -401,12 +396,11 @@ _JAW_RAMP = np.array([0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6, 0.4, 0.2], np.float32)
 
 def _presence_track(visemes: F32) -> F32:
     """(n,): as :class:`_Presence`, and the same backwards: the mouth opens up to 110 ms before the first sound."""
-    silence = _silence(visemes)
     both = np.zeros((2, len(visemes)), np.float32)
     for line, order in zip(both, (range(len(visemes)), range(len(visemes) - 1, -1, -1)), strict=True):
         presence = _Presence()
         for i in order:
-            presence.step(float(silence[i]))
+            presence.step(_silence(visemes[i]))
             line[i] = presence.phase
     return _eased(both.max(axis=0))
 
