@@ -174,15 +174,18 @@ def _kernel(sigma: float, past: int, ahead: int) -> F32:
 def _compose(lips: F32, jaw: F32, rounding: F32, pucker: F32, scale: F32, contact: F32, jaw_contact: F32) -> F32:
     """The tracks together, n hops, columns: ``lips`` (n, 52), ``contact`` (n, 2) of lip on lip and lip on teeth,
     ``jaw_contact`` the same for the jaw, ``pucker`` its share of the rounding; the others (n, 1). Returns (n, 52)."""
-    b, jaw_b = contact[:, :1], jaw_contact[:, :1]
-    f, jaw_f = contact[:, 1:] * (1 - b), jaw_contact[:, 1:]
-    out = lips * (1 + (scale - 1) * _LOUD) * (1 - np.minimum(1, rounding) * _WIDE)
-    amount = ROUND_FULL * rounding
-    out[:, _PUCKER : _PUCKER + 1] = amount * pucker
-    out[:, _FUNNEL : _FUNNEL + 1] = amount * (1 - pucker)
-    opening = JAW_FULL * jaw * scale
+    out = lips * (1 + (scale - 1) * _LOUD)
+    out *= 1 - np.minimum(1, rounding) * _WIDE
+    amount, opening = ROUND_FULL * rounding[:, 0], JAW_FULL * (jaw * scale)[:, 0]
+    out[:, _PUCKER] = amount * pucker[:, 0]
+    out[:, _FUNNEL] = amount - out[:, _PUCKER]
+    out[:, JAW_OPEN] = opening
+    if not jaw_contact.any():
+        return out
+    b, jaw_b, jaw_f = contact[:, :1], jaw_contact[:, 0], jaw_contact[:, 1]
+    f = contact[:, 1:] * (1 - b)
     opening -= jaw_f * np.maximum(0, opening - _FF_JAW)
-    out[:, JAW_OPEN : JAW_OPEN + 1] = opening * (1 - (1 - _CONTACT_JAW) * jaw_b)
+    out[:, JAW_OPEN] = opening * (1 - (1 - _CONTACT_JAW) * jaw_b)
     out *= (1 - b * _OPENERS) * (1 - f * _LOWER)
     np.maximum(out, b * _PP_SHAPE, out=out)
     return np.maximum(out, f * _FF_SHAPE, out=out)
