@@ -73,7 +73,8 @@ class Synchronizer:
         stale_voice = dict(hold=_ms(60), release=_ms(180))
         stale_camera = dict(hold=_ms(200), release=_ms(600))
         stale_program = dict(hold=_ms(300), release=_ms(500))
-        self._lips: dict[Origin, Timeline[LipCue]] = {"voice": Timeline(**stale_voice)}
+        # Lips whose sound has ended without a word (a text spoken to its end) shut as fast as those that hear silence.
+        self._lips: dict[Origin, Timeline[LipCue]] = {"voice": Timeline(hold=_ms(40), release=_ms(60))}
         self._faces: dict[Origin, Timeline[ExpressionCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),

@@ -79,7 +79,7 @@ def test_lips_follow_their_cues_and_close_when_these_stop():
         sync.push(lips(t, jawOpen=0.4), "voice")
     assert sync.sample(ms(250)).arkit[JAW] == pytest.approx(0.4)
     assert sync.sample(ms(250)).voiced
-    assert sync.sample(ms(490 + 60 + 181)).arkit[JAW] == 0
+    assert sync.sample(ms(490 + 100)).arkit[JAW] < 0.01, "a mouth whose sound is over does not stay open"
     assert not sync.sample(ms(800)).voiced
 
 
