@@ -180,7 +180,9 @@ def to_action_units(
     roll = min(one("mouthRollUpper"), one("mouthRollLower"))
     # AU 23 presses and rolls together; what goes beyond that is pressing (24) or sucking (28) alone.
     tighten = min(press / 0.5, roll / 0.3, 1.0)
-    parted = max(jaw / 0.06, (mean("mouthLowerDown") + mean("mouthUpperUp")) / 0.45) - one("mouthClose")
+    # mouthClose shuts the lips over as much of the jaw's opening as it says.
+    close = one("mouthClose")
+    parted = max((jaw - close) / 0.06, (mean("mouthLowerDown") + mean("mouthUpperUp")) / 0.45 - close)
     au = {
         1: one("browInnerUp"), 2: mean("browOuterUp"), 4: mean("browDown"), 5: mean("eyeWide"), 6: mean("cheekSquint"),
         7: mean("eyeSquint"), 8: one("mouthClose"), 9: mean("noseSneer"), 10: mean("mouthUpperUp"),

@@ -6,7 +6,7 @@ import pytest
 
 from avatar.analysis.mouth import SHAPES, Coarticulation, LipEstimate, MouthShaper, curves, shape_track
 from avatar.analysis.phonemes import PhonemeMark, lip_cues, move_closures, viseme_track, visemes_of
-from avatar.core.facs import INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES
+from avatar.core.facs import INDEX, MOUTH_INDICES, VISEME_INDEX, VISEMES, to_action_units
 from avatar.core.types import SECOND
 
 JAW, CLOSE, PRESS, PUCKER = (INDEX[n] for n in ("jawOpen", "mouthClose", "mouthPressLeft", "mouthPucker"))
@@ -189,6 +189,8 @@ def test_the_lips_close_over_a_jaw_that_is_slower():
     mouth = shaped([0.0] * 30 + [1.0] * 8 + [0.0] * 30, jaw=1.0)
     assert shut(mouth[31:38]).all()
     assert mouth[31, JAW] > 0.2, "the jaw is on its way"
+    assert to_action_units(mouth[25])[25] == 1
+    assert to_action_units(mouth[31])[25] < 0.05, "lips that touch are not parted, whatever the jaw does"
     assert mouth[37, JAW] < 0.05
     assert np.abs(np.diff(mouth[:, JAW])).max() < 0.0851
 
