@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.phonemes import PhonemeMark
+from avatar.analysis.phonemes import PhonemeMark, visemes_of
 from avatar.core.types import F32
 from avatar.errors import AvatarError, MediaError, UsageError
 from avatar.models.visemes.align import Aligner, AlignmentError, Word, words_of
@@ -78,6 +78,47 @@ def espeak_clips(variants: Sequence[str], per_sentence: int, seed: int = 7) -> I
                 yield Clip(f"{voice} {rate}", voice, language, speech.samples, speech.rate, speech.marks)
 
 
+def said(texts: Sequence[str], voice: str = "en-us") -> list[Clip]:
+    """Texts as the engine itself speaks them; each clip is named after its text."""
+    made = [(text, EspeakVoice().synthesize(text, voice)) for text in texts]
+    return [Clip(text, voice, "en-us", speech.samples, speech.rate, speech.marks) for text, speech in made]
+
+
+def spoken(voices: Sequence[str]) -> list[Clip]:
+    """Held-out English sentences by the voices given, one each."""
+    return [
+        replace(said([text], voice)[0], name=f"{voice}: {text}")
+        for voice, text in zip(voices, TEST["en-us"], strict=False)
+    ]
+
+
+def demo_clips(count: int, pause_s: float = 0.4) -> list[Clip]:
+    """The sentences of the demo (Kokoro's af_heart, exact times) with most p, b, m."""
+    from avatar.models import registry
+    from avatar.streams.sources.text import load_speech
+
+    speech = load_speech(registry.samples_dir() / "demo.ogg")
+    heard = [mark for mark in speech.marks if mark.ipa.strip()]
+    groups: list[list[PhonemeMark]] = [[]]
+    for before, mark in zip([heard[0], *heard], heard, strict=False):
+        if mark.start_s - before.end_s > pause_s:
+            groups.append([])
+        groups[-1].append(mark)
+    groups.sort(key=lambda group: -sum(is_bilabial(mark.ipa) for mark in group))
+    out = []
+    for number, group in enumerate(groups[:count]):
+        t = max(0.0, group[0].start_s - pause_s / 2)
+        a, b = round(t * speech.rate), round((group[-1].end_s + pause_s / 2) * speech.rate)
+        marks = tuple(PhonemeMark(m.start_s - t, m.end_s - t, m.ipa) for m in group)
+        name = f"demo {number}: {''.join(m.ipa for m in group)}"
+        out.append(Clip(name, "kokoro-af_heart", "en-us", speech.samples[a:b], speech.rate, marks))
+    return out
+
+
+def is_bilabial(ipa: str) -> bool:
+    return "PP" in visemes_of(ipa)
+
+
 # --- the corpus -----------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +146,7 @@ def corpus_clips(folder: Path, wanted: Callable[[str], bool], closures: int, see
             if by_voice[voice]:
                 clip = by_voice[voice].pop()
                 out.append(clip)
-                found += sum(1 for mark in clip.marks if mark.ipa.strip("ˈˌ")[:1] in ("p", "b", "m"))
+                found += sum(is_bilabial(mark.ipa) for mark in clip.marks)
     return out
 
 
@@ -114,14 +155,18 @@ def kokoro_clips(folder: Path | None, closures: int) -> list[Clip]:
     return corpus_clips(_corpus(folder, "Kokoro's voices"), lambda source: source.startswith("kokoro"), closures)
 
 
+def corpus_people(folder: Path, closures: int) -> list[Clip]:
+    """The corpus' test speakers who are people."""
+    return corpus_clips(folder, lambda source: not source.startswith(("espeak", "kokoro")), closures)
+
+
 def real_clips(folder: Path | None, aligner: Aligner, closures: int) -> list[Clip]:
     """People: the corpus' test speakers, and the reader of ``pocketsphinx-testdata`` aligned here, where the corpus has
     not trained on that reader. Raises UsageError where there is neither."""
     out: list[Clip] = []
     read_by_corpus = False
     if folder is not None:
-        made_up = ("espeak", "kokoro")
-        out = corpus_clips(folder, lambda source: not source.startswith(made_up), closures)
+        out = corpus_people(folder, closures)
         from avatar.models.data import corpus
 
         read_by_corpus = any("librivox" in row["source"] for row in corpus.rows(folder))

@@ -129,6 +129,12 @@ def runs(on: np.ndarray, shortest: int = 1) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= shortest]
 
 
+def closures(truth: Truth) -> list[tuple[float, float]]:
+    """(start s, end s) of the runs of p, b, m that are sure enough to be judged by."""
+    found = runs(truth.label == _PP)
+    return [(a / HOPS, b / HOPS) for a, b in found if truth.trusted[a:b].all()]
+
+
 def _near(a: tuple[int, int], b: tuple[int, int]) -> bool:
     return a[0] < b[1] + TOLERANCE and b[0] < a[1] + TOLERANCE
 
