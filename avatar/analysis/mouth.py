@@ -53,7 +53,7 @@ _SHAPES = {
     "TH": {"jawOpen": 0.15, "mouthLowerDown": 0.03, "mouthUpperUp": 0.14, "tongueOut": 0.40},
     "DD": {"jawOpen": 0.12, "mouthLowerDown": 0.05, "mouthUpperUp": 0.13, "mouthStretch": 0.05},
     "kk": {"jawOpen": 0.18, "mouthLowerDown": 0.03, "mouthUpperUp": 0.12},
-    "CH": {"jawOpen": 0.06, "mouthFunnel": 0.34, "mouthPucker": 0.38, "mouthUpperUp": 0.06},
+    "CH": {"jawOpen": 0.07, "mouthFunnel": 0.32, "mouthPucker": 0.32, "mouthUpperUp": 0.06},
     "SS": {"jawOpen": 0.05, "mouthStretch": 0.18, "mouthLowerDown": 0.28, "mouthUpperUp": 0.22, "mouthSmile": 0.05},
     "nn": {"jawOpen": 0.14, "mouthLowerDown": 0.05, "mouthUpperUp": 0.12},
     "RR": {"jawOpen": 0.14, "mouthPucker": 0.46, "mouthFunnel": 0.06, "mouthUpperUp": 0.04},
@@ -61,7 +61,7 @@ _SHAPES = {
     "E": {"jawOpen": 0.30, "mouthLowerDown": 0.08, "mouthUpperUp": 0.17, "mouthStretch": 0.18, "mouthSmile": 0.04},
     "ih": {"jawOpen": 0.18, "mouthLowerDown": 0.07, "mouthUpperUp": 0.16, "mouthStretch": 0.32, "mouthSmile": 0.05},
     "oh": {"jawOpen": 0.37, "mouthPucker": 0.38, "mouthFunnel": 0.22},
-    "ou": {"jawOpen": 0.16, "mouthPucker": 0.86, "mouthFunnel": 0.06},
+    "ou": {"jawOpen": 0.14, "mouthPucker": 0.86, "mouthFunnel": 0.06},
 }
 SHAPES: F32 = np.stack([arkit_vector(_SHAPES[v]) for v in VISEMES])
 """(15, 52): each viseme alone, at a speaker's usual loudness, but for ``mouthClose``, which follows from the others."""
@@ -138,7 +138,7 @@ CONTACT_HOPS = 5
 """A contact lasts 50 ms at least: one picture of 25 a second falls into it wherever it begins."""
 JAW_STEP = 0.085
 """The jaw's way in one hop, as ``jawOpen``: as fast as the tracked one."""
-_PUCKER_CLOSES = 0.4
+_PUCKER_CLOSES = 0.3
 """Of the jaw's opening, at a full pucker."""
 _CONTACT_JAW = 0.09
 """What the jaw keeps of its opening under closed lips."""
