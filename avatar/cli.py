@@ -275,7 +275,8 @@ def _eval(args: argparse.Namespace) -> int:
         made = Table(*heads, title=title, title_justify="left")
         for row in rows:
             made.add_row(*row)
-        console.print(made)
+        if rows:
+            console.print(made)
         for note in notes:
             console.print(note, markup=False, highlight=False)
     return 0

@@ -21,7 +21,7 @@ from avatar.streams.sources.text import EspeakVoice
 
 log = logging.getLogger(__name__)
 
-ODD_VARIANTS = ("whisper", "whisperf", "klatt2", "klatt4", "croak", "robosoft3", "UniRobot", "Demonic")
+ODD_VARIANTS = ("whisper", "whisperf", "klatt3", "klatt6", "croak", "robosoft3", "UniRobot", "Demonic")
 """Voices of espeak-ng that no person sounds like: listed apart."""
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
@@ -148,6 +148,15 @@ def corpus_clips(folder: Path, wanted: Callable[[str], bool], closures: int, see
                 out.append(clip)
                 found += sum(is_bilabial(mark.ipa) for mark in clip.marks)
     return out
+
+
+def trained_on(folder: Path | None) -> set[str]:
+    """Voices that the corpus gives to training; those of espeak-ng as "espeak-VARIANT"."""
+    if folder is None:
+        return set()
+    from avatar.models.data import corpus
+
+    return {row["voice"] for row in corpus.rows(folder) if row["split"] == "train"}
 
 
 def kokoro_clips(folder: Path | None, closures: int) -> list[Clip]:

@@ -233,7 +233,7 @@ def peak(sums: np.ndarray) -> tuple[float, float]:
     """Hops by which the first signal of :func:`correlation` is later than the second, to parts of a hop, and the
     correlation there; (nan, 0) where nothing moved."""
     r = sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-12))
-    if not sums[1:].max() > 1e-9:
+    if min(sums[1].max(), sums[2].max()) < 1e-9:
         return float("nan"), 0.0
     i = int(np.argmax(r))
     shift = 0.0

@@ -181,7 +181,7 @@ def _sentences(corpus: Path | None) -> list[Clip]:
     found = list(eval_data.espeak_clips(TEST_VARIANTS, per_sentence=1))
     sources: list[Callable[[], Sequence[Clip]]] = [lambda: eval_data.librivox_clips(Aligner())]
     if corpus is not None:
-        sources.append(lambda: eval_data.kokoro_clips(corpus, 40))
+        sources.append(lambda: eval_data.kokoro_clips(corpus, 25))
     for source in sources:
         try:
             found += source()
@@ -250,24 +250,26 @@ def _in_noise(weights: Path, clips: Sequence[Clip]) -> dict[str, Any]:
     analyzer = VoiceAnalyzer(weights, head="still")
     random = np.random.default_rng(5)
     out: dict[str, Any] = {"snr_db": _SNR_DB}
-    for kind in ("pink", "fan", "traffic"):
-        clean, noisy, opened, vowels = 0.0, 0.0, 0, 0
-        for clip in clips[:: max(1, len(clips) // 6)]:
-            said = _resampled(clip.samples, clip.rate)
-            level = 20 * np.log10(float(np.sqrt(np.mean(said[np.abs(said) > 0.01] ** 2))))
-            lead = eval_noise.KINDS[kind](len(said) + _RATE, random)
-            noise = eval_noise.at_level(lead, level - _SNR_DB)
-            at = clip.truth.energy > 0
-            plain = face(analyzer, said)[:, INDEX["jawOpen"]][: len(at)]
+    kinds = ("pink", "fan", "traffic")
+    sums = np.zeros((len(kinds), 4))  # opening clean, opening in noise, hops open, hops
+    for clip in clips[:: max(1, len(clips) // 6)]:
+        said = _resampled(clip.samples, clip.rate)
+        level = 20 * np.log10(float(np.sqrt(np.mean(said[np.abs(said) > 0.01] ** 2))))
+        vowel = clip.truth.energy > 0
+        plain = face(analyzer, said)[: len(vowel), INDEX["jawOpen"]]
+        vowel = vowel[: len(plain)]
+        for row, kind in zip(sums, kinds, strict=True):
+            noise = eval_noise.at_level(eval_noise.KINDS[kind](len(said) + _RATE, random), level - _SNR_DB)
             # The noise is there before the voice, as in a room.
             mixed = np.concatenate((noise[:_RATE], noise[_RATE:] + said))
-            heard = face(analyzer, mixed)[HOPS:, INDEX["jawOpen"]][: len(at)]
-            at = at[: len(heard)]
-            clean += float(plain[: len(at)][at].sum())
-            noisy += float(heard[at].sum())
-            opened += int((heard[at] > OPEN).sum())
-            vowels += int(at.sum())
-        out[kind] = {"opening": round(noisy / max(clean, 1e-6), 3), "vowels_open": round(opened / max(1, vowels), 3)}
+            heard = face(analyzer, mixed)[HOPS:, INDEX["jawOpen"]][: len(vowel)]
+            at = vowel[: len(heard)]
+            row += plain[: len(at)][at].sum(), heard[at].sum(), (heard[at] > OPEN).sum(), at.sum()
+    for (clean, noisy, opened, vowels), kind in zip(sums, kinds, strict=True):
+        out[kind] = {
+            "opening": round(float(noisy / max(clean, 1e-6)), 3),
+            "vowels_open": round(float(opened / max(1, vowels)), 3),
+        }
     return out
 
 
