@@ -29,9 +29,9 @@ def suspended() -> int:
     """Nanoseconds that the machine has slept (suspend to memory or disk) since it was started, where the monotonic
     clock stands still meanwhile (Linux, macOS); 0 where it goes on (Windows), for there the session sees the leap."""
     if sys.platform == "linux":
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns())
     if sys.platform == "darwin":  # there CLOCK_MONOTONIC counts sleep, and Python's monotonic clock does not
-        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - time.clock_gettime_ns(time.CLOCK_UPTIME_RAW)
+        return max(0, time.clock_gettime_ns(time.CLOCK_MONOTONIC) - time.clock_gettime_ns(time.CLOCK_UPTIME_RAW))
     return 0
 
 
@@ -164,7 +164,8 @@ class ArrivalClock:
         if self._last is not None:
             late = arrived - self._fit.to_session(device)
             since = device - self._last
-            if late <= self.late:
+            # The end of a backlog is late still, and far from what the fit knows: it would tilt the line.
+            if late <= self.late // (6 if self._late_for else 1):
                 self._late_for = 0
             elif self._late_for == 0 or late < self._least - self.CATCHING_UP:
                 self._least, self._late_for = late, max(1, min(since, self.PATIENCE))
@@ -174,7 +175,7 @@ class ArrivalClock:
                 restarts = self.restarts + 1
                 self.reset()
                 self.restarts = restarts
-            elif late > self.late:
+            elif self._late_for:
                 self._last = device
                 return self._fit.to_session(device)
         self._last = device

@@ -45,7 +45,10 @@ class JitterBuffer:
         self.rate = rate
         self.underruns = 0
         self.overruns = 0
+        self.stretch = 0.0
+        """How much faster than its own clock the device is given sound now, 1e-6 = one part per million."""
         self._target = target
+        self._piece = 0.0
         self._lock = threading.Lock()
         self._clear()
 
@@ -60,8 +63,9 @@ class JitterBuffer:
 
     @property
     def delay(self) -> float:
-        """Seconds that sound spends in here, about."""
-        return self._goal if self._playing else self._target
+        """Seconds from pushing a piece of sound to its first sample's being played, on average."""
+        # A piece comes as a whole and is used up bit by bit, so half of it is there on average besides what waits.
+        return (self._goal if self._playing else self._target) - self._piece / 2
 
     @property
     def waiting(self) -> float:
@@ -71,6 +75,7 @@ class JitterBuffer:
     def push(self, samples: F32) -> None:
         """Add sound (n,)."""
         with self._lock:
+            self._piece = len(samples) / self.rate
             self._data = np.concatenate([self._data, samples.astype(np.float32, copy=False)])
             limit = self._target + self.ROOM
             if self.waiting > limit:
@@ -87,7 +92,8 @@ class JitterBuffer:
                 # What came while the device was starting is old by now.
                 self._keep(self._target + n / self.rate)
                 self._playing, self._played, self._fill, self._goal = True, 0, self.waiting, self._target
-            step = 1.0 + self._stretch(n)
+            self.stretch = self._stretch(n)
+            step = 1.0 + self.stretch
             where = self._pos + step * np.arange(n)
             usable = int(np.searchsorted(where, len(self._data) - _HALF))
             out = np.zeros(n, np.float32)
