@@ -11,6 +11,8 @@ a sender report pairs the RTP time  :class:`LiveSender` pairs it with the media'
 of the last packet with the moment  picture share, so encoding time and queues do not shift the lips
 it was sent
 first report after 0.5-1.5 s        two more at the start: a browser synchronizes from each track's second report on
+what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
+the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
 ==================================  ====================================================================================
 
 The changes reach into private attributes, so :func:`check_aiortc` looks for every one of them before the first use.
@@ -18,6 +20,10 @@ The changes reach into private attributes, so :func:`check_aiortc` looks for eve
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from queue import Queue
@@ -28,14 +34,17 @@ from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import TimestampMapper
 from aiortc.rtcrtpsender import RTCEncodedFrame
-from aiortc.rtp import AnyRtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+from aiortc.rtp import RTP_HISTORY_SIZE, AnyRtcpPacket, RtcpRrPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
 
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
 
-_SENDER_USES = ("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count")
+_SENDER_USES = (
+    *("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count"),
+    *("rtp_history", "rtx_payload_type"),
+)
 _RECEIVER_USES = ("jitter_buffer", "codecs", "decoder_queue", "decoder_thread", "timestamp_mapper")
 
 
@@ -52,6 +61,8 @@ def check_aiortc() -> None:
         for owner, name in (
             (RTCRtpSender, "_next_encoded_frame"),
             (RTCRtpSender, "_send_rtcp"),
+            (RTCRtpSender, "_retransmit"),
+            (RTCRtpSender, "_handle_rtcp_packet"),
             (RTCRtpReceiver, "_handle_rtp_packet"),
         )
         if not hasattr(owner, name)
@@ -80,13 +91,49 @@ class NtpLine:
         return 0 if self._zero is None else self._zero + (ticks << 32) // rate
 
 
+class Losses:
+    """Whether so many of a peer's packets get lost that everything is worth sending twice; sound and picture share one.
+
+    A second copy lowers a loss of 10 % to 1 %, at twice the bits, which a talking face can afford; asking for a packet
+    again takes a round trip, and the picture with all that follow it is late by that. Once lossy, a network counts as
+    lossy for a while: where second copies arrive, a receiver reports hardly any loss.
+    """
+
+    HIGH = 0.02
+    """Share of packets."""
+    HOLD = 30.0
+    """Seconds."""
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._share: dict[int, float] = {}
+        self._until = float("-inf")
+
+    def report(self, ssrc: int, share: float) -> None:
+        """A receiver report says that this share of a stream's latest packets is missing."""
+        self._share[ssrc] = mean = 0.7 * self._share.get(ssrc, 0.0) + 0.3 * share
+        if mean > self.HIGH:
+            self._until = self._seconds() + self.HOLD
+
+    @property
+    def high(self) -> bool:
+        return self._seconds() < self._until
+
+
 class LiveSender(RTCRtpSender):
-    """A sender whose reports say what time the media *are*, not when they were sent."""
+    """A sender whose reports say what time the media *are*, not when they were sent, and which is proof against
+    losses."""
 
     EARLY_REPORTS = (2, 12)
     """Reports are sent before these frames, besides aiortc's one a second."""
+    AGAIN_AFTER = 0.02
+    """Seconds between a packet and its second copy, so that one burst of losses does not take both."""
 
+    repeated: int
+    """Packets sent a second time without having been asked for."""
     _line: NtpLine
+    _losses: Losses
+    _copies: set[asyncio.Task[None]]
     _rate: int
     _ticks: int
     _frames: int
@@ -94,15 +141,18 @@ class LiveSender(RTCRtpSender):
     _RTCRtpSender__rtp_timestamp: int
     _RTCRtpSender__packet_count: int
     _RTCRtpSender__octet_count: int
+    _RTCRtpSender__rtp_history: dict[int, RtpPacket]
+    _RTCRtpSender__rtx_payload_type: int | None
 
     @classmethod
-    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine) -> None:
+    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses) -> None:
         """Turn a transceiver's sender, which has negotiated but not begun to send, into this class."""
         sender: Any = transceiver.sender
         codec = transceiver._codecs[0]
         sender.__class__ = cls
         sender._line, sender._rate = line, codec.clockRate
-        sender._ticks = sender._frames = sender._ntp = 0
+        sender._losses, sender._copies = losses, set()
+        sender._ticks = sender._frames = sender._ntp = sender.repeated = 0
         sender._RTCRtpSender__encoder = live_encoder(codec)
 
     # aiortc assigns these two after each packet, first the NTP time, then the RTP time, without a pause between them.
@@ -117,11 +167,41 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
+        if self._frames and self._losses.high:
+            # Asked for the next frame, so the last one has been sent.
+            last = self._RTCRtpSender__rtp_timestamp
+            history = self._RTCRtpSender__rtp_history
+            numbers = [packet.sequence_number for packet in history.values() if packet.timestamp == last]
+            task = asyncio.create_task(self._send_again(numbers))
+            self._copies.add(task)
+            task.add_done_callback(self._copies.discard)
         frame = await super()._next_encoded_frame(codec)
         if frame is not None:
             self._frames += 1
             self._ticks = frame.timestamp
         return frame
+
+    async def _send_again(self, numbers: list[int]) -> None:
+        await asyncio.sleep(self.AGAIN_AFTER)
+        with contextlib.suppress(ConnectionError):
+            for number in numbers:
+                await self._retransmit(number)
+                self.repeated += 1
+
+    async def _retransmit(self, sequence_number: int) -> None:
+        packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
+        if packet is not None and self._RTCRtpSender__rtx_payload_type is not None:
+            # The receiver estimates the bandwidth from send times: the first copy's would look like a jam. (Without a
+            # stream of its own the copy must be the same bit by bit: it is encrypted under the same number.)
+            packet.extensions.abs_send_time = (clock.current_ntp_time() >> 14) & 0x00FFFFFF
+        await super()._retransmit(sequence_number)
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == self._ssrc:
+                    self._losses.report(report.ssrc, report.fraction_lost / 256)
+        await super()._handle_rtcp_packet(packet)
 
     async def _send_report(self) -> None:
         info = RtcpSenderInfo(
@@ -173,9 +253,12 @@ class LiveReceiver(RTCRtpReceiver):
             self._RTCRtpReceiver__decoder_queue.put((codec, frame))
 
 
-def make_live(transceiver: RTCRtpTransceiver, line: NtpLine) -> None:
-    """Change both halves of a transceiver whose codecs are negotiated, before the connection is up."""
+def make_live(transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses) -> None:
+    """Change both halves of a transceiver whose codecs are negotiated, before the connection is up.
+
+    :param losses: one for each connection.
+    """
     check_aiortc()
     if transceiver.sender.track is not None:
-        LiveSender.adopt(transceiver, line)
+        LiveSender.adopt(transceiver, line, losses)
     LiveReceiver.adopt(transceiver)

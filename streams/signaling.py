@@ -31,7 +31,7 @@ from av import AudioFrame, VideoFrame
 
 from avatar.core.clock import Clock
 from avatar.errors import RunError, UsageError
-from avatar.streams.rtc_patches import check_aiortc, make_live
+from avatar.streams.rtc_patches import Losses, check_aiortc, make_live
 from avatar.streams.sinks.webrtc import Outlet, WebRtcSink
 from avatar.streams.sources.webrtc import Kind, PeerAudioSource, PeerInput, PeerVideoSource
 
@@ -122,8 +122,9 @@ class Peer:
                 add_loopback(transceiver)
         self.pc.on("connectionstatechange", self._on_state)
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        losses = Losses()
         for transceiver in self.pc.getTransceivers():
-            make_live(transceiver, self._hub.sink.line)
+            make_live(transceiver, self._hub.sink.line, losses)
             if transceiver.receiver.track is not None:
                 self._spawn(self._pump(cast(Kind, transceiver.kind), transceiver.receiver.track))
         await self.pc.setLocalDescription(await self.pc.createAnswer())

@@ -1,22 +1,18 @@
 /** The peer connection: the avatar comes in; the page's own microphone and camera can go out by the same one. */
 
 import { Backoff, request } from "./api.js";
+import { LipSync } from "./lipsync.js";
 
 const GATHERING_MS = 1000;
 /** A connection that reports "disconnected" often comes back by itself within this time. */
 const GRACE_MS = 2500;
 const STALL_MS = 4000;
 
-/**
- * Milliseconds that each medium waits at least for its successors. The sound's way to the ear is longer by the output
- * device's buffer, so the picture waits longer; Chromium would find this balance too, but within half a minute only.
- */
-const BUFFER_MS = { audio: 60, video: 100 };
-
 /** Events: "connected", "waiting" (detail: milliseconds until the next try), "stream" (detail: MediaStream). */
 export class Peer extends EventTarget {
   id = null;
   connection = null;
+  #lips = null;
   #senders = {};
   #tracks = { audio: null, video: null };
   #backoff = new Backoff();
@@ -47,6 +43,8 @@ export class Peer extends EventTarget {
   async #negotiate(attempt) {
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.connection = connection;
+    const lips = new LipSync(connection);
+    this.#lips = lips;
     const stream = new MediaStream();
     // Both go both ways from the start, so that a microphone or a camera only replaces an empty track.
     const senders = {};
@@ -56,7 +54,7 @@ export class Peer extends EventTarget {
     }
     this.#senders = senders;
     connection.ontrack = (event) => {
-      if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = BUFFER_MS[event.track.kind];
+      lips.add(event.track.kind, event.receiver);
       // The engine's own stream keeps both tracks in one synchronisation group.
       const incoming = event.streams[0] ?? stream;
       if (!event.streams[0]) stream.addTrack(event.track);
@@ -114,6 +112,8 @@ export class Peer extends EventTarget {
 
   #drop() {
     const { connection, id } = this;
+    this.#lips?.stop();
+    this.#lips = null;
     this.connection = null;
     this.id = null;
     if (connection) {

@@ -29,6 +29,12 @@ async function inbound(connection) {
   return found;
 }
 
+/** How far the sound is ahead of the picture by the sender's reports, in milliseconds; null where they do not say. */
+function skewOf(reports) {
+  const [audio, picture] = [reports.audio?.estimatedPlayoutTimestamp, reports.video?.estimatedPlayoutTimestamp];
+  return audio && picture && Math.abs(audio - picture) < 10_000 ? audio - picture : null;
+}
+
 /** The mean of a sum that the browser counts, between two reports, in milliseconds. */
 function mean(before, after, total, count) {
   const items = (after?.[count] ?? 0) - (before?.[count] ?? 0);
@@ -51,8 +57,8 @@ export async function measure(connection, video, seconds) {
   for (let tick = 1; performance.now() - start < 1000 * seconds; tick++) {
     await wait(Math.max(0, start + 100 * tick - performance.now()));
     now = await inbound(connection);
-    const [audio, picture] = [now.audio?.estimatedPlayoutTimestamp, now.video?.estimatedPlayoutTimestamp];
-    if (audio && picture && Math.abs(audio - picture) < 10_000) skew.push(audio - picture);
+    const ahead = skewOf(now);
+    if (ahead !== null) skew.push(ahead);
   }
   stop();
   const gain = (kind, key) => (now[kind]?.[key] ?? 0) - (before[kind]?.[key] ?? 0);
@@ -83,8 +89,8 @@ export async function measure(connection, video, seconds) {
  * `video`: [time the picture is expected on the screen, luminance 0-255 of 12 x 12 fields of `region`];
  * region is [left, top, width, height] in parts of the picture. `audio`: [time of a block's first sample, peak 0-1 of
  * each of its milliseconds], timed where it leaves Chromium's jitter buffer; `playout_ms` later (Chromium's own account
- * of its output path, the device included) it is heard. `buffers`: once a second [time, mean delay in the jitter buffer
- * of the sound and of the picture, playout delay], milliseconds. The sound is tapped at the track, not through WebAudio, whose
+ * of its output path, the device included) it is heard. `buffers`: twice a second [time, mean delay in the jitter
+ * buffer of the sound and of the picture, playout delay, skew by the sender's reports], milliseconds. The sound is tapped at the track, not through WebAudio, whose
  * extra buffer no listener of the page hears.
  */
 export async function events(connection, video, seconds, region) {
@@ -131,10 +137,10 @@ export async function events(connection, video, seconds, region) {
   const start = performance.now();
   let last = before;
   for (let tick = 1; performance.now() - start < 1000 * seconds; tick++) {
-    await wait(Math.max(0, start + 1000 * tick - performance.now()));
+    await wait(Math.max(0, start + 500 * tick - performance.now()));
     const now = await inbound(connection);
     const delays = ["audio", "video"].map((kind) => mean(last[kind], now[kind], "jitterBufferDelay", "jitterBufferEmittedCount"));
-    buffers.push([performance.now(), ...delays, mean(last.playout, now.playout, "totalPlayoutDelay", "totalSamplesCount")]);
+    buffers.push([performance.now(), ...delays, mean(last.playout, now.playout, "totalPlayoutDelay", "totalSamplesCount"), skewOf(now)]);
     last = now;
   }
   stop();
