@@ -178,7 +178,7 @@ def read_sound(path: Path | IO[bytes], form: str | None = None) -> F32:
 
     try:
         source = str(path) if isinstance(path, Path) else path
-        with av.open(source, "r", format=form) as container:
+        with av.open(source, "r", format=form, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise MediaError(f"{path} has no sound in it: give a sound file")
             stream = container.streams.audio[0]
@@ -261,7 +261,9 @@ def build(
         make: Callable[[Plan], None] = getattr(import_module(module), function)
         try:
             make(plan)
-        except (AvatarError, ModuleNotFoundError, OSError) as error:
+        except ModuleNotFoundError as error:
+            log.warning("corpus part %s is left out: needs %s; pip install 'vultus[train]'", part, error.name)
+        except (AvatarError, OSError) as error:
             log.warning("corpus part %s is left out or not complete: %s", part, error)
     return summary(out)
 

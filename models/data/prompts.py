@@ -9,14 +9,14 @@ asterisk-core-sounds-en         Allison Smith                                   
 asterisk-core-sounds-fr         June Wallack                                        CC BY-SA 3.0
 asterisk-core-sounds-it         Carlo Flora                                         CC BY 3.0
 asterisk-core-sounds-ru         Maxim Topal's speaker                               CC BY 3.0
-asterisk-prompt-it-menardi-wav  a studio's speaker                                  CC BY-SA 2.5
-asterisk-prompt-fr-armelle      Armelle Desjardins                                  CC BY-SA 3.0
+asterisk-prompt-it-menardi-wav  Paola Dal Zot                                       CC BY-SA 3.0
+asterisk-prompt-fr-armelle      Armelle Desjardins                                  BSD-2
 asterisk-prompt-es-co           Colombian speaker                                   GPL-2+
 klettres-data                   one speaker for each of some 25 languages           GPL-2+
 ktuberling-data                 one speaker for each of some 20 languages           GPL-2+
 hedgewars-data                  actors of some 15 voice packs                       GPL-2
-pocketsphinx-testdata           one LibriVox reader                                 public domain
-asterisk-moh-opsound-g722       music                                               CC BY-SA
+pocketsphinx-testdata           one LibriVox reader                                 BSD-2, reader PD
+asterisk-moh-opsound-g722       music                                               CC BY-SA 3.0
 ==============================  ==================================================  ==================
 
 Nothing of them is distributed with the engine; the network learns from them. The English prompts, the LibriVox reader,

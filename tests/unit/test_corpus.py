@@ -266,3 +266,13 @@ def test_archive_of_the_game(tmp_path: Path):
     archive.write_bytes(b"RIFF" + bytes(40))
     with pytest.raises(MediaError):
         prompts_games.queen_entries(archive)
+
+
+def test_tags_in_another_encoding_do_not_stop_the_reader(tmp_path: Path):
+    tags = b"INFO" + b"INAM" + struct.pack("<I", 4) + b"\xca\xfe\xe9\0"
+    data = np.full(1600, 8000, "<i2").tobytes()
+    body = b"WAVE" + b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    body += b"LIST" + struct.pack("<I", len(tags)) + tags + b"data" + struct.pack("<I", len(data)) + data
+    path = tmp_path / "tagged.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert len(corpus.read_sound(path)) == 1600
