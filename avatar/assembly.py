@@ -151,6 +151,7 @@ class Pipeline:
 
         # sound -> cues, camera -> cues
         listener = make_listener(config)
+        self.look_ahead = listener.latency
         watcher = make_watcher if config.input.video != "none" else None
         if config.input.video not in ("none", "page"):
             registry.path(LANDMARKER)  # missing: say so now, not at the first picture

@@ -78,6 +78,7 @@ class Control:
             "fps": round(meters.rate("frames"), 2),
             "engine_ms": percentiles(meters.series("engine_ms")),
             "latency_ms": percentiles(meters.series("latency_ms")),
+            "sound_late_ms": percentiles(meters.series("sound_late_ms")),
             "budget_ms": session.timing.budget // 1_000_000,
             "cpu_cores": meters.cpu_cores(),
             "rss_mb": round(resident_mb(), 1),

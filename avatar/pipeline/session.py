@@ -218,6 +218,7 @@ class Session:
         late = self.sound.late
         self.sound.write(chunk)
         self.resyncs.arrived(now, chunk, self.sound.late - late)
+        self.meters.add("sound_late_ms", (now - chunk.end) / MILLISECOND)
 
     def _check_clock(self, now: Ns) -> None:
         """Start the timeline again from now where the session stood still, its clock leapt, or the machine slept."""

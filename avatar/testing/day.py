@@ -23,7 +23,7 @@ import numpy as np
 
 from avatar.core import facs
 from avatar.core.ring import AudioTimeline
-from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, LipCue, Ns, freeze
+from avatar.core.types import F32, SECOND, AudioChunk, LipCue, Ns, freeze
 from avatar.streams.sinks.jitter import JitterBuffer
 from avatar.streams.sinks.speaker import TARGET
 from avatar.streams.sources.microphone import SampleClock
@@ -31,7 +31,7 @@ from avatar.sync.cadence import Cadence
 from avatar.sync.synchronizer import Synchronizer
 
 KNOCK = 0.2
-"""Seconds that a knock lasts; it swells and fades as a cosine, so that its centre is known to a fraction of a sample."""
+"""Seconds that a knock lasts; it swells and fades as a cosine, so that its centre is known well."""
 SETTLE = 120.0
 """Seconds in which clocks are learnt and buffers find their fill."""
 JAW = facs.INDEX["jawOpen"]
