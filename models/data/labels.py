@@ -37,6 +37,10 @@ REACH_S = 0.040
 PAD_S = 0.3
 TRUST_TEXT, TRUST_HEARD, TRUST_DOUBTED = 1.0, 0.6, 0.2
 """Of a phoneme of a text that hama hears too; of one that only hama names; of one on which they differ."""
+QUIET_DB = 28.0
+"""Below a recording's loud moments: what is louder is a sound."""
+GAP_S = 0.04
+"""Shorter sounds between two phonemes need no mark."""
 LEAST_AGREEMENT = 0.55
 """An utterance of whose phonemes hama hears fewer than this share says something else than its text."""
 
@@ -268,7 +272,7 @@ class Labeller:
         marks = snap_closures(marks, samples, RATE)
         trusts = agreement(marks, heard.visemes, TRUST_HEARD if text is None else TRUST_TEXT)
         share = float(np.mean(trusts > TRUST_DOUBTED))
-        return Labels(marks, trusts, share) if share >= LEAST_AGREEMENT else None
+        return Labels(*with_gaps(marks, trusts, samples), share) if share >= LEAST_AGREEMENT else None
 
 
 def agreement(marks: Sequence[PhonemeMark], heard: F32, best: float) -> F32:
@@ -292,6 +296,26 @@ def agreement(marks: Sequence[PhonemeMark], heard: F32, best: float) -> F32:
                 p = min(p, 1 - float(inside[:, closed].max(initial=0.0)))
         out[i] = TRUST_DOUBTED + (best - TRUST_DOUBTED) * float(np.clip((p - 0.1) / 0.5, 0, 1))
     return freeze(out)
+
+
+def with_gaps(marks: Sequence[PhonemeMark], trusts: F32, samples: F32) -> tuple[tuple[PhonemeMark, ...], F32]:
+    """Marks and trusts with a pause of no trust wherever something sounds and no phoneme is named.
+
+    It was not heard, or it is breath or noise; either way nobody knows that the mouth is at rest there.
+    """
+    hop = RATE // 100
+    n = len(samples) // hop
+    power = (samples[: n * hop].reshape(n, hop).astype(np.float64) ** 2).mean(axis=1)
+    level = 10 * np.log10(power + 1e-10)
+    sounding = level > np.percentile(level, 95) - QUIET_DB if n else np.zeros(0, bool)
+    covered = np.zeros(n, bool)
+    for mark in marks:
+        covered[max(0, round(mark.start_s * 100)) : max(0, round(mark.end_s * 100))] = True
+    doubtful = np.flatnonzero(np.diff(np.concatenate([[False], sounding & ~covered, [False]]).astype(np.int8)))
+    gaps = [PhonemeMark(a / 100, b / 100, "") for a, b in doubtful.reshape(-1, 2).tolist() if b - a >= GAP_S * 100]
+    rows = [*zip(marks, trusts.tolist(), strict=True), *((gap, 0.0) for gap in gaps)]
+    rows.sort(key=lambda row: row[0].start_s)
+    return tuple(mark for mark, _ in rows), freeze(np.array([trust for _, trust in rows], np.float32))
 
 
 _VOWELS = tuple(VISEME_INDEX[v] for v in ("aa", "E", "ih", "oh", "ou"))

@@ -111,7 +111,7 @@ def make_prompts(plan: Plan) -> None:
         *((f"asterisk-{code}", partial(_core, plan, code, voice, split)) for code, voice, split in _CORE),
         ("klettres", partial(_by_folder, plan, "klettres-data", "klettres", (".ogg", ".wav", ".mp3"))),
         ("ktuberling", partial(_by_folder, plan, "ktuberling-data", "ktuberling", (".ogg", ".wav"))),
-        ("hedgewars", partial(_by_folder, plan, "hedgewars-data", "hedgewars", (".ogg",), "Voices")),
+        ("hedgewars", partial(_by_folder, plan, "hedgewars-data", "hedgewars", (".ogg",), "voices")),
         ("asterisk-it-menardi", partial(_flat, plan, "asterisk-prompt-it-menardi-wav", "it", "menardi", "train")),
         ("asterisk-fr-armelle", partial(_flat, plan, "asterisk-prompt-fr-armelle", "fr-fr", "armelle", "val")),
         ("asterisk-es-co", partial(_flat, plan, "asterisk-prompt-es-co", "es", "es-co", "train")),

@@ -23,6 +23,7 @@ from avatar.models.data.labels import (
     agreement,
     arpabet,
     split_ipa,
+    with_gaps,
 )
 from avatar.models.data.speech import DEMO_SENTENCES
 from avatar.models.registry import samples_dir
@@ -186,6 +187,15 @@ def test_a_closure_that_only_the_recogniser_hears_is_doubted():
     marks = [PhonemeMark(0.1, 0.3, "s"), PhonemeMark(0.3, 0.5, "ɑː"), PhonemeMark(0.5, 0.7, "s")]
     heard = _heard(60, {0.2: "SS", 0.36: "aa", 0.42: "PP", 0.6: "SS"})
     assert agreement(marks, heard, best=1.0) == pytest.approx([1.0, TRUST_DOUBTED, 1.0])
+
+
+def test_sound_without_a_phoneme_is_no_silence():
+    sound = _tone_with_gap((0.6, 0.8))
+    marks, trusts = with_gaps([PhonemeMark(0.1, 0.3, "a")], np.ones(1, np.float32), sound)
+    assert [(m.start_s, m.end_s, m.ipa) for m in marks] == [
+        (0.0, 0.1, ""), (0.1, 0.3, "a"), (0.3, 0.6, ""), (0.8, 1.0, ""),
+    ]  # fmt: skip
+    assert trusts.tolist() == [0, 1, 0, 0]
 
 
 def test_alignment_finds_the_times_of_the_demo():
