@@ -293,6 +293,11 @@ def _bench(args: argparse.Namespace) -> int:
             from avatar import bench_sync
 
             result = bench_sync.sync(config, bench_sync.Plan.of(args))
+        case "soak":
+            from avatar.bench_soak import soak
+
+            with _progress("soaking") as progress:
+                result = soak(config, args.seconds or 1800.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
@@ -379,8 +384,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
     bench = add("bench", _bench, "speed and sync tables")
-    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync"), default="stages")
-    bench.add_argument("--seconds", type=float, help="how long; live: 60, sync: 30 for each path")
+    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak"), default="stages")
+    bench.add_argument("--seconds", type=float, help="how long; live: 60, sync: 30 for each path, soak: 1800")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")

@@ -43,7 +43,8 @@ class PacedAudioSource(Source[AudioChunk]):
         """The sound from its beginning, contiguous, 48 kHz."""
 
     def begin(self, now: Ns) -> Ns:
-        """When the first chunk is to be heard: at once, unless a source needs a certain moment."""
+        """When the first chunk is to be heard: at ``now``, unless a source needs a certain moment. Asked again after a
+        stop, for the moment at which the first chunk would have had to be heard."""
         return now
 
     def check(self) -> None:
@@ -63,7 +64,7 @@ class PacedAudioSource(Source[AudioChunk]):
             for chunk in batch:
                 gap = clock.now() - (start + chunk.pts) > self.MAX_LAG
                 if gap:
-                    start = Ns(clock.now() - chunk.pts)
+                    start = self.begin(Ns(clock.now() - chunk.pts))
                     self.lags += 1
                 await clock.sleep_until(Ns(start + chunk.pts))
                 yield _shifted(chunk, start, gap)
