@@ -7,6 +7,8 @@
  * sound, whose buffer is stretched audibly if at all, is left alone as long as the picture can follow it.
  */
 
+import { lead } from "./meters.js";
+
 /** Milliseconds that each medium waits at least. The sound's way to the ear is longer by the output device's buffer. */
 export const BASE_MS = { audio: 60, video: 100 };
 
@@ -22,8 +24,6 @@ const GAIN = { audio: 0.25, video: 0.4 };
 const HELD_MS = 40;
 /** Share of what the sound is held back for that is given up in every step: a late picture is no reason for ever. */
 const RELEASE = 0.025;
-/** From the picture's leaving its decoder to the screen, about: a frame of the display. */
-const DISPLAY_MS = 16;
 
 /**
  * New targets for both buffers.
@@ -84,16 +84,10 @@ export class LipSync {
     }
     const last = this.#last;
     this.#last = reports;
-    const { audio, video } = reports;
-    if (!last?.audio || !last.video || !audio?.estimatedPlayoutTimestamp || !video?.estimatedPlayoutTimestamp) return;
-    const ahead = audio.estimatedPlayoutTimestamp - video.estimatedPlayoutTimestamp;
-    const now = { audio: delay(last.audio, audio), video: delay(last.video, video) };
-    // Before both tracks have had their sender reports the two are on different clocks.
-    if (now.audio === null || now.video === null || Math.abs(ahead) > 5000) return;
-    const played = (reports.playout?.totalSamplesCount ?? 0) - (last.playout?.totalSamplesCount ?? 0);
-    const waited = (reports.playout?.totalPlayoutDelay ?? 0) - (last.playout?.totalPlayoutDelay ?? 0);
-    // The estimate ends where the sound enters the output device, and where the picture leaves the decoder.
-    const skew = ahead - (played > 0 ? (1000 * waited) / played - DISPLAY_MS : 0);
+    if (!last?.audio || !last.video || !reports.audio || !reports.video) return;
+    const skew = lead(last, reports);
+    const now = { audio: delay(last.audio, reports.audio), video: delay(last.video, reports.video) };
+    if (now.audio === null || now.video === null || skew === null) return;
     this.#skews = [...this.#skews.slice(-4), skew];
     // While a picture stands still, the sound seems to be ahead: the middle one of five. That the sound is late is true
     // at once, and holding the picture back for it does no harm.
