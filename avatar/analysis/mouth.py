@@ -132,8 +132,11 @@ LOUD_S = 0.2
 
 JAW_SIGMA, LIP_SIGMA = 3.6, 2.0
 """Hops."""
-CONTACT_ON, CONTACT_OFF = 0.5, 0.3
+PRESS_ON, PRESS_OFF = 0.5, 0.3
 """Probability from which, for 20 ms, a contact is begun, and below which it may end."""
+TEETH_ON, TEETH_OFF = 0.3, 0.15
+"""The same for lip on teeth. A weak "f" sounds like "s" or "th" and is seldom sure; mistaken for one, those lose little,
+as they bare the teeth over a high jaw as well."""
 CONTACT_HOPS = 5
 """A contact lasts 50 ms at least: one picture of 25 a second falls into it wherever it begins."""
 JAW_STEP = 0.085
@@ -218,7 +221,8 @@ class _Presence:
 class _Contact:
     """One contact over time: begun by 20 ms of sureness, held for :data:`CONTACT_HOPS`, with ramps of one hop."""
 
-    def __init__(self, ahead: int) -> None:
+    def __init__(self, ahead: int, begins: float, ends: float) -> None:
+        self._begins, self._ends = begins, ends
         self._patience = ahead + 1
         """Unsure hops that end it: those of the look-ahead are not the present yet."""
         self._on = False
@@ -228,8 +232,8 @@ class _Contact:
     def step(self, sure: float) -> float:
         """``sure``: probability in the newest hop. Returns the contact, 0 to 1."""
         twice, self._before = min(sure, self._before), sure
-        self._unsure = self._unsure + 1 if sure < CONTACT_OFF else 0
-        if twice >= CONTACT_ON:
+        self._unsure = self._unsure + 1 if sure < self._ends else 0
+        if twice >= self._begins:
             self._on = True
         elif self._unsure >= self._patience and self._full >= CONTACT_HOPS:
             self._on = False
@@ -261,7 +265,10 @@ class MouthShaper:
         """A mouth at rest."""
         self._rows = Ring(self.PAST + 1 + self.ahead, self._kernels.shape[1])
         self._presence = _Presence()
-        self._contacts = (_Contact(self.ahead), _Contact(self.ahead))
+        self._contacts = (
+            _Contact(self.ahead, PRESS_ON, PRESS_OFF),
+            _Contact(self.ahead, TEETH_ON, TEETH_OFF),
+        )
         self._loud, self._heard = 1.0, 1.0
         self._jaw = 0.0
 

@@ -197,6 +197,15 @@ def test_the_lips_close_over_a_jaw_that_is_slower():
     assert np.abs(np.diff(mouth[:, JAW])).max() < 0.0851
 
 
+def test_a_heard_labiodental_reaches_the_teeth_though_it_is_never_sure():
+    shaper = MouthShaper()
+    unsure = 0.35 * ONLY["FF"] + 0.35 * ONLY["SS"] + 0.3 * ONLY["TH"]
+    rows = [shaper.step(LipEstimate(v, 0.3, 0.0, 0.0), 1.0) for v in [ONLY["aa"]] * 30 + [unsure] * 6]
+    assert rows[-1][INDEX["mouthRollLower"]] > 0.37
+    assert rows[-1][INDEX["mouthLowerDownLeft"]] < 0.01
+    assert rows[-1][JAW] - rows[-1][CLOSE] < 0.1
+
+
 def test_rounding_survives_tongue_sounds_and_spreads_no_lips():
     shaper = MouthShaper()
     s = np.eye(15, dtype=np.float32)[VISEME_INDEX["SS"]]
