@@ -135,8 +135,8 @@ JAW_SIGMA, LIP_SIGMA = 3.6, 2.0
 PRESS_ON, PRESS_OFF = 0.5, 0.3
 """Probability from which, for 20 ms, a contact is begun, and below which it may end."""
 TEETH_ON, TEETH_OFF = 0.3, 0.15
-"""The same for lip on teeth. A weak "f" sounds like "s" or "th" and is seldom sure; mistaken for one, those lose little,
-as they bare the teeth over a high jaw as well."""
+"""The same for lip on teeth. A weak "f" sounds like "s" or "th" and is seldom sure; mistaken for one, those lose
+little, as they bare the teeth over a high jaw as well."""
 CONTACT_HOPS = 5
 """A contact lasts 50 ms at least: one picture of 25 a second falls into it wherever it begins."""
 JAW_STEP = 0.085
