@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from avatar.errors import DeviceError
+
+FAKETIME = sorted(str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 MISSING = "PulseAudio is not installed: apt install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 
 
@@ -33,10 +36,18 @@ class PulseDaemon:
 
     _VARIABLES = ("PULSE_SERVER", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH", "PULSE_COOKIE")
 
-    def __init__(self, rate: int = 48_000) -> None:
-        """``rate``: at which ``pulse:heard`` really consumes sound. Off the nominal rate, as 48010, it stands for a
-        device whose quartz is: the server resamples, and what is played is used up 208 ppm too fast."""
-        self._rate = rate
+    def __init__(self, ppm: float = 0.0) -> None:
+        """
+        :param ppm: how much too fast the server's clock runs, and with it what all its devices take and give in a
+            second of everybody else's time: a quartz that is off. (A null sink of another rate is none: the server
+            resamples to it.) Needs Debian's libfaketime; the server alone is put under it.
+        :raises DeviceError: PulseAudio or that is missing; the text has the command that installs it.
+        """
+        self._ppm = ppm
+        if not available():
+            raise DeviceError(MISSING)
+        if ppm and not FAKETIME:
+            raise DeviceError("libfaketime is not installed: apt install libfaketime")
         self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> PulseDaemon:
@@ -60,11 +71,13 @@ class PulseDaemon:
         # The daemon itself must not take PULSE_SERVER for a server that runs already.
         environment = {**os.environ, "HOME": str(folder)}
         del environment["PULSE_SERVER"]
+        if self._ppm:
+            environment |= {"LD_PRELOAD": FAKETIME[0], "FAKETIME": f"+0 x{1 + self._ppm * 1e-6:.9f}"}
         form = "rate=48000 channels=1 format=float32le"
         modules = (
             f"module-native-protocol-unix socket={folder / 'native'} auth-anonymous=1",
             f"module-null-sink sink_name=speech {form}",
-            f"module-null-sink sink_name=heard {form.replace('48000', str(self._rate))}",
+            f"module-null-sink sink_name=heard {form}",
             "module-remap-source master=speech.monitor source_name=microphone",
         )
         self._daemon = subprocess.Popen(

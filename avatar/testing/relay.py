@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -81,8 +81,8 @@ class Relay:
         """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways."""
         self.counts.clear()
         for number, port in enumerate(self._ports.values()):
-            port.down = Impairment(loss, jitter, self._seed + 2 * number)
-            port.up = Impairment(loss, jitter, self._seed + 2 * number + 1)
+            port.down.impairment = Impairment(loss, jitter, self._seed + 2 * number)
+            port.up.impairment = Impairment(loss, jitter, self._seed + 2 * number + 1)
 
     def offer(self, sdp: str) -> str:
         """The viewer's offer without its addresses: the engine learns them from what comes through the relay."""
@@ -115,14 +115,41 @@ def _joined(lines: list[str]) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
+class _Way:
+    """One direction: a queue, as timers of the same moment come in any order."""
+
+    def __init__(self, name: str, counts: Counter[str]) -> None:
+        self.impairment: Impairment | None = None
+        self._name, self._counts = name, counts
+        self._queue: deque[tuple[float, Callable[[], None]]] = deque()
+
+    def take(self, send: Callable[[], None]) -> None:
+        if self.impairment is None:
+            send()
+            return
+        loop = asyncio.get_running_loop()
+        at = self.impairment.departure(loop.time())
+        self._counts[f"{self._name}_lost" if at is None else f"{self._name}_sent"] += 1
+        if at is not None:
+            self._queue.append((at, send))
+            if len(self._queue) == 1:
+                self._drain()
+
+    def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue and self._queue[0][0] <= loop.time():
+            self._queue[0][1]()
+            self._queue.popleft()
+        if self._queue:
+            loop.call_at(self._queue[0][0], self._drain)
+
+
 class _Port:
     """One port for the viewer and one that talks to the engine."""
 
     def __init__(self, counts: Counter[str]) -> None:
-        self.down: Impairment | None = None
-        self.up: Impairment | None = None
+        self.down, self.up = _Way("down", counts), _Way("up", counts)
         self.number = 0
-        self._counts = counts
         self._viewer: tuple[str, int] | None = None
         self._front: Any = None
         self._back: Any = None
@@ -137,26 +164,12 @@ class _Port:
 
     def _from_viewer(self, data: bytes, address: tuple[str, int]) -> None:
         self._viewer = address
-        self._pass("up", self.up, lambda: self._back.sendto(data))
+        self.up.take(lambda: self._back.sendto(data))
 
     def _from_engine(self, data: bytes, address: tuple[str, int]) -> None:
         if self._viewer is not None:
             viewer = self._viewer
-            self._pass("down", self.down, lambda: self._front.sendto(data, viewer))
-
-    def _pass(self, way: str, impairment: Impairment | None, send: Any) -> None:
-        if impairment is None:
-            send()
-            return
-        loop = asyncio.get_running_loop()
-        at = impairment.departure(loop.time())
-        self._counts[f"{way}_lost" if at is None else f"{way}_sent"] += 1
-        if at is None:
-            return
-        if at <= loop.time():
-            send()
-        else:
-            loop.call_at(at, send)
+            self.down.take(lambda: self._front.sendto(data, viewer))
 
     def close(self) -> None:
         for transport in (self._front, self._back):

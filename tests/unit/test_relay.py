@@ -1,0 +1,88 @@
+"""The relay that stands for a bad network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import numpy as np
+import pytest
+
+from avatar.testing.relay import Impairment, Relay
+
+OFFER = (
+    "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 2113937151 192.0.2.7 50000 typ host\r\na=mid:0\r\n"
+)
+
+
+def through(impairment: Impairment, times: np.ndarray) -> list[float | None]:
+    return [impairment.departure(float(t)) for t in times]
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.02, 0.05, 0.1])
+def test_the_share_that_is_lost(loss) -> None:
+    lost = sum(at is None for at in through(Impairment(loss, 0.0, 3), np.arange(20_000) / 1000))
+    assert lost / 20_000 == pytest.approx(loss, abs=0.006)
+    assert (lost == 0) == (loss == 0)
+
+
+def test_datagrams_are_late_by_up_to_the_jitter_and_keep_their_order() -> None:
+    times = np.sort(np.random.default_rng(0).uniform(0, 60, 6000))
+    left = np.array(through(Impairment(0.0, 0.08, 5), times), float)
+    late = left - times
+    assert (np.diff(left) >= 0).all()
+    assert late.min() >= 0
+    assert late.max() <= 0.08
+    assert late.std() > 0.01
+    assert late.max() > 0.07
+
+
+def test_without_jitter_nothing_is_late() -> None:
+    times = np.arange(100) / 7
+    assert through(Impairment(0.0, 0.0, 1), times) == times.tolist()
+
+
+def test_the_same_seed_is_the_same_network() -> None:
+    times = np.arange(3000) / 300
+    one, two, other = (through(Impairment(0.05, 0.03, seed), times) for seed in (9, 9, 10))
+    assert one == two != other
+
+
+def test_the_offer_has_no_way_round_the_relay() -> None:
+    assert "candidate" not in Relay().offer(OFFER + "a=end-of-candidates\r\n")
+    assert "a=mid:0" in Relay().offer(OFFER)
+
+
+async def test_datagrams_go_both_ways_and_are_counted() -> None:
+    loop = asyncio.get_running_loop()
+    with Relay(seed=2) as relay, socket.socket(type=socket.SOCK_DGRAM) as engine:
+        engine.bind(("127.0.0.1", 0))
+        engine.setblocking(False)
+        port = engine.getsockname()[1]
+        line = f"a=candidate:1 1 udp 2113937151 127.0.0.1 {port} typ host"
+        answer = await asyncio.to_thread(relay.answer, f"v=0\r\n{line}\r\n{line}\r\na=mid:0\r\n")
+        (number,) = {int(text.split()[5]) for text in answer.splitlines() if text.startswith("a=candidate")}
+        assert number != port
+        with socket.socket(type=socket.SOCK_DGRAM) as viewer:
+            viewer.setblocking(False)
+            await loop.sock_sendto(viewer, b"hello", ("127.0.0.1", number))
+            data, back = await asyncio.wait_for(loop.sock_recvfrom(engine, 100), 2)
+            assert data == b"hello"
+            relay.impair(loss=0.2, jitter=0.01)
+            got = []
+
+            async def read() -> None:
+                while True:
+                    got.append(int(await loop.sock_recv(viewer, 100)))
+
+            reading = asyncio.create_task(read())
+            for number in range(300):
+                await loop.sock_sendto(engine, str(number).encode(), back)
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.1)
+            reading.cancel()
+        assert got == sorted(got)
+        assert relay.counts["down_sent"] == len(got)
+        assert relay.counts["down_sent"] + relay.counts["down_lost"] == 300
+        assert 30 < relay.counts["down_lost"] < 90
+        assert relay.counts["up_sent"] == 0
