@@ -3,8 +3,8 @@
  *
  * Chromium compares both streams once a second by their RTCP sender reports, leaves alone what is less than 30 ms off,
  * and takes back half of a larger error each time: after a burst of jitter the lips are off for a quarter of a minute.
- * Here the same comparison is made four times a second, and the receivers' `jitterBufferTarget` moves by what is missing. The
- * sound, whose buffer is stretched audibly if at all, is left alone as long as the picture can follow it.
+ * Here the same comparison is made four times a second, and the receivers' `jitterBufferTarget` moves by what is
+ * missing. The sound, whose buffer is stretched audibly if at all, is left alone as long as the picture can follow it.
  */
 
 import { lead } from "./meters.js";
@@ -18,10 +18,11 @@ const MOST_MS = 800;
 /** The picture's own buffer needs no less. */
 const LEAST_VIDEO_MS = 20;
 /** What is closer is left alone. */
-const DEAD_MS = 5;
+const DEAD_MS = 3;
 const GAIN = { audio: 0.25, video: 0.4 };
-/** A buffer this much longer than was asked of it is held up by something else: lost packets, jitter. */
-const HELD_MS = 40;
+/** A buffer this much longer than was asked of it is held up by something else: lost packets, jitter. (Chromium's sound
+ * is some 20 ms longer than asked for, its picture as much shorter, decoding included.) */
+const HELD_MS = { audio: 40, video: 10 };
 /** Share of what the sound is held back for that is given up in every step: a late picture is no reason for ever. */
 const RELEASE = 0.025;
 
@@ -36,13 +37,15 @@ export function balance(targets, now) {
   const released = audio - RELEASE * (audio - BASE_MS.audio);
   if (Math.abs(now.skew) < DEAD_MS) return { audio: released, video };
   if (now.skew < 0) {
-    // The picture is early. What the sound has been held back for is given back first.
-    const ours = audio > BASE_MS.audio + DEAD_MS && now.audio < audio + HELD_MS;
-    if (ours) return { audio: clamp(audio + GAIN.audio * now.skew, BASE_MS.audio), video };
-    return { audio: released, video: clamp(Math.max(video, now.video) - GAIN.video * now.skew, LEAST_VIDEO_MS) };
+    // The picture is early: it waits, and what the sound has been held back for is given back meanwhile.
+    const ours = audio > BASE_MS.audio + 5 && now.audio < audio + HELD_MS.audio;
+    return {
+      audio: ours ? clamp(audio + GAIN.audio * now.skew, BASE_MS.audio) : released,
+      video: clamp(Math.max(video, now.video) - GAIN.video * now.skew, LEAST_VIDEO_MS),
+    };
   }
-  const ours = video > LEAST_VIDEO_MS && now.video < video + HELD_MS;
-  if (ours) return { audio: released, video: clamp(video - GAIN.video * now.skew, LEAST_VIDEO_MS) };
+  const ours = video > LEAST_VIDEO_MS && now.video < video + HELD_MS.video;
+  if (ours) return { audio, video: clamp(video - GAIN.video * now.skew, LEAST_VIDEO_MS) };
   return { audio: clamp(Math.max(audio, now.audio) + GAIN.audio * now.skew, BASE_MS.audio), video };
 }
 

@@ -48,7 +48,7 @@ export class ReceiverStats {
 }
 
 /** From the picture's leaving its decoder to the screen, about: a frame of the display. */
-const DISPLAY_MS = 16;
+const DISPLAY_MS = 18;
 
 /**
  * Milliseconds by which the sound that is heard now is ahead of the picture that is seen now, on the sender's clock (RTP
