@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from avatar.analysis.phonemes import PhonemeMark, visemes_of
 from avatar.core.types import F32
 from avatar.errors import AvatarError, MediaError, UsageError
+from avatar.models.data.closures import snap_closures
 from avatar.models.visemes.align import Aligner, AlignmentError, Word, words_of
 from avatar.models.visemes.eval_metrics import Truth
+from avatar.models.visemes.eval_metrics import closures as closures_of
 from avatar.models.visemes.texts import TEST
-from avatar.streams.sources.text import EspeakVoice
+from avatar.streams.sources.text import EspeakVoice, Speech
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +78,18 @@ def espeak_clips(variants: Sequence[str], per_sentence: int, seed: int = 7) -> I
                 k += 1
                 rate, pitch = int(random.integers(135, 215)), int(random.integers(35, 66))
                 speech = espeak.synthesize(sentence, voice, rate=rate, pitch=pitch)
-                yield Clip(f"{voice} {rate}", voice, language, speech.samples, speech.rate, speech.marks)
+                yield _known(f"{voice} {rate}", voice, language, speech)
+
+
+def _known(name: str, voice: str, language: str, speech: Speech) -> Clip:
+    """Speech whose phonemes the synthesizer told: it counts the breath after p as p, when the lips are open again."""
+    marks = snap_closures(speech.marks, speech.samples, speech.rate)
+    return Clip(name, voice, language, speech.samples, speech.rate, marks)
 
 
 def said(texts: Sequence[str], voice: str = "en-us") -> list[Clip]:
     """Texts as the engine itself speaks them; each clip is named after its text."""
-    made = [(text, EspeakVoice().synthesize(text, voice)) for text in texts]
-    return [Clip(text, voice, "en-us", speech.samples, speech.rate, speech.marks) for text, speech in made]
+    return [_known(text, voice, "en-us", EspeakVoice().synthesize(text, voice)) for text in texts]
 
 
 def spoken(voices: Sequence[str]) -> list[Clip]:
@@ -138,15 +146,15 @@ def corpus_clips(folder: Path, wanted: Callable[[str], bool], closures: int, see
             by_voice.setdefault(u.voice, []).append(clip)
     random = np.random.default_rng(seed)
     for clips in by_voice.values():
-        random.shuffle(clips)  # type: ignore[arg-type]
+        clips[:] = [clips[i] for i in random.permutation(len(clips))]
     out: list[Clip] = []
     found = 0
-    while found < closures and any(by_voice.values()):
-        for voice in sorted(by_voice):
-            if by_voice[voice]:
-                clip = by_voice[voice].pop()
-                out.append(clip)
-                found += sum(is_bilabial(mark.ipa) for mark in clip.marks)
+    rounds = zip_longest(*(by_voice[voice] for voice in sorted(by_voice)))
+    for clip in (clip for clips in rounds for clip in clips if clip is not None):
+        if found >= closures:
+            break
+        out.append(clip)
+        found += len(closures_of(clip.truth))
     return out
 
 
@@ -278,7 +286,7 @@ def span_clip(
         part = found[at : at + len(tokens)]
         at += len(tokens)
         if not (part and _agrees(part, start, end)):
-            part = _alone(aligner, samples, rate, start, end, tokens)
+            part = _alone(aligner, samples, rate, start, end, tokens) or []
         words += part or [Word(" ".join(tokens), start, end, (PhonemeMark(start, end, ""),), -np.inf)]
     return _clip(name, voice, samples, rate, words)
 

@@ -84,8 +84,8 @@ def breath(n: int, random: Random) -> np.ndarray:
     """Somebody near the microphone: breathing in and out, with a throat's broad resonances."""
     noise = random.standard_normal(n)
     spaces = ((400, 900, 0.5), (1200, 2200, 1.0), (2500, 5000, 0.6))
-    inward = sum(g * band(noise, a * 1.2, b * 1.2) for a, b, g in spaces)
-    outward = sum(g * band(noise, a, b) for a, b, g in spaces)
+    inward = np.sum([g * band(noise, a * 1.2, b * 1.2) for a, b, g in spaces], axis=0)
+    outward = np.sum([g * band(noise, a, b) for a, b, g in spaces], axis=0)
     out = np.zeros(n)
     at = 0
     while at < n:

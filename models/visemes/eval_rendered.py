@@ -9,37 +9,37 @@ is that of the gap with the loudness of the vowels; a picture counts at the mome
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from avatar.assembly import detector, find_avatar, library
+from avatar.assembly import IdleMotion, detector, find_avatar, library, make_listener, style
 from avatar.config import Config, load
-from avatar.core.types import SECOND, U8
+from avatar.core.types import SECOND, U8, FaceState
 from avatar.errors import AvatarError
 from avatar.models.visemes import eval_data, eval_sheet
 from avatar.models.visemes.align import Aligner
 from avatar.models.visemes.eval_data import Clip
 from avatar.models.visemes.eval_metrics import HOPS, closures, correlation, peak, runs
+from avatar.pipeline import offline
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.render import Input, render
+from avatar.streams.wire import state_to_line
+from avatar.sync.synchronizer import Synchronizer
 
 BOUND = 0.02
 """Widths of the mouth (1 mm of 50) by which lips that a viewer takes for closed may seem further apart than at rest."""
 MARGIN_S = 0.04
-RATES = (30, 25)
-"""Pictures a second."""
 TARGETS = {"closures_visible": 0.9, "correlation_peak_ms": 40.0}
 TEXTS = (
     "Maybe Bob and Pamela put a purple balloon above the museum.",
     "My problem is simple: somebody broke the big blue lamp.",
 )
-_ESPEAK = ("en-us+m5", "en-us+f3", "en-us+Michael")
-_DEMO_SENTENCES = 2
+_ESPEAK = ("en-us+m5", "en-us+f3")
 _SIZE = 512
 _UPPER, _LOWER = (82, 13, 312), (87, 14, 317)
 """The middle of the inner lips' edges in MediaPipe's mesh."""
@@ -49,14 +49,18 @@ _CHIN, _NOSE = 152, 2
 Progress = Callable[[int, int], None]
 
 
+Kind = Literal["live", "file", "text"]
+"""How the engine gets what is said: as sound on air, as a sound file (which it may look ahead in), as a text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Something that is said by an avatar."""
 
     clip: Clip
-    avatar: str
-    text: str = ""
-    """Given to the engine in place of the sound."""
+    kind: Kind
+    fps: int
+    avatar: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def rendered(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """The keys ``closures_visible``, ``correlation_peak_ms``, and both for ``inputs.{audio,text}.{30,25}``.
+    """The keys ``closures_visible``, ``correlation_peak_ms``, and both for ``inputs.{live,file,text}.{30,25}``.
 
     :param corpus: for Kokoro's and people's test voices. :param avatar: one for all clips; each in turn where None.
     :param keep: a folder for the clips, a contact sheet and a plot of each.
@@ -88,7 +92,7 @@ def rendered(
     Raises ModelFileError where MediaPipe's model was not fetched.
     """
     jobs = _jobs(corpus, [avatar] if avatar else [e.name for e in library().entries() if e.builtin and not e.error])
-    of = len(jobs) * len(RATES)
+    of = len(jobs)
     clips: list[dict[str, Any]] = []
     sums: dict[tuple[str, int], list[dict[str, Any]]] = {}
     with ExitStack() as stack:
@@ -96,13 +100,12 @@ def rendered(
         folder.mkdir(parents=True, exist_ok=True)
         finder = stack.enter_context(detector())
         rest = {name: _rest(finder, name) for name in {job.avatar for job in jobs}}
-        for done, (fps, (number, job)) in enumerate((f, j) for f in RATES for j in enumerate(jobs)):
-            progress(done, of)
-            name = f"{number:02d}-{'text' if job.text else 'audio'}-{fps}"
-            file = _render(job, fps, folder, name)
-            seen = look(finder, file, rest[job.avatar], keep is not None)
-            found = judge(job.clip, seen, fps)
-            sums.setdefault(("text" if job.text else "audio", fps), []).append(found)
+        for number, job in enumerate(jobs):
+            progress(number, of)
+            name = f"{number:02d}-{job.kind}-{job.fps}-{job.avatar}"
+            seen = look(finder, _render(job, folder, name), rest[job.avatar], keep is not None)
+            found = judge(job.clip, seen, job.fps)
+            sums.setdefault((job.kind, job.fps), []).append(found)
             clips.append({"name": name, "said": job.clip.name, "avatar": job.avatar} | _public(found))
             if keep is not None:
                 eval_sheet.plot(job.clip, seen, BOUND, folder / f"{name}.png")
@@ -122,20 +125,18 @@ def rendered(
 
 def _jobs(corpus: Path | None, avatars: Sequence[str]) -> list[Job]:
     """Voices that training never heard, and texts."""
-    clips: list[Clip] = [
-        *eval_data.spoken(_ESPEAK),
-        *eval_data.demo_clips(_DEMO_SENTENCES),
-    ]
-    sources: list[Callable[[], Sequence[Clip]]] = [lambda: eval_data.librivox_clips(Aligner())[1:5]]
+    clips: list[Clip] = [*eval_data.spoken(_ESPEAK), *eval_data.demo_clips(1)]
+    sources: list[Callable[[], Sequence[Clip]]] = [lambda: eval_data.librivox_clips(Aligner())[3:5]]
     if corpus is not None:
-        sources += [lambda: eval_data.kokoro_clips(corpus, 12), lambda: eval_data.corpus_people(corpus, 12)]
+        sources += [lambda: eval_data.kokoro_clips(corpus, 1), lambda: eval_data.corpus_people(corpus, 8)]
     for source in sources:
         try:
             clips += source()
         except AvatarError:  # not installed, or not in this corpus: the others do
             continue
-    jobs = [Job(clip, "") for clip in clips]
-    jobs += [Job(clip, "", clip.name) for clip in eval_data.said(TEXTS)]
+    jobs = [Job(clip, "live", 30) for clip in clips] + [Job(clip, "file", 30) for clip in clips]
+    jobs += [Job(clip, "file" if i % 2 else "live", 25) for i, clip in enumerate(clips)]
+    jobs += [Job(clip, "text", fps) for clip in eval_data.said(TEXTS) for fps in (30, 25)]
     return [replace(job, avatar=avatars[i % len(avatars)]) for i, job in enumerate(jobs)]
 
 
@@ -143,19 +144,36 @@ def _config(avatar: str, fps: int) -> Config:
     return load(None, [f'avatar.name="{avatar}"', f"avatar.fps={fps}", f"avatar.size={_SIZE}"]).config
 
 
-def _render(job: Job, fps: int, folder: Path, name: str) -> Path:
+def _render(job: Job, folder: Path, name: str) -> Path:
+    """The rendered file; of a live input without its sound."""
     from avatar.models.data.speech import write_flac
     from avatar.streams.sources.text import Speech
 
     out = folder / f"{name}.mp4"
-    if job.text:
-        render(_config(job.avatar, fps), Input(text=job.text), out)
-    else:
-        sound = folder / f"{name}.flac"
-        write_flac(Speech(job.clip.samples, job.clip.rate), sound)
-        render(_config(job.avatar, fps), Input(audio=sound), out)
-        sound.unlink()
+    config = _config(job.avatar, job.fps)
+    match job.kind:
+        case "text":
+            render(config, Input(text=job.clip.name), out)
+        case "file":
+            sound = folder / f"{name}.flac"
+            write_flac(Speech(job.clip.samples, job.clip.rate), sound)
+            render(config, Input(audio=sound), out)
+            sound.unlink()
+        case "live":
+            states = folder / f"{name}.jsonl"
+            states.write_text("\n".join(map(state_to_line, _live_states(config, job.clip))), encoding="utf-8")
+            render(config, Input(states=states), out)
+            states.unlink()
     return out
+
+
+def _live_states(config: Config, clip: Clip) -> Iterator[FaceState]:
+    """What the face does on air, one state a picture: ``avatar render`` itself would look further ahead."""
+    listener = make_listener(config)
+    count = offline.frame_count(clip.seconds, config.avatar.fps)
+    sound = offline.chunks(clip.samples, clip.rate)
+    idle, synchronizer = IdleMotion(config.face.seed), Synchronizer(style(config))
+    return offline.states(sound, count, config.avatar.fps, listener, listener.latency, idle, synchronizer)
 
 
 # --- what is seen ---------------------------------------------------------------------------------------------------
