@@ -204,12 +204,12 @@ class Day:
         while True:
             moment = 0.5 + played / s.rate * true
             yield moment
-            due = moment - s.budget + buffer.delay
-            while self._queue and self._queue[0][0] / SECOND <= due:
-                buffer.push(self._queue.popleft()[1])
+            early = s.budget - (buffer.delay if buffer.heard_after is None else buffer.heard_after)
+            while self._queue and (due := self._queue[0][0] / SECOND + early) <= moment:
+                buffer.push(self._queue.popleft()[1], due)
             if moment > SETTLE:
                 worst.waiting_s_max = max(worst.waiting_s_max, buffer.waiting)
-            heard = buffer.pull(n)
+            heard = buffer.pull(n, moment)
             self._note_stretch()
             if self._sound.open or heard.any():
                 self._sound.add(moment + steps, heard)

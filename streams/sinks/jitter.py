@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ class JitterBuffer:
     """Sound goes in when it comes, and out when the device asks, at a constant delay.
 
     Both clocks run at nearly the same rate; the difference is followed by reading a little faster or slower
-    (:mod:`avatar.core.interpolate`), never by a jump. ``push`` and ``pull`` may be called by two threads.
+    (:mod:`avatar.core.interpolate`), never by a jump. What is kept constant is the time from a sample's being pushed to
+    its being heard, where the caller tells both times; else the amount of waiting sound. ``push`` and ``pull`` may be
+    called by two threads.
 
     :param rate: samples a second, in and out.
     :param target: seconds of sound to hold; more after an underrun, up to ``MAX_TARGET``.
@@ -33,10 +36,9 @@ class JitterBuffer:
     EXCESS = 0.03
     """Seconds that the mean delay may be above its goal before sound is left out at once."""
     MAX_STRETCH = 2e-3
-    _GAIN = 0.05
-    """Per second: the share of a wrong delay that is taken back each second."""
-    _LEARN = _GAIN**2 / 4
-    """Per second squared: a lasting difference of the clocks is learnt, so that the delay comes back to its goal."""
+    _GAIN_WAITING, _GAIN_AGE = 0.05, 0.15
+    """Per second: the share of a wrong delay that is taken back each second. The amount that waits goes up and down with
+    every piece, the age of the sound does not."""
     _DEAD = 0.003
     _SETTLE = 1.0
     _FADE = 0.005
@@ -49,6 +51,8 @@ class JitterBuffer:
         """How much faster than its own clock the device is given sound now, 1e-6 = one part per million."""
         self._target = target
         self._piece = 0.0
+        self._pushed = 0
+        self._marks: deque[tuple[int, float]] = deque(maxlen=64)  # samples pushed before a piece, when it came
         self._lock = threading.Lock()
         self._clear()
 
@@ -57,8 +61,10 @@ class JitterBuffer:
         self._pos = float(2 * _HALF)  # where the next sample is read; the taps before it are history
         self._playing = False
         self._played = 0
-        self._fill = 0.0
+        self._fill = self._age = 0.0
         self._drift = 0.0
+        self.heard_after: float | None = None
+        """Seconds from being pushed to being heard, which are kept; None until known."""
         self._goal = self._target
 
     @property
@@ -72,10 +78,13 @@ class JitterBuffer:
         """Seconds of sound in here now."""
         return (len(self._data) - self._pos) / self.rate
 
-    def push(self, samples: F32) -> None:
-        """Add sound (n,)."""
+    def push(self, samples: F32, at: float | None = None) -> None:
+        """Add sound (n,). ``at``: the time now, in seconds of any clock that ``pull`` is given times of, too."""
         with self._lock:
             self._piece = len(samples) / self.rate
+            if at is not None:
+                self._marks.append((self._pushed, at))
+            self._pushed += len(samples)
             self._data = np.concatenate([self._data, samples.astype(np.float32, copy=False)])
             limit = self._target + self.ROOM
             if self.waiting > limit:
@@ -83,8 +92,8 @@ class JitterBuffer:
                 self._keep(self._target)
                 self._fill = self._goal
 
-    def pull(self, n: int) -> F32:
-        """The next ``n`` samples; silence while there is nothing to play."""
+    def pull(self, n: int, heard: float | None = None) -> F32:
+        """The next ``n`` samples; silence while there is nothing to play. ``heard``: when the first will be heard."""
         with self._lock:
             if not self._playing:
                 if self.waiting < self._target + n / self.rate:
@@ -92,7 +101,7 @@ class JitterBuffer:
                 # What came while the device was starting is old by now.
                 self._keep(self._target + n / self.rate)
                 self._playing, self._played, self._fill, self._goal = True, 0, self.waiting, self._target
-            self.stretch = self._stretch(n)
+            self.stretch = self._stretch(n, heard)
             step = 1.0 + self.stretch
             where = self._pos + step * np.arange(n)
             usable = int(np.searchsorted(where, len(self._data) - _HALF))
@@ -123,7 +132,7 @@ class JitterBuffer:
         self._ramp(out, up=False)
         self._ramp(later, up=True)
         self._pos += skip
-        self._fill = self._goal
+        self._fill, self._age = self._goal, self.heard_after or 0.0
         return out + later
 
     def _keep(self, seconds: float) -> None:
@@ -131,20 +140,38 @@ class JitterBuffer:
         self._pos = max(self._pos, float(len(self._data) - round(seconds * self.rate)))
         self._trim()
 
-    def _stretch(self, n: int) -> float:
-        """How much faster than normal to read, from the smoothed amount of waiting sound."""
+    def _stretch(self, n: int, heard: float | None) -> float:
+        """How much faster than normal to read, from the smoothed age of the sound or the amount that waits."""
         # A plain mean at first, then a sliding one.
-        self._fill += (self.waiting - self._fill) * max(n / (self._played + n), n / (_SMOOTH * self.rate))
+        weight = min(1.0, max(n / (self._played + n), n / (_SMOOTH * self.rate)))
+        self._fill += (self.waiting - self._fill) * weight
+        age = self._age_at(heard)
+        if age is not None:
+            self._age += (age - self._age) * weight
         if self._played < self._SETTLE * self.rate:
             # Sound comes and goes in blocks, so the mean is known only after a while; it becomes the delay to keep.
             self._goal = min(max(self._target / 2, self._fill), self._target + self.EXCESS)
             return 0.0
-        error = self._fill - self._goal
+        if age is not None and self.heard_after is None:
+            self.heard_after = self._age
+        if age is None or self.heard_after is None:
+            gain, error = self._GAIN_WAITING, self._fill - self._goal
+        else:
+            gain, error = self._GAIN_AGE, self._age - self.heard_after
         if abs(error) < self._DEAD and self._drift == 0:  # as long as the clocks agree the sound passes untouched
             return 0.0
         limit = self.MAX_STRETCH
-        self._drift = max(-limit, min(limit, self._drift + self._LEARN * error * n / self.rate))
-        return max(-limit, min(limit, self._drift + self._GAIN * error))
+        # A lasting difference of the clocks is learnt, so that the delay comes back to its goal (critically damped).
+        self._drift = max(-limit, min(limit, self._drift + gain**2 / 4 * error * n / self.rate))
+        return max(-limit, min(limit, self._drift + gain * error))
+
+    def _age_at(self, heard: float | None) -> float | None:
+        """Seconds from the push of the sample that is read next to its being heard."""
+        place = self._pushed - (len(self._data) - self._pos)
+        for start, at in reversed(self._marks):
+            if start <= place:
+                return None if heard is None else heard - at - (place - start) / self.rate
+        return None
 
     def _read(self, where: NDArray[np.floating]) -> F32:
         return _BETWEEN.read(self._data, where)

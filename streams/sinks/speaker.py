@@ -16,6 +16,8 @@ TARGET = 0.03
 """Seconds of sound held against uneven delivery; the least that survived a busy two-core machine without a gap."""
 LATENCY = 0.06
 """Seconds of sound in the driver; with less, PulseAudio under load runs dry several times a second."""
+LONGEST = 1.0
+"""Seconds; a driver that claims to hold more does not know."""
 STALLED_AFTER = 5.0
 """Seconds without the device asking for sound after which it counts as gone. A null sink takes two to start."""
 
@@ -42,7 +44,8 @@ class SpeakerSink(Sink):
         """From taking a chunk to hearing it, about: what an otherwise delay-free sink (a virtual camera) is ahead."""
         if self._stream is None or self.buffer is None:
             return Ns(0)
-        return Ns(round((self.buffer.delay + float(self._stream.latency)) * SECOND))
+        known = self.buffer.heard_after
+        return Ns(round((self.buffer.delay + float(self._stream.latency) if known is None else known) * SECOND))
 
     async def open(self, form: StreamFormat) -> None:
         await self._open_device(self._device, form.audio_rate)
@@ -54,7 +57,9 @@ class SpeakerSink(Sink):
         def callback(out: Any, frames: int, when: Any, status: Any) -> None:
             self._asked = time.monotonic()
             self.device_underruns += bool(status.output_underflow)
-            out[:, 0] = buffer.pull(frames)
+            # The stream's own latency is a wish; what waits in the driver and the sound server now is known here.
+            ahead = when.outputBufferDacTime - when.currentTime
+            out[:, 0] = buffer.pull(frames, self._asked + ahead if 0 < ahead < LONGEST else None)
 
         def finished() -> None:
             self._gone = True
@@ -70,7 +75,7 @@ class SpeakerSink(Sink):
             raise ValueError(f"{chunk.rate} Hz for an output of {self.buffer.rate} Hz")
         if self._gone or time.monotonic() - self._asked > STALLED_AFTER:
             raise DeviceError(f"{self.name} {self._device or '(default)'} went away; plug it in again")
-        self.buffer.push(chunk.samples)
+        self.buffer.push(chunk.samples, time.monotonic())
 
     async def close(self) -> None:
         stream, self._stream = self._stream, None

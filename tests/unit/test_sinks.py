@@ -94,7 +94,7 @@ def test_underrun_fades_out_waits_and_grows_the_delay() -> None:
     assert not heard[-960:].any()
     buffer.push(sine(np.arange(960)))
     assert not buffer.pull(480).any()  # it fills up before it plays again
-    assert buffer.delay == pytest.approx(0.04)
+    assert buffer.delay == pytest.approx(0.03), "10 ms more than at first, less half a piece, which is there on average"
 
 
 def test_stalled_device_costs_old_sound_and_is_counted() -> None:
@@ -141,7 +141,8 @@ class Driver:
 
     def ask(self, underflow: bool = False) -> np.ndarray:
         out = np.zeros((self.block, 1), np.float32)
-        self.callback(out, self.block, None, SimpleNamespace(output_underflow=underflow))
+        times = SimpleNamespace(currentTime=5.0, outputBufferDacTime=5.02)
+        self.callback(out, self.block, times, SimpleNamespace(output_underflow=underflow))
         return out[:, 0]
 
 
@@ -165,7 +166,7 @@ async def test_speaker_plays_and_knows_its_latency(driver: Driver) -> None:
         driver.ask()
         heard = driver.ask(underflow=i == 5)
     assert np.abs(heard).max() == pytest.approx(0.5, rel=0.01)
-    assert 0.05 < sink.latency / 1e9 < 0.1
+    assert 0.03 < sink.latency / 1e9 < 0.1
     assert sink.device_underruns == 1
     await sink.close()
     await sink.close()
