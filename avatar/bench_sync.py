@@ -243,10 +243,21 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
             on_live=impair,
         )
         opened, _ = flash.openings(seen.shown / 1e3, job.mouth.jaw(seen.lights))
-        result = flash.figures(flash.Seen(opened, flash.clicks(seen.heard / 1e3, seen.peaks), seen.more))
+        clicks = flash.clicks(seen.heard / 1e3, seen.peaks)
+        clicks = clicks[seen.sure[np.searchsorted(seen.heard / 1e3, clicks)]]
+        result = flash.figures(flash.Seen(opened, clicks, _receiver(seen.more)))
         if network != Network():
             result["datagrams"] = dict(relay.counts)
         return result
+
+
+def _receiver(more: dict[str, Any]) -> dict[str, Any]:
+    """What Chromium says about itself, medians; ``by_statistics_ms`` is the skew by its own estimates, which leave out
+    the sound's output device and the picture's way to the screen."""
+    rows = np.array([row[1:] for row in more.pop("buffers") if None not in row], float).reshape(-1, 4)
+    middle = np.median(rows, axis=0) if len(rows) else np.full(4, np.nan)
+    names = ("audio_buffer_ms", "video_buffer_ms", "playout_ms", "by_statistics_ms")
+    return {**more, **{name: round(float(value), 1) for name, value in zip(names, middle, strict=True)}}
 
 
 # --- virtual camera and microphone -----------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 MOUTH = (0.3, 0.5, 0.4, 0.4)
 """The lower face of a portrait: left, top, width, height in parts of the picture."""
 
+STALL = 40.0
+"""Milliseconds by which a block of sound may be off the even pace around it."""
+
 F64 = NDArray[np.float64]
 
 
@@ -65,6 +68,8 @@ class Recording:
     """(m,) when each millisecond of sound is heard."""
     peaks: F64
     """(m,) its largest magnitude."""
+    sure: NDArray[np.bool_]
+    """(m,) whether it came in the even pace of a second; where Chromium stood still, nobody knows when it was heard."""
     more: dict[str, Any]
 
 
@@ -219,13 +224,16 @@ class Browser:
         :raises DeviceError: the page shows no picture.
         """
         raw = self._probe(url, settle, None, "events", seconds, list(region), prepare=prepare, on_live=on_live)
-        times, peaks = unfold(raw.pop("audio"))
+        blocks = raw.pop("audio")
+        times, peaks = unfold(blocks)
+        came = np.concatenate([time + np.arange(len(peaks)) for time, peaks in blocks]) if blocks else np.zeros(0)
         video = sorted(raw.pop("video"))
         return Recording(
             np.array([t for t, _ in video]),
             np.array([light for _, light in video], np.float64),
             times + raw["playout_ms"],
             peaks,
+            np.abs(came - times) < STALL,
             raw,
         )
 
