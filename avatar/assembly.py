@@ -106,9 +106,10 @@ def style(config: Config) -> Style:
     )
 
 
-def make_listener(config: Config) -> VoiceAnalyzer:
-    """Sound to cues."""
-    return VoiceAnalyzer(registry.weights_dir(), head=config.face.head, seed=config.face.seed)
+def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnalyzer:
+    """Sound to cues; ``look_ahead_ms`` in place of the configured one."""
+    ahead = config.sync.look_ahead_ms if look_ahead_ms is None else look_ahead_ms
+    return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
 
 
 def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:

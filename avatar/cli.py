@@ -254,7 +254,8 @@ def _config_show(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from avatar.models.training import train
 
-    _report(args, train(args.model, args.data, args.output), f"{args.model}: done")
+    options = {"corpus": args.corpus, "minutes": args.minutes, "resume": args.resume or None}
+    _report(args, train(args.model, args.data, args.output, **options), f"{args.model}: done")
     return 0
 
 
@@ -374,6 +375,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", choices=sorted(MODELS))
     train.add_argument("--data", type=Path, help="folder of the training data")
     train.add_argument("-o", "--output", type=Path, help="where to write; default: the package's own folder")
+    train.add_argument("--corpus", type=Path, help="visemes: folder of the labelled speech; made where there is none")
+    train.add_argument("--minutes", type=float, help="visemes: how long to train")
+    train.add_argument("--resume", action="store_true", help="visemes: go on from the last checkpoint")
     judge = add("eval", _eval, "judge what the models do, on material that they have not learnt from")
     from avatar.models.evaluation import TASKS
 

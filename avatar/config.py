@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from avatar.analysis.visemes import CALM_MS, LIVE_MS
 from avatar.core.types import EmotionLabel
 from avatar.errors import ConfigError
 
@@ -48,6 +49,8 @@ class SyncTable(Table):
     """A picture is begun this long before it leaves."""
     chunk_ms: Literal[10, 20] = 20
     """Sound is analysed in pieces of this length."""
+    look_ahead_ms: int = Field(LIVE_MS, ge=0, le=CALM_MS)
+    """The lips may look this far ahead: 60 for conversation; 160 is surer of closures, and needs 100 more in budget_ms."""
 
 
 class FaceTable(Table):

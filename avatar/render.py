@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avatar.analysis.visemes import CALM_MS
 from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, make_watcher, style
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
@@ -58,7 +59,7 @@ def plan(config: Config, source: Input) -> Plan:
     fps = config.avatar.fps
     if source.states is not None:
         return _plan_states(source.states, fps)
-    listener = make_listener(config)
+    listener = make_listener(config, CALM_MS)  # the whole sound is at hand
     pictures: Iterable[VideoFrame] = ()
     pieces: list[AudioChunk] | None = None
     watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None

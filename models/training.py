@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,24 @@ Recipe = Callable[..., Any]
 
 MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "head_basis": ("avatar.models.head_basis", True, lambda: registry.weights_dir() / "head_basis.npz"),
-    "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes_mfcc.npz"),
+    "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes.onnx"),
+    "visemes_mfcc": (
+        "avatar.models.visemes.train_prototypes",
+        False,
+        lambda: registry.weights_dir() / "visemes_mfcc.npz",
+    ),
     "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
 }
 """Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""
 
 
-def train(name: str, data: Path | None, out: Path | None) -> dict[str, Any]:
-    """Make a model again. Raises UsageError for an unknown name, missing data or a missing training library."""
+def train(name: str, data: Path | None, out: Path | None, **options: Any) -> dict[str, Any]:
+    """Make a model again.
+
+    :param options: what some recipes can be told besides (``corpus``, ``minutes``, ``resume``); None = not told.
+
+    Raises UsageError for an unknown name or option, missing data or a missing training library.
+    """
     if name not in MODELS:
         raise UsageError(f"no model named {name!r}; there are: {', '.join(sorted(MODELS))}")
     module, needs_data, place = MODELS[name]
@@ -30,7 +41,13 @@ def train(name: str, data: Path | None, out: Path | None) -> dict[str, Any]:
     target = out or place()
     try:
         build: Recipe = import_module(module).build
-        made = build(data, target) if needs_data else build(target)
+        known = signature(build).parameters
+        told = {key: value for key, value in options.items() if value is not None}
+        if strange := sorted(set(told) - set(known)):
+            raise UsageError(f"train {name}: --{strange[0]} means nothing for this model")
+        if "data" in known and not needs_data and data is not None:
+            told["data"] = data
+        made = build(data, target, **told) if needs_data else build(target, **told)
     except ModuleNotFoundError as error:
         raise UsageError(f"train {name}: needs {error.name}; pip install 'vultus[train]'") from error
     return {"model": name, "file": str(target), **(made if isinstance(made, dict) else {})}

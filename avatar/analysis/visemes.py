@@ -1,187 +1,111 @@
-"""Visemes from sound: nearest prototypes of cepstra, a closure detector, a gate for silence and noise.
+"""Lips from sound: a small causal network that runs hop by hop, and the gate that keeps the mouth shut in silence.
 
-A plain scheme, as uLipSync has it (mean MFCC per sound, softmax over distances), made fit for strangers and
-microphones: levels count relative to the speaker's own, the channel is removed by a running cepstral mean, a little
-context is stacked and projected by linear discriminant analysis, and every class has several prototypes.
-The prototypes are trained on synthetic speech by :mod:`avatar.models.visemes`.
+The network (``models/visemes``, a temporal convolutional network after Bai, Kolter & Koltun 2018) sees normalised
+log-mel frames, two at a time, and has a head for each of several look-aheads. Its file says which, and how sure of a
+closure it has to be.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.features import MELS, MFCCS, Hop, Ring, dct_matrix
-from avatar.analysis.vad import SpeechGate
+from avatar.analysis.features import HALF, HOP, MELS, RATE, Hop, Ring
+from avatar.analysis.mouth import LipEstimate
+from avatar.analysis.normalizer import Normalizer
+from avatar.analysis.vad import SpeechGate, one_thread_session
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
 from avatar.errors import ModelFileError
 
-WEIGHTS_FILE = "visemes_mfcc.npz"
-OFFSETS = (-6, -3, -1, 0, 1, 3)
-"""Hops that are stacked around the one that is judged."""
-AHEAD = max(OFFSETS)
-CLOSURE_OFFSETS = (-5, -4, -3, -2, -1, 0, 1, 2, 3)
-BANDS = ((0, 6), (6, 14), (14, 24), (24, 40))
-"""Mel bands whose energies the closure detector sees: voicing, first formant, second formant, hiss."""
+WEIGHTS_FILE = "visemes.onnx"
+FORMAT = 1
+LIVE_MS, CALM_MS = 60, 160
+"""The two tiers: for conversation, and for streams and files that can wait."""
+FRAME_MS = 1000 * HALF / RATE
+"""A frame is complete this much after the moment it describes."""
+GATE_LATE = 5
+"""Hops after which the gate knows of a beginning or an end."""
 
-_NATS_PER_DB = 0.2302585
-"""Mel frames are natural logarithms of power."""
-_DYNAMIC = 8.0
-"""Depth below the speaker's level (natural logarithm of power) at which mel bands are cut: 35 dB."""
-_MIX = np.concatenate(
-    (dct_matrix().T, np.stack([[(a <= i < b) / (b - a) for i in range(MELS)] for a, b in BANDS], axis=1)), axis=1
-).astype(np.float32)
-"""(MELS, MFCCS + len(BANDS)): cepstra and band means in one product."""
+_JAW, _ROUNDING, _PRESS = len(VISEMES), len(VISEMES) + 1, len(VISEMES) + 2
 _PP, _SIL = VISEME_INDEX["PP"], VISEME_INDEX["sil"]
 
 
-class Normalizer:
-    """Level and channel out of the log-mel frames, as they come.
-
-    The level of the speaker is subtracted, what is far below it is cut, and the mean cepstrum of the speech heard so
-    far (a prior worth a second, a memory of ten) is subtracted.
-    """
-
-    PRIOR_HOPS, MEMORY_HOPS = 100.0, 1000.0
-
-    def __init__(self, mean: F32 | None = None) -> None:
-        self._prior = np.zeros(MFCCS, np.float32) if mean is None else mean
-        self.reset()
-
-    def reset(self) -> None:
-        self._mean = self._prior.copy()
-        self._weight = self.PRIOR_HOPS
-
-    def step(self, logmel: F32, speech_db: float, speaking: bool) -> tuple[F32, F32]:
-        """(MELS,) to cepstra (MFCCS,) and the band levels (len(BANDS),), both free of gain and channel."""
-        level = speech_db * _NATS_PER_DB
-        both = np.maximum(logmel - np.float32(level), np.float32(-_DYNAMIC)) @ _MIX
-        cepstrum, bands = both[:MFCCS], both[MFCCS:]
-        if speaking:
-            self._weight = min(self._weight + 1, self.MEMORY_HOPS)
-            self._mean += (cepstrum - self._mean) / self._weight
-        out = cepstrum - self._mean
-        out[0] = cepstrum[0]  # the level is known already; its mean would follow what is being said
-        return out, bands
-
-
-@dataclass(frozen=True)
-class Prototypes:
-    """What training gives."""
-
-    cepstral_mean: F32
-    """(MFCCS,) prior of the running mean."""
-    projection: F32
-    """(len(OFFSETS) * MFCCS, d) linear discriminants, scaled so that the within-class variance is 1."""
-    offset: F32
-    """(d,) subtracted after the projection."""
-    centres: F32
-    """(k, d) prototypes."""
-    labels: np.ndarray
-    """(k,) index into VISEMES."""
-    prior: F32
-    """(k,) logarithm of how common each prototype is, tempered."""
-    closure: F32
-    """Weights of the closure detector: (features,), bias last."""
-    closure_threshold: float
-
-    @classmethod
-    def load(cls, path: Path) -> Prototypes:
-        """Raises ModelFileError where the file is missing or not what it should be."""
-        if not path.is_file():
-            raise ModelFileError(f"{path} is missing: install the package again, or run avatar train visemes")
-        try:
-            with np.load(path) as f:
-                if f["projection"].shape[0] != len(OFFSETS) * MFCCS:
-                    raise ValueError("made for other features")
-                return cls(
-                    f["cepstral_mean"], f["projection"], f["offset"], f["centres"], f["labels"], f["prior"],
-                    f["closure"], float(f["closure_threshold"]),
-                )  # fmt: skip
-        except (KeyError, ValueError, OSError) as error:
-            raise ModelFileError(f"{path} does not hold viseme prototypes: run avatar train visemes") from error
-
-
-_PAIRS = np.triu_indices(14)
-
-
-def closure_features(bands: F32, z: F32) -> F32:
-    """Input of the closure detector: levels and bent levels of the bands, how much the low band stands out (a closed
-    mouth hums), and the discriminants with their products.
-
-    :param bands: (..., len(CLOSURE_OFFSETS), len(BANDS)) relative to the speaker. :param z: (..., 14).
-    """
-    flat = bands.reshape(*bands.shape[:-2], -1) / 4
-    low_high = (bands[..., 0] - bands[..., 3]) / 4
-    low_mid = (bands[..., 0] - bands[..., 1]) / 4
-    products = z[..., _PAIRS[0]] * z[..., _PAIRS[1]] / 20
-    linear = (flat, flat * np.abs(flat), low_high * np.abs(low_high), low_mid * np.abs(low_mid))
-    return np.concatenate((*linear, z / 3, products), axis=-1)
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-min(30.0, max(-30.0, x))))
 
 
 class VisemeEstimator:
-    """Streaming viseme probabilities, one hop of 10 ms at a time.
+    """Streaming visemes, jaw, rounding and lip contact, one hop of 10 ms at a time.
 
     A result belongs to the hop :attr:`ahead` steps ago.
+
+    :param weights: the ONNX file.
+    :param look_ahead_ms: at most this much of the future is used, as far as the network has a head for it; the least is
+        half a frame, 12.5 ms. Raises ModelFileError where the file is missing or not such a network.
     """
 
-    ahead = AHEAD
-    TEMPERATURE = 1.6
-    """Softens the softmax over half squared distances: neighbouring features are far from independent."""
-    SMOOTH = 0.75
-
-    def __init__(self, prototypes: Prototypes) -> None:
-        self._p = prototypes
-        self._norm = Normalizer(prototypes.cepstral_mean)
-        self._class_of = np.zeros((len(prototypes.labels), len(VISEMES)), np.float32)
-        self._class_of[np.arange(len(prototypes.labels)), prototypes.labels] = 1
-        self._half_norm = 0.5 * (prototypes.centres**2).sum(axis=1) - self.TEMPERATURE * prototypes.prior
-        self._n = AHEAD - min(OFFSETS) + 1
-        self._rows = np.array([o - AHEAD - 1 for o in OFFSETS])
-        self._closure_rows = np.array([o - AHEAD - 1 for o in CLOSURE_OFFSETS])
+    def __init__(self, weights: Path, look_ahead_ms: int = LIVE_MS) -> None:
+        self._session = one_thread_session(weights)
+        try:
+            about = {k: json.loads(v) for k, v in self._session.get_modelmeta().custom_metadata_map.items()}
+            if about["format"] != FORMAT:
+                raise ValueError("another format")
+            self.heads = [int(k) for k in about["heads"]]
+            """Look-aheads that the network has, in hops."""
+            allowed = [k for k in self.heads if k * 1000 * HOP / RATE + FRAME_MS <= look_ahead_ms]
+            self.ahead: int = max(allowed, default=min(self.heads))
+            """Hops of look-ahead."""
+            self._head = self.heads.index(self.ahead)
+            self._state_size = int(about["state"])
+            self._press_bias = float(about["press_bias"][str(self.ahead)])
+            shape = np.array(about["shape"], np.float32)
+            if shape.shape != (MELS,):
+                raise ValueError("other features")
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelFileError(
+                f"{weights} is not a viseme network of this version: install the package again"
+            ) from error
+        self._norm = Normalizer(shape)
         self.reset()
 
     def reset(self) -> None:
+        """Forget the sound and the speaker."""
         self._norm.reset()
-        self._cepstra = Ring(self._n, MFCCS)
-        self._bands = Ring(self._n, len(BANDS), -_DYNAMIC)
-        self._smooth = np.zeros(len(VISEMES), np.float32)
-        self._smooth[_SIL] = 1
-        self._closure_before = 0.0
-        self.closure = 0.0
-        """Probability of a lip closure in the hop last judged."""
+        self._state = np.zeros((1, self._state_size), np.float32)
+        self._pair = np.zeros((1, MELS, 2), np.float32)
+        self._second = 0
+        """Which hop of a pair comes next."""
+        self._due = np.full((2, _PRESS + 1), -8.0, np.float32)
+        self._due[:, _SIL] = 8.0
+        self._gates = Ring(max(1, self.ahead - GATE_LATE + 1), 1)
+        self.press_logit = -30.0
+        """Of lip contact in the hop last judged, without the file's bias and without the gate."""
+        self.opened = 0.0
+        """How far the gate was open for it, 0 to 1."""
 
-    def step(self, hop: Hop, gate: SpeechGate) -> F32:
-        """Probabilities (15,) over VISEMES of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
-        cepstrum, bands = self._norm.step(hop.logmel, gate.levels.speech, gate.open)
-        cepstra, levels = self._cepstra.push(cepstrum), self._bands.push(bands)
-        p = self._p
-        z = cepstra[self._rows].reshape(-1) @ p.projection - p.offset
-        score = (p.centres @ z - self._half_norm) / self.TEMPERATURE
-        score = np.exp(score - score.max())
-        probabilities = (score @ self._class_of) / score.sum()
-        # An opening gate is seen early, thanks to the look-ahead; a closing one shuts the mouth at once.
-        gate_now = gate.smooth
-        x = float(closure_features(levels[self._closure_rows], z) @ p.closure[:-1] + p.closure[-1])
-        # The mean of two hops: a burst or a flap of the tongue is shorter than any closure of the lips.
-        now = 1 / (1 + math.exp(-min(30.0, max(-30.0, x))))
-        self.closure, self._closure_before = 0.5 * gate_now * (now + self._closure_before), now
-        self._smooth += self.SMOOTH * (probabilities - self._smooth)
-        out = self._smooth * gate_now
-        out[_SIL] += 1 - gate_now
-        return self._with_closure(out)
-
-    def _with_closure(self, out: F32) -> F32:
-        """The detector decides about p, b, m, as it sees more than the prototypes; the rest is shared as before."""
-        low, high = self._p.closure_threshold - 0.1, self._p.closure_threshold + 0.04
-        sure = 0.2 + 0.75 * min(1.0, (self.closure - low) / (high - low))
-        if self.closure <= low:
-            sure = min(0.2, float(out[_PP]))
-        rest = 1 - float(out[_PP])
-        out *= (1 - sure) / max(1e-6, rest)
-        out[_PP] = sure if rest > 1e-6 else 1.0
-        return out
+    def step(self, hop: Hop, gate: SpeechGate) -> LipEstimate:
+        """The lips of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
+        features = self._norm.step(hop.logmel, np.float32(gate.open))
+        # Once the second hop of a pair is there, what is due now and what is due at the next hop come out together.
+        self._pair[0, :, self._second] = features
+        if self._second:
+            feed = {"features": self._pair, "state": self._state}
+            logits, self._state = self._session.run(None, feed)
+            self._due = logits[0, self._head, :, :, 0]
+        out: F32 = self._due[1 - self._second]
+        self._second = 1 - self._second
+        visemes = np.exp(out[:_JAW] - out[:_JAW].max())
+        visemes /= visemes.sum()
+        jaw, rounding = _sigmoid(float(out[_JAW])), _sigmoid(float(out[_ROUNDING]))
+        self.press_logit = float(out[_PRESS])
+        press = _sigmoid(self.press_logit + self._press_bias)
+        # An opening gate is seen early, thanks to the look-ahead. What shuts it is known GATE_LATE hops late at best, so
+        # a longer look-ahead must not use it earlier, or the mouth would shut before the voice ends.
+        opened = self.opened = float(self._gates.push((gate.smooth,)).max())
+        visemes *= opened
+        visemes[_SIL] += 1 - opened
+        return LipEstimate(visemes, jaw * opened, rounding * opened, press * opened)

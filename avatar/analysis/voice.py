@@ -11,10 +11,10 @@ import numpy as np
 from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
 from avatar.analysis.headpose import RuleHead
-from avatar.analysis.mouth import Coarticulation, MouthShaper
+from avatar.analysis.mouth import MouthShaper
 from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
-from avatar.analysis.visemes import WEIGHTS_FILE, Prototypes, VisemeEstimator
+from avatar.analysis.visemes import LIVE_MS, WEIGHTS_FILE, VisemeEstimator
 from avatar.core.types import (
     F32,
     MILLISECOND,
@@ -62,13 +62,17 @@ class VoiceAnalyzer:
     :param weights: folder of the shipped weights. Raises ModelFileError where they are missing.
     :param head: "rules" = head and brows follow the melody, "still" = neither moves.
     :param seed: any integer; the same seed and sound give the same cues.
+    :param look_ahead_ms: of the future the lips may use at most this much, 0 and up; they come out that much later.
+        ``LIVE_MS`` and ``CALM_MS`` of :mod:`avatar.analysis.visemes` are the two that the network is best at.
     """
 
-    def __init__(self, weights: Path, head: Literal["rules", "still"] = "rules", seed: int = 0) -> None:
+    def __init__(
+        self, weights: Path, head: Literal["rules", "still"] = "rules", seed: int = 0, look_ahead_ms: int = LIVE_MS
+    ) -> None:
         self._vad = SileroVad(weights / VAD_FILE)
-        self._visemes = VisemeEstimator(Prototypes.load(weights / WEIGHTS_FILE))
-        self._coarticulation = Coarticulation()
-        self._mouth = MouthShaper()
+        self._visemes = VisemeEstimator(weights / WEIGHTS_FILE, look_ahead_ms)
+        # A contact that is decided on with two hops to spare begins in time; live, 10 ms late.
+        self._mouth = MouthShaper(ahead=2 if look_ahead_ms > LIVE_MS else min(1, self._visemes.ahead))
         self._head = RuleHead(seed) if head == "rules" else None
         self._brows = BrowAccents(seed) if head == "rules" else None
         self._gate = SpeechGate()
@@ -78,10 +82,9 @@ class VoiceAnalyzer:
         self._resampler = Resampler(RATE)
         self._timeline = _Timeline()
         # Lips come out this many hops after the frame that completes them.
-        estimated = self._visemes.ahead + self._coarticulation.ahead
-        self._lip_delay = estimated + self._mouth.ahead
+        self._lip_delay = self._visemes.ahead + self._mouth.ahead
         self._viseme_delay: deque[tuple[F32, bool, float]] = deque(maxlen=self._mouth.ahead + 1)
-        self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=estimated + 1)
+        self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=self._visemes.ahead + 1)
         self._last_pts: dict[type, int] = {}
         self.reset()
 
@@ -95,7 +98,7 @@ class VoiceAnalyzer:
     def reset(self) -> None:
         """Forget everything heard so far."""
         self._restart()
-        for part in (self._gate, self._pitch, self._head, self._brows, self._coarticulation, self._mouth):
+        for part in (self._gate, self._pitch, self._head, self._brows, self._mouth):
             if part is not None:
                 part.reset()
         self._gate.levels.reset()
@@ -179,7 +182,7 @@ class VoiceAnalyzer:
 
     def _lips(self, hop: Hop, out: list[Cue]) -> None:
         gate = self._gate
-        estimate = self._coarticulation.step(self._visemes.step(hop, gate))
+        estimate = self._visemes.step(hop, gate)
         # The loudness that goes with these visemes is that of the hop they belong to.
         self._gate_delay.append((gate.open, loudness(hop.level, gate.levels.speech)))
         voiced, loud = self._gate_delay[0]

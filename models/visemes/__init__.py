@@ -1,5 +1,5 @@
-"""Training of the viseme prototypes."""
+"""The viseme network: targets, training, export, thresholds; its yardstick; how well both do."""
 
-from avatar.models.visemes.train_prototypes import build
+from avatar.models.visemes.build import build
 
 __all__ = ["build"]

@@ -23,13 +23,13 @@ from avatar.analysis.phonemes import viseme_track
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
+from avatar.models import registry
 from avatar.models.data.speech import KokoroVoice
 from avatar.models.visemes.prototypes import (
     AHEAD,
     BANDS,
     CLOSURE_OFFSETS,
     OFFSETS,
-    WEIGHTS_FILE,
     Normalizer,
     closure_features,
 )
@@ -180,13 +180,13 @@ def logistic(x: F32, y: np.ndarray, weight: np.ndarray, ridge: float = 30.0, rou
 
 
 def build(out: Path, seed: int = 1, extra: Iterable[Speech] = ()) -> Path:
-    """Train and write ``out / visemes_mfcc.npz``; ``out`` must hold the voice activity detector. Returns the file.
+    """Train and write the file ``out``. Returns it.
 
     :param extra: more speech with phoneme times; the shipped file had five minutes of Kokoro
         (:func:`kokoro_utterances`), without which strangers' closures are told apart less well.
     """
     random = np.random.default_rng(seed)
-    vad = SileroVad(out / VAD_FILE)
+    vad = SileroVad(registry.weights_dir() / VAD_FILE)
     speeches = [*utterances(random), *extra]
     seconds = sum(s.duration for s in speeches)
     log.info("%d utterances, %.1f minutes", len(speeches), seconds / 60)
@@ -223,9 +223,8 @@ def build(out: Path, seed: int = 1, extra: Iterable[Speech] = ()) -> Path:
     weight = np.where(truth > 0, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
     detector = logistic(inputs, truth, weight)
 
-    path = out / WEIGHTS_FILE
     np.savez_compressed(
-        path,
+        out,
         cepstral_mean=mean.astype(np.float32),
         projection=projection,
         offset=offset,
@@ -236,12 +235,12 @@ def build(out: Path, seed: int = 1, extra: Iterable[Speech] = ()) -> Path:
         closure_threshold=np.float32(THRESHOLD),
         bands=np.array(BANDS),
     )
-    return path
+    return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the viseme prototypes.")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="the file to write, .npz")
     parser.add_argument("kokoro", type=Path, nargs="*", help="MODEL VOCABULARY VOICES, see avatar.models.data.speech")
     args = parser.parse_args()
     build(args.out, extra=kokoro_utterances(KokoroVoice(*args.kokoro)) if args.kokoro else ())

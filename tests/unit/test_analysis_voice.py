@@ -293,8 +293,8 @@ def test_missing_or_broken_weights_are_one_clear_line(tmp_path):
     with pytest.raises(ModelFileError, match="not a model"):
         VoiceAnalyzer(tmp_path)
     (tmp_path / "silero_vad.onnx").write_bytes((WEIGHTS / "silero_vad.onnx").read_bytes())
-    np.savez(tmp_path / "visemes_mfcc.npz", projection=np.zeros((3, 3)))
-    with pytest.raises(ModelFileError, match="prototypes"):
+    (tmp_path / "visemes.onnx").write_bytes((WEIGHTS / "silero_vad.onnx").read_bytes())
+    with pytest.raises(ModelFileError, match="not a viseme network"):
         VoiceAnalyzer(tmp_path)
 
 

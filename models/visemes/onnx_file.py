@@ -1,0 +1,107 @@
+"""Just enough of the ONNX format to write a small network, without the onnx package.
+
+Messages and field numbers: ``onnx/onnx.proto``; the wire format is Protocol Buffers'. Weights are kept as float16 and
+turned into float32 by a ``Cast`` that the runtime folds away at loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+IR_VERSION, OPSET = 8, 17
+_FLOAT, _INT64, _FLOAT16 = 1, 7, 10
+_ATTRIBUTE_INT, _ATTRIBUTE_INTS = 2, 7
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1  # negative numbers take ten bytes
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes | str) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return _varint(field << 3 | 2) + _varint(len(data)) + data
+
+
+def _tensor(name: str, value: np.ndarray) -> bytes:
+    kind = {np.dtype(np.float16): _FLOAT16, np.dtype(np.int64): _INT64, np.dtype(np.float32): _FLOAT}[value.dtype]
+    dims = b"".join(_number(1, n) for n in value.shape)
+    return dims + _number(2, kind) + _bytes(8, name) + _bytes(9, value.astype(value.dtype.newbyteorder("<")).tobytes())
+
+
+def _attribute(name: str, value: int | Sequence[int]) -> bytes:
+    if isinstance(value, int):
+        return _bytes(1, name) + _number(3, value) + _number(20, _ATTRIBUTE_INT)
+    return _bytes(1, name) + b"".join(_number(8, v) for v in value) + _number(20, _ATTRIBUTE_INTS)
+
+
+def _value_info(name: str, dims: Sequence[int | str]) -> bytes:
+    shape = b"".join(_bytes(1, _number(1, d) if isinstance(d, int) else _bytes(2, d)) for d in dims)
+    tensor = _number(1, _FLOAT) + _bytes(2, shape)
+    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+class Graph:
+    """An ONNX graph that grows node by node; values are called by name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[bytes] = []
+        self._weights: list[bytes] = []
+        self._inputs: list[bytes] = []
+        self._outputs: list[bytes] = []
+        self._count = 0
+
+    def _name(self, hint: str) -> str:
+        self._count += 1
+        return f"{hint}_{self._count}"
+
+    def input(self, name: str, dims: Sequence[int | str]) -> str:
+        """float32; a dimension that is a name may have any length."""
+        self._inputs.append(_value_info(name, dims))
+        return name
+
+    def weight(self, value: np.ndarray) -> str:
+        """float32 (kept as float16) or int64."""
+        if value.dtype == np.int64:
+            name = self._name("index")
+            self._weights.append(_tensor(name, value))
+            return name
+        name = self._name("half")
+        self._weights.append(_tensor(name, value.astype(np.float16)))
+        return self.node("Cast", name, to=_FLOAT)
+
+    def node(self, kind: str, *inputs: str, **attributes: int | Sequence[int]) -> str:
+        """An operator with one output; returns that output's name."""
+        out = self._name(kind.lower())
+        body = b"".join(_bytes(1, name) for name in inputs) + _bytes(2, out) + _bytes(4, kind)
+        self._nodes.append(body + b"".join(_bytes(5, _attribute(k, v)) for k, v in attributes.items()))
+        return out
+
+    def output(self, name: str, value: str, dims: Sequence[int | str]) -> None:
+        """Hand out ``value`` as ``name``."""
+        self._nodes.append(_bytes(1, value) + _bytes(2, name) + _bytes(4, "Identity"))
+        self._outputs.append(_value_info(name, dims))
+
+    def model(self, metadata: Mapping[str, str]) -> bytes:
+        """The file's content."""
+        graph = (
+            b"".join(_bytes(1, node) for node in self._nodes)
+            + _bytes(2, "visemes")
+            + b"".join(_bytes(5, weight) for weight in self._weights)
+            + b"".join(_bytes(11, value) for value in self._inputs)
+            + b"".join(_bytes(12, value) for value in self._outputs)
+        )
+        properties = b"".join(_bytes(14, _bytes(1, k) + _bytes(2, v)) for k, v in metadata.items())
+        opset = _bytes(8, _number(2, OPSET))
+        return _number(1, IR_VERSION) + _bytes(2, "vultus") + _bytes(7, graph) + opset + properties
