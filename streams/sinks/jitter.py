@@ -37,7 +37,7 @@ class JitterBuffer:
     """Seconds that the mean delay may be above its goal before sound is left out at once."""
     MAX_STRETCH = 2e-3
     _GAIN_WAITING, _GAIN_AGE = 0.05, 0.15
-    """Per second: the share of a wrong delay that is taken back each second. The amount that waits goes up and down with
+    """Per second: the share of a wrong delay that is taken back each second. What waits goes up and down with
     every piece, the age of the sound does not."""
     _DEAD = 0.003
     _SETTLE = 1.0
@@ -51,7 +51,7 @@ class JitterBuffer:
         """How much faster than its own clock the device is given sound now, 1e-6 = one part per million."""
         self._target = target
         self._piece = 0.0
-        self._pushed = 0
+        self._pushed = self._promised = 0
         self._marks: deque[tuple[int, float]] = deque(maxlen=64)  # samples pushed before a piece, when it came
         self._lock = threading.Lock()
         self._clear()
@@ -61,7 +61,7 @@ class JitterBuffer:
         self._pos = float(2 * _HALF)  # where the next sample is read; the taps before it are history
         self._playing = False
         self._played = 0
-        self._fill = self._age = 0.0
+        self._fill = self._age = self._late = 0.0
         self._drift = 0.0
         self.heard_after: float | None = None
         """Seconds from being pushed to being heard, which are kept; None until known."""
@@ -92,14 +92,19 @@ class JitterBuffer:
                 self._keep(self._target)
                 self._fill = self._goal
 
-    def pull(self, n: int, heard: float | None = None) -> F32:
-        """The next ``n`` samples; silence while there is nothing to play. ``heard``: when the first will be heard."""
+    def pull(self, n: int, now: float | None = None, ahead: float = 0.0) -> F32:
+        """The next ``n`` samples; silence while there is nothing to play. ``now``: the time, by the clock of ``push``;
+        ``ahead``: seconds from then to the first sample's being heard."""
+        heard = None if now is None else now + ahead
         with self._lock:
             if not self._playing:
-                if self.waiting < self._target + n / self.rate:
+                if heard is not None and not self._due(n, heard, ahead):
                     return np.zeros(n, np.float32)
-                # What came while the device was starting is old by now.
-                self._keep(self._target + n / self.rate)
+                if heard is None:
+                    if self.waiting < self._target + n / self.rate:
+                        return np.zeros(n, np.float32)
+                    # What came while the device was starting is old by now.
+                    self._keep(self._target + n / self.rate)
                 self._playing, self._played, self._fill, self._goal = True, 0, self.waiting, self._target
             self.stretch = self._stretch(n, heard)
             step = 1.0 + self.stretch
@@ -117,22 +122,38 @@ class JitterBuffer:
                 if self._played > self._SETTLE * self.rate:  # before that the device is still filling its own buffer
                     self._target = min(self._target + 0.01, self.MAX_TARGET)
                 self._clear()
-            elif self._fill > self._goal + self.EXCESS:
+            elif self._late > self.EXCESS:
                 out = self._catch_up(out, where)
             self._trim()
             return out
 
+    def _due(self, n: int, heard: float, ahead: float) -> bool:
+        """Whether to begin, with the sample that is to be heard now by the delay that is promised from the first call
+        on; what was pushed before that promise has come at another time and is left out."""
+        if self.heard_after is None:
+            self.heard_after = self._age = self._target + n / self.rate + ahead
+            self._promised = self._pushed + round(self._piece * self.rate)
+        early = self._promised - (self._pushed - (len(self._data) - self._pos))
+        if early > 0:
+            self._pos = min(self._pos + early, float(len(self._data)))
+        age = self._age_at(heard)
+        if early > 0 or age is None or age < self.heard_after - n / self.rate / 2:
+            return False
+        room = len(self._data) - self._pos - n - 2 * _HALF
+        self._pos += min(max(0.0, (age - self.heard_after) * self.rate), max(0.0, room))
+        return True
+
     def _catch_up(self, out: F32, where: NDArray[np.floating]) -> F32:
         """Fade over to the place at which the delay is right again: the device had stopped for a moment."""
         self.overruns += 1
-        skip = int(min(self._fill - self._goal, self.waiting) * self.rate) - 2 * _HALF
+        skip = int(min(self._late, self.waiting) * self.rate) - 2 * _HALF
         if skip <= 0:
             return out
         later = self._read(where + skip) if where[-1] + skip < len(self._data) - _HALF else np.zeros_like(out)
         self._ramp(out, up=False)
         self._ramp(later, up=True)
         self._pos += skip
-        self._fill, self._age = self._goal, self.heard_after or 0.0
+        self._fill, self._age, self._late = self._goal, self.heard_after or 0.0, 0.0
         return out + later
 
     def _keep(self, seconds: float) -> None:
@@ -158,6 +179,7 @@ class JitterBuffer:
             gain, error = self._GAIN_WAITING, self._fill - self._goal
         else:
             gain, error = self._GAIN_AGE, self._age - self.heard_after
+        self._late = error
         if abs(error) < self._DEAD and self._drift == 0:  # as long as the clocks agree the sound passes untouched
             return 0.0
         limit = self.MAX_STRETCH

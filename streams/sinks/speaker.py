@@ -59,7 +59,7 @@ class SpeakerSink(Sink):
             self.device_underruns += bool(status.output_underflow)
             # The stream's own latency is a wish; what waits in the driver and the sound server now is known here.
             ahead = when.outputBufferDacTime - when.currentTime
-            out[:, 0] = buffer.pull(frames, self._asked + ahead if 0 < ahead < LONGEST else None)
+            out[:, 0] = buffer.pull(frames, self._asked if 0 < ahead < LONGEST else None, ahead)
 
         def finished() -> None:
             self._gone = True

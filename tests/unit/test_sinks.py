@@ -11,7 +11,7 @@ from avatar.core.types import AudioChunk, AvatarFrame, FaceState, Ns
 from avatar.errors import DeviceError
 from avatar.streams import devices
 from avatar.streams.base import StreamFormat
-from avatar.streams.sinks import virtual_microphone
+from avatar.streams.sinks import speaker, virtual_microphone
 from avatar.streams.sinks.jitter import JitterBuffer
 from avatar.streams.sinks.null import NullSink
 from avatar.streams.sinks.speaker import SpeakerSink
@@ -158,16 +158,24 @@ def chunk(i: int) -> AudioChunk:
     return AudioChunk(Ns(i * 20_000_000), sine(np.arange(i * 960, (i + 1) * 960)), RATE)
 
 
-async def test_speaker_plays_and_knows_its_latency(driver: Driver) -> None:
+async def test_speaker_plays_and_knows_its_latency(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(speaker, "time", SimpleNamespace(monotonic=lambda: now[0]))
     sink = SpeakerSink("headphones")
     await sink.open(StreamFormat())
-    for i in range(10):
+    assert sink.latency == pytest.approx(50_000_000), (
+        "its buffer and what the driver wishes, as long as nothing is known"
+    )
+    for i in range(20):
         await sink.audio(chunk(i))
-        driver.ask()
-        heard = driver.ask(underflow=i == 5)
+        for _ in range(2):
+            heard = driver.ask(underflow=i == 5)
+            now[0] += 0.01
     assert np.abs(heard).max() == pytest.approx(0.5, rel=0.01)
-    assert 0.03 < sink.latency / 1e9 < 0.1
-    assert sink.device_underruns == 1
+    assert sink.latency == pytest.approx(60_000_000), "30 ms wait, 10 are asked for at a time, 20 are in the driver"
+    # The block that was asked for last, at 390 ms, is heard at 410; its sound was pushed 60 ms before that.
+    np.testing.assert_allclose(heard, sine(np.arange(17 * 960 + 480, 18 * 960)), atol=0.01)
+    assert sink.device_underruns == 2
     await sink.close()
     await sink.close()
     assert (driver.opened, driver.closed) == (["headphones"], 1)
