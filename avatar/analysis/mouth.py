@@ -4,8 +4,8 @@ Jaw, rounding, the rest of the lips and contact are four tracks, because they ar
 
 * The jaw and the rounding are curves. A network learns them with their coarticulation; where only visemes are known
   they are the dominance-weighted mean over a window of time (Cohen & Massaro 1993, "Modeling coarticulation in
-  synthetic visual speech"): :func:`curves` for a whole utterance, :class:`Coarticulation` as it comes. Tongue sounds
-  hardly dominate, so "t" between two "oo" stays round, and rounding begins 120 ms early.
+  synthetic visual speech"), :func:`curves`. Tongue sounds hardly dominate, so "t" between two "oo" stays round, and
+  rounding begins 120 ms early.
 * The lips' opening and stretching follow the visemes, with dominances of their own and a shorter window.
 * Contact is a decision, not a mean: lips that touch for p, b, m and lie on the teeth for f, v do so fully and long
   enough that pictures at 25 or 30 a second show it. ``mouthClose`` shuts the lips over a jaw that is slower than they.
@@ -97,7 +97,6 @@ ROUND_FULL = float(_ROUND[VISEME_INDEX["ou"]])
 """Pucker and funnel together where the curve of the rounding is 1."""
 _CURVE_WEIGHT: F32 = _WEIGHT[:, [_JAW, _ROUNDING]]
 _CURVES: F32 = np.stack((SHAPES[:, JAW_OPEN] / JAW_FULL, _ROUND / ROUND_FULL), axis=1)  # (15, 2)
-_CURVE_ROWS: F32 = np.concatenate((_CURVES * _CURVE_WEIGHT, _CURVE_WEIGHT), axis=1)
 _USUAL_PUCKER = 0.6
 """Share of the pucker in a rounding of which nothing is known yet."""
 
@@ -309,44 +308,6 @@ class MouthShaper:
         if self._heard < _LEAST:  # a long silence: what was heard last counts as one vowel's hop
             self._loud, self._heard = self._loud / self._heard, 1.0
         return self._loud / self._heard
-
-
-class Coarticulation:
-    """Viseme probabilities alone to estimates, one hop at a time, for recognisers that know nothing else.
-
-    :param ahead: hops of look-ahead; an estimate belongs to the hop ``ahead`` steps ago.
-    """
-
-    PAST = 9
-    ROUND_PAST = 4
-    """Rounding comes early and goes early: its window leans towards what comes."""
-
-    def __init__(self, ahead: int = 1) -> None:
-        self.ahead = ahead
-        jaw = _kernel(JAW_SIGMA, self.PAST, ahead)
-        rounding = np.zeros_like(jaw)
-        rounding[self.PAST - self.ROUND_PAST :] = _kernel(3.0, self.ROUND_PAST, ahead)
-        self._kernels = np.stack((jaw, rounding, jaw, rounding), axis=1)
-        self.reset()
-
-    def reset(self) -> None:
-        """Silence before the first hop."""
-        self._rows = Ring(self.PAST + 1 + self.ahead, 4)
-        self._presence = _Presence()
-        self._visemes = Ring(self.ahead + 1, len(VISEMES))
-        silence = np.zeros(len(VISEMES), np.float32)
-        silence[_SIL] = 1
-        for _ in range(self.PAST + 1 + self.ahead):
-            self.step(silence)
-
-    def step(self, visemes: F32) -> LipEstimate:
-        """(15,) of a hop; returns the estimate of the hop ``ahead`` ago."""
-        row = visemes @ _CURVE_ROWS
-        row[2:] -= visemes[_SIL] * _CURVE_WEIGHT[_SIL] * self._presence.step(_silence(visemes))
-        jaw, rounding, jaw_weight, round_weight = np.einsum("ij,ij->j", self._rows.push(row), self._kernels)
-        now = self._visemes.push(visemes)[0].copy()
-        shares = float(jaw / max(jaw_weight, _LEAST)), float(rounding / max(round_weight, _LEAST))
-        return LipEstimate(now, *shares, float(now[_PP]))
 
 
 # --- all at once -------------------------------------------------------------------------------------------------
