@@ -47,6 +47,8 @@ class JitterBuffer:
         self.rate = rate
         self.underruns = 0
         self.overruns = 0
+        self.device = 0.0
+        """Seconds that the device holds when it has what it wishes; just after a gap it holds less."""
         self.stretch = 0.0
         """How much faster than its own clock the device is given sound now, 1e-6 = one part per million."""
         self._target = target
@@ -131,7 +133,7 @@ class JitterBuffer:
         """Whether to begin, with the sample that is to be heard now by the delay that is promised from the first call
         on; what was pushed before that promise has come at another time and is left out."""
         if self.heard_after is None:
-            self.heard_after = self._age = self._target + n / self.rate + ahead
+            self.heard_after = self._age = self._target + n / self.rate + max(ahead, self.device)
             self._promised = self._pushed + round(self._piece * self.rate)
         early = self._promised - (self._pushed - (len(self._data) - self._pos))
         if early > 0:

@@ -67,6 +67,7 @@ class SpeakerSink(Sink):
         self._stream = await asyncio.to_thread(
             devices.open_sound, "output", device, rate, rate // 100, callback, finished, LATENCY
         )
+        buffer.device = float(self._stream.latency)
 
     async def audio(self, chunk: AudioChunk) -> None:
         if self._stream is None or self.buffer is None:
