@@ -8,11 +8,13 @@ recognisers: :mod:`avatar.models.visemes.eval_rows`; where the speech comes from
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from avatar.analysis.visemes import CALM_MS, LIVE_MS
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX
 from avatar.core.types import F32
@@ -25,7 +27,7 @@ from avatar.models.visemes.eval_rows import Recogniser, as_shown, hama, heard, l
 from avatar.models.visemes.texts import TEST_VARIANTS
 from avatar.streams.sources.text import Speech
 
-CLOSURES = 400
+CLOSURES = {"kokoro": 160, "real": 320}
 """p, b, m that a set of the corpus holds, where it has as many."""
 POOLED = ("espeak", "kokoro", "real", "data")
 """The sets whose utterances make up the overall rows."""
@@ -101,8 +103,8 @@ def _gather(clips: dict[str, list[Clip]], sets: dict[str, dict[str, Any]], corpu
             sets[name] |= {"missing": "the corpus has no test voices for it"}
 
     gather("espeak", lambda: eval_data.espeak_clips(TEST_VARIANTS, per_sentence=4))
-    gather("kokoro", lambda: eval_data.kokoro_clips(corpus, CLOSURES))
-    gather("real", lambda: eval_data.real_clips(corpus, Aligner(), CLOSURES))
+    gather("kokoro", lambda: eval_data.kokoro_clips(corpus, CLOSURES["kokoro"]))
+    gather("real", lambda: eval_data.real_clips(corpus, Aligner(), CLOSURES["real"]))
     gather("espeak_odd", lambda: eval_data.espeak_clips(eval_data.ODD_VARIANTS, per_sentence=1))
 
 
@@ -113,9 +115,13 @@ def _variant(voice: str) -> str:
 
 def _rows(weights: Path) -> tuple[dict[str, Recogniser], dict[str, dict[str, str]]]:
     """The recognisers, and why the others are not there."""
-    rows: dict[str, Recogniser] = {"ours": live(VoiceAnalyzer(weights, head="still"))}
+    rows: dict[str, Recogniser] = {
+        "ours": live(VoiceAnalyzer(weights, head="still", look_ahead_ms=LIVE_MS)),
+        "ours_calm": live(VoiceAnalyzer(weights, head="still", look_ahead_ms=CALM_MS)),
+    }
     absent: dict[str, dict[str, str]] = {}
-    for name, make in (("mfcc", lambda: prototypes(weights)), ("hama", hama)):
+    others: dict[str, Callable[[], Recogniser]] = {"mfcc": lambda: prototypes(weights), "hama": hama}
+    for name, make in others.items():
         try:
             rows[name] = make()
         except AvatarError as error:
@@ -136,8 +142,12 @@ def _describe(clips: Sequence[Clip], tallies: dict[str, list[Tally]]) -> dict[st
         "rows": part(lambda clip: True),
     }
     if len(languages) > 1:
-        out["languages"] = {name: {"rows": part(lambda clip, n=name: clip.language == n)} for name in languages}
+        out["languages"] = {name: {"rows": part(partial(_speaks, name))} for name in languages}
     return out
+
+
+def _speaks(language: str, clip: Clip) -> bool:
+    return clip.language == language
 
 
 def missed_targets(sets: dict[str, dict[str, Any]]) -> list[str]:
@@ -165,7 +175,7 @@ _COLUMNS = {
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
     """Title, heads, rows and notes of a table for each set, and one for all."""
-    out = []
+    out: list[tuple[str, list[str], list[list[str]], list[str]]] = []
     for name, found in result["sets"].items():
         if "missing" in found:
             out.append((name, [], [], [f"{name}: {found['missing']}"]))
