@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +126,8 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
         "browser": _browser,
         "vcam": _vcam,
     }
+    # Ended from outside, it still has to end the engine and the browser.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     mouth = _mouth(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:
@@ -224,12 +229,14 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
     from avatar.testing.browser import Browser
 
     with Browser() as browser, job.engine() as address, Relay() as relay:
+        from playwright.sync_api import Error  # there, or the browser had said that it is not
 
         def through(route: Any) -> None:
             offer = route.request.post_data_json
-            reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
-            answer = reply.json()
-            route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
+            with contextlib.suppress(Error):  # the page has been closed meanwhile
+                reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
+                answer = reply.json()
+                route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
 
         def impair() -> None:
             if network != Network():

@@ -60,6 +60,7 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._ports: dict[tuple[str, int], _Port] = {}
+        self._bad: tuple[float, float] | None = None
         self.counts: Counter[str] = Counter()
         """``down_sent``, ``down_lost``, ``up_sent``, ``up_lost``: datagrams since the network got bad; down = to the
         viewer."""
@@ -80,9 +81,14 @@ class Relay:
     def impair(self, loss: float, jitter: float) -> None:
         """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways."""
         self.counts.clear()
+        self._bad = loss, jitter
         for number, port in enumerate(self._ports.values()):
-            port.down.impairment = Impairment(loss, jitter, self._seed + 2 * number)
-            port.up.impairment = Impairment(loss, jitter, self._seed + 2 * number + 1)
+            self._spoil(number, port)
+
+    def _spoil(self, number: int, port: _Port) -> None:
+        if self._bad is not None:
+            port.down.impairment = Impairment(*self._bad, self._seed + 2 * number)
+            port.up.impairment = Impairment(*self._bad, self._seed + 2 * number + 1)
 
     def offer(self, sdp: str) -> str:
         """The viewer's offer without its addresses: the engine learns them from what comes through the relay."""
@@ -107,6 +113,7 @@ class Relay:
         if (host, port) not in self._ports:
             made = _Port(self.counts)
             asyncio.run_coroutine_threadsafe(made.open(host, port), self._loop).result(5)
+            self._spoil(len(self._ports), made)  # a viewer that connects anew is in the same network
             self._ports[host, port] = made
         return self._ports[host, port].number
 
