@@ -92,9 +92,10 @@ class Resyncs:
         if waited and self._reason is not None:
             self._missing, self._since = Ns(now - self._since), now
         elif silent > self.STALL:  # whatever was before, this is the return that counts
-            reason: Reason = self._reason if self._reason in ("clock", "suspend") else "stall"
+            pending = self._reason in ("clock", "suspend")
+            reason: Reason = self._reason if pending and self._reason else "stall"
             self._reason = None
-            self.begin(reason, now, max(silent, self._missing))
+            self.begin(reason, now, max(silent, self._missing) if pending else silent)
         elif chunk.discontinuity:
             self.begin("gap", now)
         elif late:
