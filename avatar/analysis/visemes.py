@@ -82,10 +82,6 @@ class VisemeEstimator:
         self._due = np.full((2, _PRESS + 1), -8.0, np.float32)
         self._due[:, _SIL] = 8.0
         self._gates = Ring(max(1, self.ahead - GATE_LATE + 1), 1)
-        self.press_logit = -30.0
-        """Of lip contact in the hop last judged, without the file's bias and without the gate."""
-        self.opened = 0.0
-        """How far the gate was open for it, 0 to 1."""
 
     def step(self, hop: Hop, gate: SpeechGate) -> LipEstimate:
         """The lips of the hop ``ahead`` ago; ``gate`` has been stepped with ``hop``."""
@@ -101,11 +97,10 @@ class VisemeEstimator:
         visemes = np.exp(out[:_JAW] - out[:_JAW].max())
         visemes /= visemes.sum()
         jaw, rounding = _sigmoid(float(out[_JAW])), _sigmoid(float(out[_ROUNDING]))
-        self.press_logit = float(out[_PRESS])
-        press = _sigmoid(self.press_logit + self._press_bias)
-        # An opening gate is seen early, thanks to the look-ahead. What shuts it is known GATE_LATE hops late at best, so
+        press = _sigmoid(float(out[_PRESS]) + self._press_bias)
+        # An opening gate is seen early, thanks to the look-ahead. What shuts it is known GATE_LATE hops late, so
         # a longer look-ahead must not use it earlier, or the mouth would shut before the voice ends.
-        opened = self.opened = float(self._gates.push((gate.smooth,)).max())
+        opened = float(self._gates.push((gate.smooth,)).max())
         visemes *= opened
         visemes[_SIL] += 1 - opened
         return LipEstimate(visemes, jaw * opened, rounding * opened, press * opened)

@@ -156,12 +156,17 @@ def read(folder: Path, split: str | None = None, sources: Collection[str] | None
     for row in rows(folder):
         if (split and row["split"] != split) or (sources is not None and row["source"] not in sources):
             continue
-        marks = tuple(PhonemeMark(float(a), float(b), str(ipa)) for a, b, ipa in row["marks"])
-        trusts = np.asarray(row.get("trusts") or [row.get("trust", 1.0)] * len(marks), np.float32)
-        samples = read_sound(folder / row["file"])
-        yield Utterance(
-            samples, marks, row["voice"], row["source"], row["language"], freeze(trusts), row["split"], row["file"]
-        )
+        yield of_row(folder, row)
+
+
+def of_row(folder: Path, row: dict[str, Any]) -> Utterance:
+    """The utterance of one object of the manifest. Raises MediaError where its file cannot be read."""
+    marks = tuple(PhonemeMark(float(a), float(b), str(ipa)) for a, b, ipa in row["marks"])
+    trusts = np.asarray(row.get("trusts") or [row.get("trust", 1.0)] * len(marks), np.float32)
+    samples = read_sound(folder / row["file"])
+    return Utterance(
+        samples, marks, row["voice"], row["source"], row["language"], freeze(trusts), row["split"], row["file"]
+    )
 
 
 # --- sound files -------------------------------------------------------------------------------------------------

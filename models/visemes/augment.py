@@ -16,7 +16,7 @@ from avatar.core.types import F32
 _BANDS = np.arange(MELS, dtype=np.float32)
 
 
-def warp(power: F32, random: np.random.Generator, most: float = 0.1) -> F32:
+def warp(power: F32, random: np.random.Generator, most: float = 0.12) -> F32:
     """Longer and shorter vocal tracts: the bands are stretched and moved (Jaitly & Hinton 2013, "Vocal tract length
     perturbation improves speech recognition")."""
     out = np.empty_like(power)
@@ -106,9 +106,9 @@ def disturb(power: F32, noises: F32, random: np.random.Generator, strength: floa
     """
     n, hops, _ = power.shape
     x = room(warp(power, random), random, 0.3 * strength)
-    recorded = random.random(n) < 0.3
+    recorded = np.asarray(random.random(n) < 0.3)
     noise = np.where(recorded[:, None, None], noises, colour(n, hops, random))
-    snr = np.where(recorded, random.uniform(5, 32, n), random.uniform(8, 50, n)).astype(np.float32)
-    snr[random.random(n) > 0.8 * strength] = np.inf
+    snr = np.where(recorded, random.uniform(5, 32, n), random.uniform(6, 50, n)).astype(np.float32)
+    snr[random.random(n) > 0.85 * strength] = np.inf
     x = tone(add_noise(x, noise, snr), random)
     return np.asarray(np.log(suppress(x, random) + POWER_FLOOR), np.float32)

@@ -18,7 +18,7 @@ from avatar.models.data import corpus as corpora
 log = logging.getLogger(__name__)
 
 MINUTES = 60.0
-VAL_SECONDS = 900.0
+VAL_SECONDS = 300.0
 """Of speech by which the thresholds are chosen, for each kind."""
 
 
@@ -73,17 +73,17 @@ def validation(folder: Path, seconds: float = VAL_SECONDS, seed: int = 3) -> lis
     from avatar.models.visemes.sampler import kind_of
 
     chosen = [row for row in corpora.rows(folder) if row["marks"] and split_of(row) == "val"]
-    names = {row["file"] for row in chosen}
-    sources = sorted({row["source"] for row in chosen})
     random = np.random.default_rng(seed)
+    random.shuffle(chosen)  # type: ignore[arg-type]
     out: list[corpora.Utterance] = []
-    for kind in sorted({kind_of(s) for s in sources}):
-        of_kind = [s for s in sources if kind_of(s) == kind]
-        for source in of_kind:
-            found = [u for u in corpora.read(folder, None, (source,)) if u.file in names]
-            random.shuffle(found)  # type: ignore[arg-type]
-            ends = np.cumsum([len(u.samples) / corpora.RATE for u in found])
-            out += found[: int(np.searchsorted(ends, seconds / len(of_kind))) + 1]
+    sources = {row["source"] for row in chosen}
+    for source in sorted(sources):
+        share = seconds / sum(kind_of(s) == kind_of(source) for s in sources)
+        for row in (row for row in chosen if row["source"] == source):
+            if share <= 0:
+                break
+            share -= row["seconds"]
+            out.append(corpora.of_row(folder, row))
     return out
 
 

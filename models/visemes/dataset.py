@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SHARD = 400
 """Utterances in a file."""
-SPARED_SOURCES = ("amazon-queen", "emodb", "klettres", "steel-sky", "warzone", "hedgewars")
+SPARED_SOURCES = ("amazon-queen", "emodb", "hedgewars")
 VERSION = 2
 """Part of every key: raise it when features or targets change."""
 COLUMNS = len(VISEMES) + 3 + 2 + 1

@@ -14,9 +14,9 @@ from avatar.core.types import F32
 from avatar.models.visemes.augment import disturb, drop_bands
 from avatar.models.visemes.dataset import COLUMNS, Item, unpack
 
-SHARES: dict[str, float] = {"espeak": 0.2, "kokoro": 0.3, "real": 0.5}
+SHARES: dict[str, float] = {"espeak": 0.25, "kokoro": 0.3, "real": 0.45}
 """How often an utterance of each kind begins a sample, once there is enough of it (:data:`ENOUGH_S`)."""
-ENOUGH_S = 3600.0
+ENOUGH_S = 1200.0
 """Seconds of speech; a kind of which there is less is drawn less, by the root."""
 ONLY_NOISE = 0.05
 """Share of samples in which nobody speaks."""
@@ -71,6 +71,18 @@ def gate_of(talk: np.ndarray, delay: np.ndarray) -> F32:
         at = np.arange(hops) + start
         out[k, at >= 0] = wide[k, at[at >= 0]]
     return out
+
+
+def at_speed(mel: np.ndarray, packed: np.ndarray, speed: float, most: int) -> tuple[F32, np.ndarray]:
+    """At most ``most`` hops of an utterance said faster or slower, the voice as it is."""
+    count = max(1, min(most, int(len(mel) / speed)))
+    if speed == 1.0:
+        return mel[:count].astype(np.float32), packed[:count]
+    at = np.minimum(np.arange(count) * speed, len(mel) - 1)
+    low = at.astype(int)
+    part = (at - low).astype(np.float32)[:, None]
+    high = np.minimum(low + 1, len(mel) - 1)
+    return mel[low] * (1 - part) + mel[high] * part, packed[np.round(at).astype(int)]
 
 
 def normalise(logmel: F32, speaking: F32, shape: F32, warm: np.ndarray, random: np.random.Generator) -> F32:
@@ -131,8 +143,9 @@ class Sampler:
         while left > 0:
             item = self._speech[k]
             first = int(random.integers(0, max(1, len(item.mel) - left + 40))) if not parts else 0
-            mel, packed = item.mel[first : first + left], item.packed[first : first + left]
-            parts.append((mel.astype(np.float32) + float(random.normal(0, 0.5)), packed))
+            speed = float(np.exp(random.uniform(-0.2, 0.2))) if random.random() < 0.6 else 1.0
+            mel, packed = at_speed(item.mel[first:], item.packed[first:], speed, left)
+            parts.append((mel + np.float32(random.normal(0, 0.5)), packed))
             left -= len(mel)
             if left > 0:
                 parts.append(self._silence(min(left, int(random.integers(1, 90)))))
@@ -185,8 +198,8 @@ class Sampler:
 
 def sample_weights(items: Sequence[Item]) -> np.ndarray:
     """(len(items),) how often each is drawn: shares of the kinds; within a kind, sources by the root of their length,
-    so that a small one is heard too; within a source by length."""
-    length = np.array([len(item.mel) / 100 for item in items], np.float64)
+    so that a small one is heard too; within a source by length. A second that is half trusted counts as half a one."""
+    length = np.array([item.packed[:, -3].sum() / 25_500 + 1e-3 for item in items], np.float64)
     sources = np.array([item.source for item in items])
     kinds = np.array([kind_of(s) for s in sources])
     weight = np.zeros(len(items))

@@ -286,8 +286,8 @@ class Trainer:
 def load_net(checkpoint: Path) -> tuple[VisemeNet, np.ndarray]:
     """The averaged network of a checkpoint and the spectrum that its normaliser begins with."""
     state: Mapping[str, Any] = torch.load(checkpoint, weights_only=True)
-    size: dict[str, Any] = state["size"]
-    net = VisemeNet(Shape(**{k: tuple(v) if isinstance(v, list) else v for k, v in size.items()}))
+    size: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in state["size"].items()}
+    net = VisemeNet(Shape(**size))
     net.load_state_dict(state["average"])
     net.eval()
     return net, state["shape"].numpy()

@@ -1,32 +1,34 @@
 """How sure of a closure each head has to be: chosen on the voices of the split "val", never on those of "test".
 
 The estimator adds a bias to the logit of lip contact; the mouth acts at a probability of one half. Judged as
-``avatar eval visemes`` judges: by the lips that the face shows, through the gate and the shaper of the engine.
+``avatar eval visemes`` judges, through the gate and the contact of the engine.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.features import FrameStream, Hop
-from avatar.analysis.mouth import LipEstimate, MouthShaper
-from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
-from avatar.analysis.visemes import CALM_MS, FRAME_MS, LIVE_MS, VisemeEstimator
-from avatar.core.facs import INDEX
+from avatar.analysis.features import HOP, RATE, FrameStream
+from avatar.analysis.mouth import PRESS_OFF, PRESS_ON, _Contact
+from avatar.analysis.normalizer import Normalizer
+from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, one_thread_session
+from avatar.analysis.visemes import FRAME_MS, GATE_LATE, LIVE_MS, VisemeEstimator
+from avatar.core.facs import VISEMES
 from avatar.core.types import F32
 from avatar.models.data.corpus import Utterance
-from avatar.models.visemes.eval_metrics import Shown, Tally, Truth, lip_gap, measure
+from avatar.models.visemes.eval_metrics import Shown, Tally, Truth, measure
 from avatar.models.visemes.sampler import kind_of
 
 log = logging.getLogger(__name__)
 
-BIASES = tuple(float(b) for b in np.arange(-2.0, 2.01, 0.5))
+BIASES = tuple(float(b) for b in np.arange(-2.5, 2.01, 0.25))
 WANTED: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "live": {"espeak": (0.92, 0.08), "kokoro": (0.88, 0.12), "real": (0.85, 0.20)},
     "calm": {"espeak": (0.94, 0.06), "kokoro": (0.92, 0.10), "real": (0.92, 0.10)},
@@ -39,63 +41,62 @@ PAUSE = 30
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the estimator says of one utterance, kept so that many biases can be tried."""
+    """What the network says of one utterance, kept so that many biases can be tried."""
 
     truth: Truth
     kind: str
-    estimates: list[LipEstimate]
-    """One a hop, with the logit of lip contact in place of its probability."""
-    opened: F32
-    """(n,) how far the gate is open for each."""
-    loud: F32
-    """(n,)."""
+    visemes: dict[int, F32]
+    """Head -> (n, 15) logits."""
+    press: dict[int, F32]
+    """Head -> (n,) logits."""
+    opened: dict[int, F32]
+    """Head -> (n,) how far the gate is open for each hop."""
 
 
-def listen(weights: Path, estimator: VisemeEstimator, items: Iterable[Utterance]) -> list[Heard]:
+def listen(weights: Path, file: Path, items: Iterable[Utterance]) -> list[Heard]:
     """Run the gate and the network over utterances, each as a stream of its own.
 
-    :param weights: the folder of the voice activity detector.
+    :param weights: the folder of the voice activity detector. :param file: the network.
     """
     vad, gate = SileroVad(weights / VAD_FILE), SpeechGate()
+    session = one_thread_session(file)
+    about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    norm = Normalizer(np.array(about["shape"], np.float32))
     out = []
     for item in items:
-        for part in (vad, gate, gate.levels, estimator):
+        for part in (vad, gate, gate.levels, norm):
             part.reset()
-        n, ahead = len(item.samples) // 160, estimator.ahead
-        pause = np.zeros(PAUSE * 160, np.float32)
-        estimates: list[LipEstimate] = []
-        opened, loud = np.zeros(n, np.float32), np.zeros(n, np.float32)
-        levels: dict[int, float] = {}
+        pause = np.zeros(PAUSE * HOP, np.float32)
+        features, smooth = [], []
         for hop in FrameStream().push(np.concatenate((pause, item.samples, pause))):
-            estimate, open_now = _hear(estimator, hop, gate, vad)
-            levels[hop.index] = loudness(hop.level, gate.levels.speech)
-            i = hop.index - ahead - PAUSE
-            if 0 <= i < n:
-                estimates.append(estimate)
-                opened[i], loud[i] = open_now, levels[hop.index - ahead]
-        truth = Truth.of(item.samples, 16_000, item.marks, item.trusts.tolist())
-        out.append(Heard(truth, kind_of(item.source), estimates, opened, loud))
+            gate.step(hop.level, vad.push(hop.new))
+            features.append(norm.step(hop.logmel, np.float32(gate.open)))
+            smooth.append(gate.smooth)
+        x = np.stack(features[: len(features) // 2 * 2], axis=1)[None]
+        (logits,) = session.run(["logits"], {"features": x, "state": np.zeros((1, about["state"]), np.float32)})
+        # (heads, 2, outputs, pairs) to (heads, hops, outputs)
+        said = logits[0].transpose(0, 3, 1, 2).reshape(len(about["heads"]), -1, logits.shape[3])
+        gates, n = np.array(smooth, np.float32), len(item.samples) // HOP
+        heard = Heard(Truth.of(item.samples, RATE, item.marks, item.trusts.tolist()), kind_of(item.source), {}, {}, {})
+        for k, head in enumerate(about["heads"]):
+            at = PAUSE + np.arange(n)
+            # As the estimator has it: place i is about hop i - head + 1, and the gate is the widest of the last ones.
+            heard.visemes[head] = said[k, at + head - 1, : len(VISEMES)]
+            heard.press[head] = said[k, at + head - 1, -1]
+            last = [gates[at + head - back] for back in range(max(1, head - GATE_LATE + 1))]
+            heard.opened[head] = np.max(last, axis=0)
+        out.append(heard)
     return out
 
 
-def _hear(estimator: VisemeEstimator, hop: Hop, gate: SpeechGate, vad: SileroVad) -> tuple[LipEstimate, float]:
-    gate.step(hop.level, vad.push(hop.new))
-    estimate = estimator.step(hop, gate)
-    return replace(estimate, press=estimator.press_logit), estimator.opened
-
-
-def shown(heard: Heard, bias: float, ahead: int) -> Shown:
-    """What the face does at this bias; ``ahead``: hops that the shaper waits."""
-    shaper = MouthShaper(ahead)
-    n = len(heard.estimates)
-    mouth = np.zeros((n, len(INDEX)), np.float32)
-    for i, (estimate, opened, loud) in enumerate(zip(heard.estimates, heard.opened, heard.loud, strict=True)):
-        press = float(opened) / (1 + np.exp(-(estimate.press + bias)))
-        shape = shaper.step(replace(estimate, press=press), float(loud))
-        if i >= ahead:
-            mouth[i - ahead] = shape
-    visemes = np.stack([e.visemes for e in heard.estimates])
-    return Shown(visemes, lip_gap(mouth), mouth[:, INDEX["jawOpen"]].copy())
+def shown(heard: Heard, head: int, bias: float, ahead: int) -> Shown:
+    """What the lips do at this bias; ``ahead``: hops that the shaper waits. Only contact depends on the bias, so the
+    shaper's own decision about contact stands for the whole mouth."""
+    contact = _Contact(ahead, PRESS_ON, PRESS_OFF)
+    press = heard.opened[head] / (1 + np.exp(-(heard.press[head] + bias)))
+    levels = [contact.step(p) for p in press.tolist()]
+    level = np.array(levels[ahead:] + [0.0] * min(ahead, len(levels)), np.float32)
+    return Shown(heard.visemes[head], 1 - level, heard.opened[head])
 
 
 def figures(tallies: Iterable[Tally]) -> tuple[float, float, float]:
@@ -112,11 +113,11 @@ def figures(tallies: Iterable[Tally]) -> tuple[float, float, float]:
     )
 
 
-def table(heard: list[Heard], bias: float, ahead: int) -> dict[str, tuple[float, float, float]]:
+def table(heard: list[Heard], head: int, bias: float, ahead: int) -> dict[str, tuple[float, float, float]]:
     """Kind of speech -> recall, false, accuracy."""
     tallies: dict[str, list[Tally]] = defaultdict(list)
     for one in heard:
-        tallies[one.kind].append(measure(one.truth, shown(one, bias, ahead)))
+        tallies[one.kind].append(measure(one.truth, shown(one, head, bias, ahead)))
     return {kind: figures(parts) for kind, parts in tallies.items()}
 
 
@@ -137,16 +138,14 @@ def choose(weights: Path, file: Path, items: list[Utterance]) -> dict[str, float
     :param file: the network. :param items: utterances of voices that are in no other split.
     """
     out: dict[str, float] = {}
+    heard = listen(weights, file, items)
     for head in VisemeEstimator(file).heads:
-        estimator = VisemeEstimator(file, round(head * 10 + FRAME_MS + 0.5))
         tier, ahead = ("live", min(1, head)) if head * 10 + FRAME_MS <= LIVE_MS else ("calm", 2)
-        assert estimator.ahead == head
-        heard = listen(weights, estimator, items)
         scores = {}
         for bias in BIASES:
-            rows = table(heard, bias, ahead)
+            rows = table(heard, head, bias, ahead)
             scores[bias] = margin(rows, tier)
             log.info("head %d bias %.2f: %s", head, bias, {k: tuple(round(x, 3) for x in v) for k, v in rows.items()})
         out[str(head)] = max(scores, key=scores.__getitem__)
-        log.info("head %d: bias %.2f (at most %d ms)", head, out[str(head)], CALM_MS if tier == "calm" else LIVE_MS)
+        log.info("head %d: bias %.2f", head, out[str(head)])
     return out
