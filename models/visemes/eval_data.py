@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,22 +138,24 @@ def corpus_clips(folder: Path, wanted: Callable[[str], bool], closures: int, see
     """
     from avatar.models.data import corpus
 
-    sources = {row["source"] for row in corpus.rows(folder) if row["split"] == "test" and wanted(row["source"])}
-    by_voice: dict[str, list[Clip]] = {}
-    for u in corpus.read(folder, split="test", sources=sources):
-        if u.marks:
-            trusts = tuple(float(t) for t in u.trusts)
-            clip = Clip(u.file, u.voice, u.language, u.samples, corpus.RATE, u.marks, trusts)
-            by_voice.setdefault(u.voice, []).append(clip)
+    if not (folder / corpus.MANIFEST).is_file():
+        raise MediaError(f"--corpus {folder} holds no corpus: make one with python -m avatar.models.data.corpus")
+    by_voice: dict[str, list[dict[str, Any]]] = {}
+    for row in corpus.rows(folder):
+        if row["split"] == "test" and row["marks"] and wanted(row["source"]):
+            by_voice.setdefault(row["voice"], []).append(row)
     random = np.random.default_rng(seed)
-    for clips in by_voice.values():
-        clips[:] = [clips[i] for i in random.permutation(len(clips))]
+    shuffled = [[rows[i] for i in random.permutation(len(rows))] for _, rows in sorted(by_voice.items())]
     out: list[Clip] = []
     found = 0
-    rounds = zip_longest(*(by_voice[voice] for voice in sorted(by_voice)))
-    for clip in (clip for clips in rounds for clip in clips if clip is not None):
+    for row in (row for rows in zip_longest(*shuffled) for row in rows if row is not None):
         if found >= closures:
             break
+        # Sounds are read as they are needed: a corpus has thousands.
+        sound = corpus.read_sound(folder / row["file"])
+        marks = tuple(PhonemeMark(float(a), float(b), str(ipa)) for a, b, ipa in row["marks"])
+        trusts = tuple(float(t) for t in row.get("trusts") or [row.get("trust", 1.0)] * len(marks))
+        clip = Clip(row["file"], row["voice"], row["language"], sound, corpus.RATE, marks, trusts)
         out.append(clip)
         found += len(closures_of(clip.truth))
     return out
