@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,13 @@ def train(folder: Path, work: Path, minutes: float, resume: bool = False, seed: 
     if resume and trainer.checkpoint.is_file():
         trainer.resume()
     log.info("%d utterances, %.1f minutes", len(items), sum(len(item.mel) for item in items) / 6000)
-    trainer.run(minutes)
+    trainer.run(minutes, workers())
     return trainer.checkpoint
+
+
+def workers() -> int:
+    """Processes that train: as many as there are cores, three at most; one where processes cannot be forked."""
+    return min(3, os.cpu_count() or 1) if "fork" in multiprocessing.get_all_start_methods() else 1
 
 
 def validation(folder: Path, seconds: float = VAL_SECONDS, seed: int = 3) -> list[corpora.Utterance]:

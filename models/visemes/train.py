@@ -159,7 +159,7 @@ class Clock:
         return (time.monotonic() - self.began) / (60 * self.minutes)
 
 
-def work(net: VisemeNet, sampler: Sampler, clock: Clock) -> Generator[dict[str, float]]:
+def work(net: VisemeNet, sampler: Sampler, clock: Clock) -> Generator[dict[str, float], None, None]:
     """Train ``net`` until the clock says that it is enough; yields the parts of the loss after each step."""
     optimizers = make_optimizers(net)
     net.train()
@@ -252,7 +252,7 @@ class Trainer:
                     break
         self.save()
 
-    def _shared(self, samplers: Sequence[Sampler], clock: Clock) -> Generator[dict[str, float]]:
+    def _shared(self, samplers: Sequence[Sampler], clock: Clock) -> Generator[dict[str, float], None, None]:
         """The steps of several processes that work on the same weights."""
         self.net.share_memory()
         context = multiprocessing.get_context("fork")

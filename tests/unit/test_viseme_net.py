@@ -19,11 +19,13 @@ from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, one_thread_sess
 from avatar.analysis.visemes import CALM_MS, LIVE_MS, WEIGHTS_FILE, VisemeEstimator
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.errors import ModelFileError
+from avatar.models.data.corpus import Utterance
 from avatar.models.visemes import augment
 from avatar.models.visemes.dataset import Item, distort, mel_frames, pack, unpack
 from avatar.models.visemes.onnx_file import Graph
 from avatar.models.visemes.sampler import Sampler, gate_of, mean_shape, sample_weights
 from avatar.models.visemes.targets import PHONES, targets
+from avatar.models.visemes.tune import PAUSE, listen, margin
 from avatar.streams.sources.text import EspeakVoice
 
 WEIGHTS = Path(avatar.models.__file__).parent / "weights"
@@ -302,6 +304,28 @@ def test_a_file_of_something_else_is_one_clear_line(tmp_path):
     (tmp_path / "v.onnx").write_bytes((WEIGHTS / VAD_FILE).read_bytes())
     with pytest.raises(ModelFileError, match="not a viseme network"):
         VisemeEstimator(tmp_path / "v.onnx")
+
+
+@pytest.mark.parametrize("ms", [0, LIVE_MS, CALM_MS])
+def test_thresholds_are_chosen_on_what_the_estimator_says(ms):
+    utterance = Utterance(speech(), (), "m5", "espeak", "en-us", np.zeros(0, np.float32))
+    (heard,) = listen(WEIGHTS, WEIGHTS / WEIGHTS_FILE, [utterance])
+    pause = np.zeros(PAUSE * HOP, np.float32)
+    estimator, out = estimates(ms, np.concatenate((pause, speech(), pause)))
+    session = one_thread_session(WEIGHTS / WEIGHTS_FILE)
+    biases = json.loads(session.get_modelmeta().custom_metadata_map["press_bias"])
+    head = estimator.ahead
+    n = len(speech()) // HOP
+    live = np.array([e.press for e in out[PAUSE + head : PAUSE + head + n]])
+    mine = heard.opened[head] / (1 + np.exp(-(heard.press[head] + biases[str(head)])))
+    np.testing.assert_allclose(mine, live, atol=1e-3)
+
+
+def test_a_bias_that_reaches_what_is_wanted_beats_one_that_does_not():
+    good = {"real": (0.9, 0.1, 0.6), "espeak": (0.95, 0.05, 0.7)}
+    eager = {"real": (0.99, 0.5, 0.6), "espeak": (0.99, 0.3, 0.7)}
+    shy = {"real": (0.4, 0.0, 0.6), "espeak": (0.6, 0.0, 0.7)}
+    assert margin(good, "live") > max(margin(eager, "live"), margin(shy, "live"))
 
 
 # --- training -----------------------------------------------------------------------------------------------------
