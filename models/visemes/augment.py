@@ -105,7 +105,7 @@ def disturb(power: F32, noises: F32, random: np.random.Generator, strength: floa
     :param strength: 0 = only gain and tone.
     """
     n, hops, _ = power.shape
-    x = room(warp(power, random), random, 0.3 * strength)
+    x = room(warp(power, random, 0.04 + 0.08 * strength), random, 0.3 * strength)
     recorded = np.asarray(random.random(n) < 0.3)
     noise = np.where(recorded[:, None, None], noises, colour(n, hops, random))
     snr = np.where(recorded, random.uniform(5, 32, n), random.uniform(6, 50, n)).astype(np.float32)

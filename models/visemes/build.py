@@ -20,6 +20,8 @@ from avatar.models.data import corpus as corpora
 log = logging.getLogger(__name__)
 
 MINUTES = 60.0
+SETTLING = 0.08
+"""Share of the time for the last phase."""
 VAL_SECONDS = 300.0
 """Of speech by which the thresholds are chosen, for each kind."""
 
@@ -64,7 +66,8 @@ def train(folder: Path, work: Path, minutes: float, resume: bool = False, seed: 
     if resume and trainer.checkpoint.is_file():
         trainer.resume()
     log.info("%d utterances, %.1f minutes", len(items), sum(len(item.mel) for item in items) / 6000)
-    trainer.run(minutes, workers())
+    trainer.run((1 - SETTLING) * minutes, workers())
+    trainer.settle(SETTLING * minutes, workers())
     return trainer.checkpoint
 
 

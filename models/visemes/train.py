@@ -37,6 +37,8 @@ RATE, MUON_RATE = 3e-3, 5e-3
 """Of AdamW for the outer layers and the biases, and of Muon for the weights of the trunk."""
 WEIGHT_DECAY = 1e-2
 WARM_UP = 40
+CALM_RATE, CALM_STRENGTH = 0.35, 0.45
+"""Of the last phase: share of the learning rate, and of the disturbances."""
 CHECKPOINT_S = 120.0
 HEAD_WEIGHTS: Mapping[int, float] = {0: 0.25, 4: 1.0, 14: 1.0}
 """The two that are used by default count most; they alone learn the phones too."""
@@ -159,16 +161,16 @@ class Clock:
         return (time.monotonic() - self.began) / (60 * self.minutes)
 
 
-def work(net: VisemeNet, sampler: Sampler, clock: Clock) -> Generator[dict[str, float], None, None]:
+def work(net: VisemeNet, sampler: Sampler, clock: Clock, rate: float = 1.0) -> Generator[dict[str, float], None, None]:
     """Train ``net`` until the clock says that it is enough; yields the parts of the loss after each step."""
     optimizers = make_optimizers(net)
     net.train()
     steps = 0
     while (done := clock.done) < 1:
-        share = schedule(done, steps)
-        for optimizer, rate in optimizers:
+        share = rate * schedule(done, steps)
+        for optimizer, full in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                group["lr"] = full * share
         loss, parts = total_loss(net, Tensors.of(sampler.batch(BATCH)))
         net.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -179,9 +181,9 @@ def work(net: VisemeNet, sampler: Sampler, clock: Clock) -> Generator[dict[str, 
         yield {"loss": loss.item(), **parts}
 
 
-def _worker(net: VisemeNet, sampler: Sampler, clock: Clock, results: Any) -> None:
+def _worker(net: VisemeNet, sampler: Sampler, clock: Clock, rate: float, results: Any) -> None:
     torch.set_num_threads(1)
-    for parts in work(net, sampler, clock):
+    for parts in work(net, sampler, clock, rate):
         results.put(parts)
 
 
@@ -236,14 +238,24 @@ class Trainer:
 
     def run(self, minutes: float, workers: int = 1, most_steps: int | None = None) -> None:
         """Train until ``minutes`` are spent in all, or ``most_steps`` are made in all."""
-        clock = Clock(time.monotonic() - self.spent, minutes)
+        self._train(Clock(time.monotonic() - self.spent, minutes), workers, most_steps)
+
+    def settle(self, minutes: float, workers: int = 1) -> None:
+        """Go on for ``minutes`` more from the averaged weights, with smaller steps and a calmer world."""
+        self.net.load_state_dict(self.average.state)
+        self._train(Clock(time.monotonic(), minutes), workers, None, CALM_RATE, CALM_STRENGTH)
+
+    def _train(
+        self, clock: Clock, workers: int, most_steps: int | None, rate: float = 1.0, strength: float = 1.0
+    ) -> None:
         seeds = [1000 * (self._seed + 1) + self.steps + k for k in range(workers)]
-        samplers = [Sampler(self._items, self.shape, seed) for seed in seeds]
+        samplers = [Sampler(self._items, self.shape, seed, strength=strength) for seed in seeds]
+        before = self.spent - (time.monotonic() - clock.began)
         saved = time.monotonic()
-        steps = work(self.net, samplers[0], clock) if workers == 1 else self._shared(samplers, clock)
+        steps = work(self.net, samplers[0], clock, rate) if workers == 1 else self._shared(samplers, clock, rate)
         with contextlib.closing(steps):
             for parts in steps:
-                self.spent = time.monotonic() - clock.began
+                self.spent = before + time.monotonic() - clock.began
                 self._count(parts)
                 if time.monotonic() - saved > CHECKPOINT_S:
                     self.save()
@@ -252,13 +264,15 @@ class Trainer:
                     break
         self.save()
 
-    def _shared(self, samplers: Sequence[Sampler], clock: Clock) -> Generator[dict[str, float], None, None]:
+    def _shared(
+        self, samplers: Sequence[Sampler], clock: Clock, rate: float
+    ) -> Generator[dict[str, float], None, None]:
         """The steps of several processes that work on the same weights."""
         self.net.share_memory()
         context = multiprocessing.get_context("fork")
         results = context.Queue()
         processes = [
-            context.Process(target=_worker, args=(self.net, sampler, clock, results), daemon=True)
+            context.Process(target=_worker, args=(self.net, sampler, clock, rate, results), daemon=True)
             for sampler in samplers
         ]
         for process in processes:
