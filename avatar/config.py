@@ -50,7 +50,7 @@ class SyncTable(Table):
     chunk_ms: Literal[10, 20] = 20
     """Sound is analysed in pieces of this length."""
     look_ahead_ms: int = Field(LIVE_MS, ge=0, le=CALM_MS)
-    """The lips may look this far ahead: 60 for conversation; 160 is surer of closures and needs 110 more in budget_ms."""
+    """The lips may look this far ahead: 60 for conversation; 160 is surer of closures and needs 110 ms more budget."""
 
 
 class FaceTable(Table):
