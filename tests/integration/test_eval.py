@@ -29,7 +29,7 @@ def test_own_recordings_are_judged_under_the_agreed_keys(avatar, tmp_path):
     assert set(said["rows"]["mfcc"]) >= ROW
     assert said["rows"]["hama"].keys() >= ROW or said["rows"]["hama"]["missing"]
     assert said["rows"]["ours"] == said["sets"]["data"]["rows"]["ours"]
-    assert said["rows"]["ours"]["closures"] == 9, 'the two of "Bob bought" are one'
+    assert said["rows"]["ours"]["closures"] == 8, 'the two of "Bob bought" are one; the b of "by" is unsure'
     assert said["rows"]["ours"]["closure_recall"] >= 0.5
     assert said["sets"]["data"]["recordings"] == 3
     assert [line.split()[0] for line in said["sets"]["data"]["skipped"]] == ["three.wav"]
