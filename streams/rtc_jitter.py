@@ -37,7 +37,7 @@ class WholeFrame(JitterFrame):
 
 def data_of(packet: RtpPacket) -> bytes:
     """What the packet carries of the coded frame; aiortc's receiver puts it there before the buffer sees the packet."""
-    return packet._data  # type: ignore[attr-defined]
+    return packet._data  # type: ignore[attr-defined]  # set from outside, so no stub knows it
 
 
 def unwrap(sequence: int, near: int) -> int:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from avatar.core.types import AudioChunk
 
@@ -75,7 +75,7 @@ class Channel(Generic[T]):
         item = self._items.popleft()
         if self._gap and isinstance(item, AudioChunk):
             self._gap = False
-            item = replace(item, discontinuity=True)  # type: ignore[assignment]  # T is AudioChunk here
+            item = cast(T, replace(item, discontinuity=True))
         return item
 
     async def __aiter__(self) -> AsyncIterator[T]:

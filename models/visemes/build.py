@@ -83,8 +83,7 @@ def validation(folder: Path, seconds: float = VAL_SECONDS, seed: int = 3) -> lis
     from avatar.models.visemes.sampler import kind_of
 
     chosen = [row for row in corpora.rows(folder) if row["marks"] and split_of(row) == "val"]
-    random = np.random.default_rng(seed)
-    random.shuffle(chosen)  # type: ignore[arg-type]
+    chosen = [chosen[i] for i in np.random.default_rng(seed).permutation(len(chosen))]
     out: list[corpora.Utterance] = []
     sources = {row["source"] for row in chosen}
     for source in sorted(sources):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from avatar.analysis.features import MELS
 from avatar.core.types import F32
-from avatar.models.visemes.model import OUT, PAIR, Causal, VisemeNet
+from avatar.models.visemes.model import OUT, PAIR, Causal, Head, VisemeNet
 from avatar.models.visemes.onnx_file import Graph
 
 FORMAT = 1
@@ -70,16 +70,16 @@ def onnx_bytes(net: VisemeNet, metadata: Mapping[str, Any]) -> bytes:
         assert isinstance(block, Causal)
         h = g.node("Add", h, w.causal(h, block))
     # All heads at once: their hidden layers side by side, then one grouped convolution.
-    folded = [head.hidden.folded() for head in net.heads]  # type: ignore[union-attr, operator]
+    heads = [cast(Head, head) for head in net.heads]
+    folded = [head.hidden.folded() for head in heads]
     weight = np.concatenate([_array(f[0]) for f in folded])
     bias = np.concatenate([_array(f[1]) for f in folded])
     hidden = g.node("Relu", g.node("Conv", h, g.weight(weight), g.weight(bias), kernel_shape=[1]))
-    out_weight = np.concatenate([_array(head.out.weight) for head in net.heads])  # type: ignore[union-attr]
-    out_bias = np.concatenate([_array(head.out.bias) for head in net.heads])  # type: ignore[union-attr]
-    heads = len(net.shape.heads)
-    outs = g.node("Conv", hidden, g.weight(out_weight), g.weight(out_bias), kernel_shape=[1], group=heads)
-    logits = g.node("Reshape", outs, w.ints(1, heads, PAIR, OUT, -1))
-    g.output("logits", logits, (1, heads, PAIR, OUT, "pairs"))
+    out_weight = np.concatenate([_array(head.out.weight) for head in heads])
+    out_bias = np.concatenate([_array(head.out.bias) for head in heads])
+    outs = g.node("Conv", hidden, g.weight(out_weight), g.weight(out_bias), kernel_shape=[1], group=len(heads))
+    logits = g.node("Reshape", outs, w.ints(1, len(heads), PAIR, OUT, -1))
+    g.output("logits", logits, (1, len(heads), PAIR, OUT, "pairs"))
     g.output("next_state", g.node("Concat", *w.pasts, axis=1), (1, w.size))
     g.input("state", (1, w.size))
     about = {"format": FORMAT, "heads": list(net.shape.heads), "state": w.size, **metadata}

@@ -3,7 +3,9 @@
 import json
 import shutil
 import subprocess
+from hashlib import sha256
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -45,10 +47,10 @@ def test_the_same_input_gives_the_same_pictures(avatar, tmp_path):
     for name in ("a.mp4", "b.mp4"):
         run = avatar("render", "--text", "Maybe Bob bought a map.", "-o", tmp_path / name, "--size", 256, "--fps", 15)
         assert run.returncode == 0, run.stderr
-        command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / name), "-map", "0:v", "-c", "copy", "-f", "md5", "-"]
-        if shutil.which("ffmpeg") is None:
-            pytest.skip("ffmpeg is not here (tests/setup_system.sh installs it)")
-        hashes.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        with av.open(str(tmp_path / name)) as clip:
+            pictures = b"".join(bytes(packet) for packet in clip.demux(video=0))
+        assert len(pictures) > 10_000
+        hashes.append(sha256(pictures).hexdigest())
     assert hashes[0] == hashes[1]
 
 

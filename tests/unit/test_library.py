@@ -73,7 +73,7 @@ def test_create_from_a_photo_and_load(shelf, tmp_path):
         with pytest.raises(PhotoError):
             shelf.create(b"", "nobody", "", "self", detector)
         with pytest.raises(ConsentError):
-            shelf.create(photo, "nobody", "", "maybe", detector)  # type: ignore[arg-type]
+            shelf.create(photo, "nobody", "", "maybe", detector)
     assert [p.name for p in shelf.user.iterdir()] == ["eileen"], "nothing half made is left"
 
 

@@ -249,7 +249,7 @@ def test_turned_heads_are_refused(changes, code, text):
 
 def test_consent_and_name_are_asked_for(detector, astronaut):
     with pytest.raises(ConsentError, match="self, licensed, synthetic"):
-        onboard(astronaut, "x", "", "", detector)  # type: ignore[arg-type]
+        onboard(astronaut, "x", "", "", detector)
     with pytest.raises(UsageError, match="avatar name"):
         onboard(astronaut, "../x", "", "self", detector)
 

@@ -218,7 +218,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         import io
 
         class Limited(io.FileIO):
-            def write(self, data) -> int:  # type: ignore[override]
+            def write(self, data) -> int:
                 room = 400 * 1024 - self.tell()
                 if room <= 0:
                     raise OSError(errno.ENOSPC, "No space left on device")

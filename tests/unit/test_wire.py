@@ -23,7 +23,7 @@ def states(draw: st.DrawFn) -> FaceState:
     gaze = Gaze(draw(st.floats(-0.5, 0.5)), draw(st.floats(-0.5, 0.5)))
     facs.set_eye_look(arkit, gaze.yaw, gaze.pitch)
     degrees = (draw(st.floats(-80, 80)) for _ in range(3))
-    pose = Pose(Pose.degrees(*degrees).rotation, tuple(draw(st.floats(-100, 100)) for _ in range(3)))  # type: ignore[arg-type]
+    pose = Pose(Pose.degrees(*degrees).rotation, tuple(draw(st.floats(-100, 100)) for _ in range(3)))
     return FaceState(
         Ns(draw(st.integers(0, 10**6 * SECOND))),
         freeze(arkit),
