@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from avatar.analysis.visemes import CALM_MS, LIVE_MS
+from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.core.types import EmotionLabel
 from avatar.errors import ConfigError
 

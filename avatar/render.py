@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatar.analysis.visemes import CALM_MS
+from avatar.analysis.mouth import CALM_MS
 from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, make_watcher, style
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame

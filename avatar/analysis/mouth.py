@@ -30,6 +30,8 @@ from avatar.core.facs import ARKIT, INDEX, VISEME_INDEX, VISEMES, arkit_vector
 from avatar.core.types import F32
 
 HOP_S = 0.01
+LIVE_MS, CALM_MS = 60, 160
+"""Look-ahead of recognition in two tiers: for conversation, and for streams and files that can wait."""
 
 
 @dataclass(frozen=True, slots=True)

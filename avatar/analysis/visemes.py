@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis.features import HALF, HOP, MELS, RATE, Hop, Ring
-from avatar.analysis.mouth import LipEstimate
+from avatar.analysis.mouth import LIVE_MS, LipEstimate
 from avatar.analysis.normalizer import Normalizer
 from avatar.analysis.vad import SpeechGate, one_thread_session
 from avatar.core.facs import VISEME_INDEX, VISEMES
@@ -23,8 +23,6 @@ from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "visemes.onnx"
 FORMAT = 1
-LIVE_MS, CALM_MS = 60, 160
-"""The two tiers: for conversation, and for streams and files that can wait."""
 FRAME_MS = 1000 * HALF / RATE
 """A frame is complete this much after the moment it describes."""
 GATE_LATE = 5

@@ -11,10 +11,10 @@ import numpy as np
 from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
 from avatar.analysis.headpose import RuleHead
-from avatar.analysis.mouth import MouthShaper
+from avatar.analysis.mouth import LIVE_MS, MouthShaper
 from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
-from avatar.analysis.visemes import LIVE_MS, WEIGHTS_FILE, VisemeEstimator
+from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.types import (
     F32,
     MILLISECOND,

@@ -12,14 +12,21 @@ from pathlib import Path
 from types import TracebackType
 
 from avatar.errors import DeviceError
+from avatar.streams import devices
 
 FAKETIME = sorted(str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 MISSING = "PulseAudio is not installed: apt install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 
 
 def available() -> bool:
-    """The programs are there."""
-    return sys.platform == "linux" and bool(shutil.which("pulseaudio") and shutil.which("pactl"))
+    """The programs are there, and PortAudio, through which the engine talks to them."""
+    if sys.platform != "linux" or not (shutil.which("pulseaudio") and shutil.which("pactl")):
+        return False
+    try:
+        devices.portaudio()
+    except DeviceError:
+        return False
+    return True
 
 
 class PulseDaemon:

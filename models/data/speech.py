@@ -22,6 +22,7 @@ import numpy as np
 
 from avatar.analysis.phonemes import PhonemeMark, move_closures
 from avatar.core.types import F32, freeze
+from avatar.models.onnx_file import with_output
 from avatar.streams.sources.text import EspeakVoice, Speech
 
 KOKORO_RATE = 24_000
@@ -38,55 +39,6 @@ DEMO_SENTENCES = (
     "Or bring a picture of your own. Please make sure that you may use it.",
     "Take your time. I am happy to be here with you.",
 )
-
-
-# --- one more output for an ONNX file -----------------------------------------------------------------------------
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def with_output(model: bytes, name: str) -> bytes:
-    """An ONNX model with the inner tensor ``name`` as one more graph output, without the onnx package.
-
-    In ``ModelProto`` the graph is field 7, in ``GraphProto`` an output is field 12, in ``ValueInfoProto`` the name is
-    field 1 (onnx.proto).
-    """
-    encoded = name.encode()
-    info = b"\x0a" + _varint(len(encoded)) + encoded
-    extra = b"\x62" + _varint(len(info)) + info
-    at = 0
-    while at < len(model):
-        start = at
-        key, at = _read_varint(model, at)
-        kind, field = key & 7, key >> 3
-        if kind == 2:
-            length, at = _read_varint(model, at)
-            if field == 7:
-                graph = model[at : at + length] + extra
-                return model[:start] + b"\x3a" + _varint(len(graph)) + graph + model[at + length :]
-            at += length
-        elif kind == 0:
-            _, at = _read_varint(model, at)
-        else:
-            at += 8 if kind == 1 else 4
-    raise ValueError("not an ONNX model: it has no graph")
 
 
 # --- Kokoro -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from avatar.analysis.visemes import CALM_MS, LIVE_MS
+from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX
 from avatar.core.types import F32

@@ -15,8 +15,8 @@ import numpy as np
 
 from avatar.analysis.features import MELS
 from avatar.core.types import F32
+from avatar.models.onnx_file import Graph
 from avatar.models.visemes.model import OUT, PAIR, Causal, Head, VisemeNet
-from avatar.models.visemes.onnx_file import Graph
 
 FORMAT = 1
 

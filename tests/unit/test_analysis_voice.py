@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import avatar.models
-from avatar.analysis.visemes import CALM_MS, LIVE_MS
+from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX, UPPER_INDICES, VISEME_INDEX
 from avatar.core.types import (

@@ -13,16 +13,17 @@ import pytest
 
 import avatar.models
 from avatar.analysis.features import HOP, MELS, FrameStream
+from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.normalizer import Normalizer
 from avatar.analysis.phonemes import PhonemeMark
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, one_thread_session
-from avatar.analysis.visemes import CALM_MS, LIVE_MS, WEIGHTS_FILE, VisemeEstimator
+from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.errors import ModelFileError
 from avatar.models.data.corpus import Utterance
+from avatar.models.onnx_file import Graph
 from avatar.models.visemes import augment
 from avatar.models.visemes.dataset import Item, distort, mel_frames, pack, unpack
-from avatar.models.visemes.onnx_file import Graph
 from avatar.models.visemes.sampler import Sampler, gate_of, mean_shape, sample_weights
 from avatar.models.visemes.targets import PHONES, targets
 from avatar.models.visemes.tune import PAUSE, listen, margin

@@ -1,4 +1,5 @@
-"""Just enough of the ONNX format to write a small network, without the onnx package.
+"""Just enough of the ONNX format to write a small network, or to hand out one more value of a given one, without the
+onnx package.
 
 Messages and field numbers: ``onnx/onnx.proto``; the wire format is Protocol Buffers'. Weights are kept as float16 and
 turned into float32 by a ``Cast`` that the runtime folds away at loading.
@@ -105,3 +106,35 @@ class Graph:
         properties = b"".join(_bytes(14, _bytes(1, k) + _bytes(2, v)) for k, v in metadata.items())
         opset = _bytes(8, _number(2, OPSET))
         return _number(1, IR_VERSION) + _bytes(2, "vultus") + _bytes(7, graph) + opset + properties
+
+
+def with_output(model: bytes, name: str) -> bytes:
+    """A file's content with the inner value ``name`` as one more output of the graph. Raises ValueError where there is
+    no graph."""
+    extra = _bytes(12, _bytes(1, name))
+    at = 0
+    while at < len(model):
+        start = at
+        key, at = _read_varint(model, at)
+        kind, field = key & 7, key >> 3
+        if kind == 2:
+            length, at = _read_varint(model, at)
+            if field == 7:
+                return model[:start] + _bytes(7, model[at : at + length] + extra) + model[at + length :]
+            at += length
+        elif kind == 0:
+            _, at = _read_varint(model, at)
+        else:
+            at += 8 if kind == 1 else 4
+    raise ValueError("not an ONNX model: it has no graph")
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at ``at``, and where the next thing begins."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
