@@ -332,6 +332,17 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+def _positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file, or a shipped one by name (webcam.toml)")
@@ -376,7 +387,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, help="folder of the training data")
     train.add_argument("-o", "--output", type=Path, help="where to write; default: the package's own folder")
     train.add_argument("--corpus", type=Path, help="visemes: folder of the labelled speech; made where there is none")
-    train.add_argument("--minutes", type=float, help="visemes: how long to train")
+    train.add_argument("--minutes", type=_positive, help="visemes: how long to train")
     train.add_argument("--resume", action="store_true", help="visemes: go on from the last checkpoint")
     judge = add("eval", _eval, "judge what the models do, on material that they have not learnt from")
     from avatar.models.evaluation import TASKS
@@ -384,12 +395,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
     judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings in place of the built-in sets")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
-    judge.add_argument("--minutes", type=float, help="how much sound to judge, at most")
+    judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
     bench = add("bench", _bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak"), default="stages")
-    bench.add_argument("--seconds", type=float, help="how long; live: 60, sync: 30 for each path, soak: 1800")
+    bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")

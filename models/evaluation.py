@@ -10,6 +10,7 @@ from typing import Any
 
 from avatar.errors import UsageError
 from avatar.models import registry
+from avatar.models.data.corpus import MANIFEST
 
 Progress = Callable[[int, int], None]
 
@@ -60,6 +61,10 @@ def evaluate(name: str, options: Mapping[str, Any], progress: Progress = lambda 
         path: Path | None = given.get(key)
         if path is not None and not path.exists():
             raise UsageError(f"--{key} {path}: there is no such folder")
+        if key == "corpus" and path is not None and not (path / MANIFEST).is_file():
+            raise UsageError(
+                f"--corpus {path}: no corpus in it; python -m avatar.models.data.corpus --out DIR makes one"
+            )
     try:
         run = getattr(import_module(task.module), name)
         result: dict[str, Any] = run(registry.weights_dir(), progress=progress, **given)

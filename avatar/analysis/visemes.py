@@ -23,13 +23,14 @@ from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "visemes.onnx"
 FORMAT = 1
+"""Of the file's metadata; ``models/visemes/export.py`` writes it."""
 FRAME_MS = 1000 * HALF / RATE
 """A frame is complete this much after the moment it describes."""
 GATE_LATE = 5
 """Hops after which the gate knows of a beginning or an end."""
 
 _JAW, _ROUNDING, _PRESS = len(VISEMES), len(VISEMES) + 1, len(VISEMES) + 2
-_PP, _SIL = VISEME_INDEX["PP"], VISEME_INDEX["sil"]
+_SIL = VISEME_INDEX["sil"]
 
 
 def _sigmoid(x: float) -> float:

@@ -14,11 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from avatar.analysis.features import MELS
+from avatar.analysis.visemes import FORMAT
 from avatar.core.types import F32
 from avatar.models.onnx_file import Graph
 from avatar.models.visemes.model import OUT, PAIR, Causal, Head, VisemeNet
-
-FORMAT = 1
 
 
 def _array(tensor: Any) -> F32:

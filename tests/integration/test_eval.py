@@ -35,7 +35,16 @@ def test_own_recordings_are_judged_under_the_agreed_keys(avatar, tmp_path):
     assert [line.split()[0] for line in said["sets"]["data"]["skipped"]] == ["three.wav"]
 
 
-@pytest.mark.parametrize("options", [("visemes", "--data", "."), ("quiet", "--keep", "x"), ("lips",)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("visemes", "--data", "."),
+        ("visemes", "--corpus", "."),
+        ("quiet", "--keep", "x"),
+        ("quiet", "--minutes", "0"),
+        ("lips",),
+    ],
+)
 def test_wrong_use_is_one_line_and_exit_code_2(avatar, options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = avatar("eval", *options)
