@@ -198,17 +198,17 @@ def read_sound(path: Path | IO[bytes], form: str | None = None) -> F32:
     return freeze(np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32))
 
 
-def write_flac(samples: F32, path: Path) -> None:
-    """16 kHz, mono, 16 bit; louder than full scale is turned down as a whole."""
+def write_flac(samples: F32, path: Path, rate: int = RATE) -> None:
+    """Mono, 16 bit; louder than full scale is turned down as a whole."""
     import av
 
     peak = float(np.abs(samples).max(initial=0.0))
     pcm = np.round(samples * (32767 * min(1.0, 0.99 / max(peak, 1e-9)))).astype(np.int16)
     with av.open(str(path), "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=RATE, layout="mono", format="s16")
+        stream = container.add_stream("flac", rate=rate, layout="mono", format="s16")
         for first in range(0, max(len(pcm), 1), 4096):
             frame = av.AudioFrame.from_ndarray(pcm[None, first : first + 4096].copy(), format="s16", layout="mono")
-            frame.rate, frame.pts = RATE, first
+            frame.rate, frame.pts = rate, first
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

@@ -194,21 +194,6 @@ def _trimmed(speech: Speech) -> Speech:
     return Speech(freeze(speech.samples[a:b].copy()), speech.rate, tuple(m for m in marks if m.end_s > m.start_s))
 
 
-def write_flac(speech: Speech, path: Path) -> None:
-    """16-bit FLAC."""
-    import av
-
-    peak = float(np.abs(speech.samples).max())
-    pcm = np.round(np.clip(speech.samples * (0.8 / max(peak, 1e-6)), -1, 1) * 32767).astype(np.int16)
-    with av.open(str(path), "w", format="flac") as container:
-        stream = container.add_stream("flac", rate=speech.rate, layout="mono", format="s16")
-        stream.options = {"compression_level": "12"}
-        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
-        frame.rate = speech.rate
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
 def write_opus(speech: Speech, path: Path, bit_rate: int = 64_000) -> None:
     """Opus in Ogg at 48 kHz."""
     import av

@@ -18,6 +18,7 @@ import numpy as np
 from avatar.analysis.phonemes import PhonemeMark, is_stop
 from avatar.core.types import F32
 from avatar.errors import UsageError
+from avatar.models.data.labels import arpabet, split_ipa
 
 RATE = 16_000
 HOP_S = 0.01
@@ -42,17 +43,6 @@ ARPABET: dict[str, str] = {
     "TH": "θ", "UH": "ʊ", "UW": "uː", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
 """The phones of the CMU dictionary in IPA."""
-
-_FROM_IPA: tuple[tuple[str, str], ...] = (
-    ("tʃ", "CH"), ("dʒ", "JH"), ("eɪ", "EY"), ("aɪ", "AY"), ("aʊ", "AW"), ("oʊ", "OW"), ("əʊ", "OW"), ("ɔɪ", "OY"),
-    ("əl", "AH L"), ("ən", "AH N"), ("ɜ", "ER"), ("ɚ", "ER"), ("ɝ", "ER"), ("ɑ", "AA"), ("ɒ", "AA"), ("ɔ", "AO"),
-    ("o", "OW"), ("i", "IY"), ("ɪ", "IH"), ("ᵻ", "IH"), ("u", "UW"), ("ʊ", "UH"), ("ʌ", "AH"), ("ɐ", "AH"), ("ə", "AH"),
-    ("æ", "AE"), ("a", "AE"), ("ɛ", "EH"), ("e", "EY"), ("y", "UW"), ("ø", "ER"), ("œ", "ER"), ("p", "P"), ("b", "B"),
-    ("t", "T"), ("d", "D"), ("k", "K"), ("ɡ", "G"), ("g", "G"), ("m", "M"), ("n", "N"), ("ŋ", "NG"), ("ɲ", "N Y"),
-    ("f", "F"), ("v", "V"), ("θ", "TH"), ("ð", "DH"), ("s", "S"), ("z", "Z"), ("ʃ", "SH"), ("ʒ", "ZH"), ("ç", "HH"),
-    ("h", "HH"), ("x", "K"), ("ɬ", "L"), ("ɫ", "L"), ("l", "L"), ("ɹ", "R"), ("r", "R"), ("ɾ", "T"), ("ʔ", "T"),
-    ("j", "Y"), ("w", "W"), ("ʍ", "W"),
-)  # fmt: skip
 
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*'?")
@@ -106,17 +96,7 @@ def words_of(text: str) -> list[str]:
 
 def arpabet_of(ipa: str) -> str:
     """The CMU phones, apart by spaces, nearest to espeak-ng's IPA; symbols without a phone are left out."""
-    phones: list[str] = []
-    i = 0
-    while i < len(ipa):
-        for symbol, phone in _FROM_IPA:
-            if ipa.startswith(symbol, i):
-                phones.append(phone)
-                i += len(symbol)
-                break
-        else:
-            i += 1
-    return " ".join(phones)
+    return " ".join(phones for phones in map(arpabet, split_ipa(ipa)) if phones)
 
 
 class Aligner:

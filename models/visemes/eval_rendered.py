@@ -146,8 +146,7 @@ def _config(avatar: str, fps: int) -> Config:
 
 def _render(job: Job, folder: Path, name: str) -> Path:
     """The rendered file; of a live input without its sound."""
-    from avatar.models.data.speech import write_flac
-    from avatar.streams.sources.text import Speech
+    from avatar.models.data.corpus import write_flac
 
     out = folder / f"{name}.mp4"
     config = _config(job.avatar, job.fps)
@@ -156,7 +155,7 @@ def _render(job: Job, folder: Path, name: str) -> Path:
             render(config, Input(text=job.clip.name), out)
         case "file":
             sound = folder / f"{name}.flac"
-            write_flac(Speech(job.clip.samples, job.clip.rate), sound)
+            write_flac(job.clip.samples, sound, job.clip.rate)
             render(config, Input(audio=sound), out)
             sound.unlink()
         case "live":

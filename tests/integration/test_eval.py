@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from avatar.models.data.speech import write_flac
+from avatar.models.data.corpus import write_flac
 from avatar.streams.sources.text import EspeakVoice
 
 ROW = {"frame_accuracy", "closure_recall", "false_closure", "lag_ms", "frames", "closures", "confusions"}
@@ -18,7 +18,7 @@ def test_own_recordings_are_judged_under_the_agreed_keys(avatar, tmp_path):
         ("two", "en-us+f3", "Place white by p nine again."),
     ):
         speech = espeak.synthesize(text, voice)
-        write_flac(speech, tmp_path / f"{name}.flac")
+        write_flac(speech.samples, tmp_path / f"{name}.flac", speech.rate)
         (tmp_path / f"{name}.txt").write_text(text)
     (tmp_path / "three.wav").write_bytes(b"")
     (tmp_path / "three.txt").write_text("This file is empty.")

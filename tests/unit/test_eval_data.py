@@ -7,7 +7,7 @@ import pytest
 from avatar.analysis.phonemes import visemes_of
 from avatar.core.types import freeze
 from avatar.errors import UsageError
-from avatar.models.data.speech import write_flac
+from avatar.models.data.corpus import write_flac
 from avatar.models.evaluation import TASKS, evaluate
 from avatar.models.visemes import eval_data
 from avatar.models.visemes.align import ARPABET, Aligner, AlignmentError, arpabet_of, words_of
@@ -184,7 +184,7 @@ def test_a_folder_of_many_kinds_of_files(tmp_path, aligner, spoken):
     (tmp_path / "align" / "s1" / "one.align").write_text(align)
     wave(tmp_path / "two.ogg", spoken)
     (tmp_path / "two.txt").write_text(f"Text:  {TEXT}\nConf:  4\n")
-    write_flac(spoken, tmp_path / "texts" / "three-01.flac")
+    write_flac(spoken.samples, tmp_path / "texts" / "three-01.flac", spoken.rate)
     (tmp_path / "texts" / "three.trans.txt").write_text(f"three-01 {TEXT.upper()}\n")
     (tmp_path / "broken.wav").write_bytes(b"RIFF....")
     (tmp_path / "broken.txt").write_text(TEXT)
