@@ -44,8 +44,8 @@ from avatar.models.data.labels import Labeller
 
 log = logging.getLogger(__name__)
 
-MINUTES_EACH = 12.0
-"""Of sound of each source, at most, where nothing else is asked for."""
+MINUTES_EACH, TRAIN_MINUTES = 12.0, 20.0
+"""Of sound of each source, at most, where nothing else is asked for; the second of a source that is trained on."""
 SHORTEST_S, LONGEST_S = 0.5, 15.0
 TEST_SPEAKERS = ("03", "09", "Mark")
 
@@ -106,7 +106,6 @@ _CORE: tuple[tuple[str, str, Split], ...] = (
 def make_prompts(plan: Plan) -> None:
     """Prompts of Asterisk with their texts, and voices of games for children without."""
     labeller = Labeller()
-    minutes = plan.minutes or MINUTES_EACH
     sources: list[tuple[str, Callable[[], Iterable[Recording]]]] = [
         *((f"asterisk-{code}", partial(_core, plan, code, voice, split)) for code, voice, split in _CORE),
         ("klettres", partial(_by_folder, plan, "klettres-data", "klettres", (".ogg", ".wav", ".mp3"))),
@@ -118,7 +117,8 @@ def make_prompts(plan: Plan) -> None:
     ]
     for source, list_them in sources:
         try:
-            label_all(plan, source, list_them(), labeller, minutes)
+            minutes = MINUTES_EACH if source == "asterisk-en" else TRAIN_MINUTES
+            label_all(plan, source, list_them(), labeller, plan.minutes or minutes)
         except AvatarError as error:
             log.warning("%s is left out: %s", source, error)
 

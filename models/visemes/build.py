@@ -19,8 +19,8 @@ from avatar.models.data import corpus as corpora
 
 log = logging.getLogger(__name__)
 
-MINUTES = 60.0
-SETTLING = 0.08
+MINUTES = 75.0
+SETTLING = 0.15
 """Share of the time for the last phase."""
 VAL_SECONDS = 300.0
 """Of speech by which the thresholds are chosen, for each kind."""

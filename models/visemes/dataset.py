@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SHARD = 400
 """Utterances in a file."""
 SPARED_SOURCES = ("amazon-queen", "emodb", "hedgewars")
-VERSION = 2
+VERSION = 3
 """Part of every key: raise it when features or targets change."""
 COLUMNS = len(VISEMES) + 3 + 2 + 1
 """Of the packed targets: visemes, curves, weights (all in 1 / 255) and the phone."""

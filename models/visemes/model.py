@@ -31,15 +31,15 @@ PAIR = 2
 class Shape:
     """Sizes of the network."""
 
-    front: int = 48
+    front: int = 64
     """Channels of the first layer, which sees single hops."""
     front_kernel: int = 5
-    channels: int = 112
+    channels: int = 176
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 2)
     kernel: int = 3
-    hidden: int = 56
+    hidden: int = 88
     """Of each head."""
-    heads: tuple[int, ...] = (0, 4, 14)
+    heads: tuple[int, ...] = (0, 2, 4, 14)
     """Look-aheads in hops."""
 
 

@@ -14,7 +14,7 @@ from avatar.core.types import F32
 from avatar.models.visemes.augment import disturb, drop_bands
 from avatar.models.visemes.dataset import COLUMNS, Item, unpack
 
-SHARES: dict[str, float] = {"espeak": 0.25, "kokoro": 0.3, "real": 0.45}
+SHARES: dict[str, float] = {"espeak": 0.2, "kokoro": 0.25, "real": 0.55}
 """How often an utterance of each kind begins a sample, once there is enough of it (:data:`ENOUGH_S`)."""
 ENOUGH_S = 1200.0
 """Seconds of speech; a kind of which there is less is drawn less, by the root."""

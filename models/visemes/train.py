@@ -13,9 +13,11 @@ import logging
 import math
 import multiprocessing
 import queue
+import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ WARM_UP = 40
 CALM_RATE, CALM_STRENGTH = 0.35, 0.45
 """Of the last phase: share of the learning rate, and of the disturbances."""
 CHECKPOINT_S = 120.0
-HEAD_WEIGHTS: Mapping[int, float] = {0: 0.25, 4: 1.0, 14: 1.0}
+HEAD_WEIGHTS: Mapping[int, float] = {0: 0.25, 2: 0.4, 4: 1.0, 14: 1.0}
 """The two that are used by default count most; they alone learn the phones too."""
 PRESS_GAIN, PRESS_POSITIVE, PHONE_GAIN, JAW_GAIN, ROUND_GAIN = 2.0, 2.0, 0.3, 1.0, 0.5
 _PP, _FF = VISEME_INDEX["PP"], VISEME_INDEX["FF"]
@@ -81,8 +83,8 @@ def head_loss(out: Tensor, phones: Tensor, truth: Tensors, ahead: int) -> tuple[
     sure, sure_press = truth.weights[:, 0, true], truth.weights[:, 1, true]
     total = sure.sum() + 1e-6
     cross = -(visemes * functional.log_softmax(out[:, :15], dim=1)).sum(dim=1)
-    # Lips that touch are what the eye checks; silence is easy and common.
-    emphasis = 1 + visemes[:, _PP] + visemes[:, _FF] - 0.5 * visemes[:, 0]
+    # Lips that touch are what the eye checks, and f and v are rare; silence is easy and common.
+    emphasis = 1 + visemes[:, _PP] + 2 * visemes[:, _FF] - 0.5 * visemes[:, 0]
     viseme = (cross * sure * emphasis).sum() / total
     jaw = (functional.binary_cross_entropy_with_logits(out[:, 15], curves[:, 0], reduction="none") * sure).sum() / total
     rounding = functional.binary_cross_entropy_with_logits(out[:, 16], curves[:, 1], reduction="none")
@@ -99,12 +101,21 @@ def head_loss(out: Tensor, phones: Tensor, truth: Tensors, ahead: int) -> tuple[
     return loss, {"viseme": viseme.item(), "press": press.item(), "jaw": jaw.item()}
 
 
+@cache
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32 (a step takes half the time then)."""
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and re.search(r"avx512_bf16|amx_bf16", flags.read_text()) is not None
+
+
 def total_loss(net: VisemeNet, truth: Tensors) -> tuple[Tensor, dict[str, float]]:
     """Over all heads; the second is of the head that is live by default."""
     loss = torch.zeros(())
     seen: dict[str, float] = {}
-    for ahead, (out, phones) in net(truth.features).items():
-        part, parts = head_loss(out, phones, truth, ahead)
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+        heads = net(truth.features)
+    for ahead, (out, phones) in heads.items():
+        part, parts = head_loss(out.float(), phones.float(), truth, ahead)
         loss = loss + HEAD_WEIGHTS.get(ahead, 1.0) * part
         if ahead == 4 or not seen:
             seen = parts
@@ -114,7 +125,7 @@ def total_loss(net: VisemeNet, truth: Tensors) -> tuple[Tensor, dict[str, float]
 class Average:
     """Exponential mean of a network's weights, steadier than the last step's."""
 
-    def __init__(self, net: nn.Module, keep: float = 0.995) -> None:
+    def __init__(self, net: nn.Module, keep: float = 0.998) -> None:
         self._keep = keep
         self.steps = 0
         self.state = {k: v.detach().clone() for k, v in net.state_dict().items()}

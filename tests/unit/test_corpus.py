@@ -278,6 +278,27 @@ def test_archive_of_the_game(tmp_path: Path):
         prompts_games.queen_entries(archive)
 
 
+def test_table_of_the_second_game(tmp_path: Path):
+    def entry(number: int, offset: int, size: int) -> bytes:
+        return struct.pack("<HHI", number, offset & 0xFFFF, size << 8 | offset >> 16)
+
+    table = tmp_path / "sky.dnr"
+    table.write_bytes(struct.pack("<I", 3) + entry(7, 64, 10) + entry(50_001, 300, 40) + entry(50_102, 0x800005, 50))
+    assert prompts_games.sky_entries(table.read_bytes()) == [(7, 64, 10), (50_001, 300, 40), (50_102, 80, 50)]
+    assert [r.voice for r in prompts_games.sky_recordings(table)] == ["sky-500", "sky-501"]
+    with pytest.raises(MediaError):
+        prompts_games.sky_entries(table.read_bytes()[:-1])
+
+
+def test_script_of_the_third_game():
+    script = """
+        dialogId("1st-m-cool", "font_small", "Whew, that was cool!")
+        dialogStr("To teda byl dobrej cool!")
+        dialogId("left", "font_big", "No translation here")
+    """
+    assert prompts_games.dialogs(script) == {"1st-m-cool": ("small", "To teda byl dobrej cool!")}
+
+
 def test_tags_in_another_encoding_do_not_stop_the_reader(tmp_path: Path):
     tags = b"INFO" + b"INAM" + struct.pack("<I", 4) + b"\xca\xfe\xe9\0"
     data = np.full(1600, 8000, "<i2").tobytes()
