@@ -388,7 +388,7 @@ def _spread(x: F32, ramp: F32) -> F32:
 def _anticipation() -> F32:
     """Window of the lips' rounding over hops -12 .. 12: from 120 ms ahead of a rounded sound, little after it."""
     k = np.arange(-12, 13)
-    w = np.where(k >= 0, np.exp(-0.5 * (k / 5.0) ** 2), np.exp(-0.5 * (k / 2.0) ** 2))
+    w = np.where(k >= 0, np.exp(-0.5 * (k / 5.5) ** 2), np.exp(-0.5 * (k / 2.0) ** 2))
     return (w / w.sum()).astype(np.float32)
 
 
