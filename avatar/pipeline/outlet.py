@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 AUDIO_BACKLOG = SECOND
 """A sink that is this much behind loses the oldest sound."""
+LATE, LATE_FOR = 5 * MILLISECOND, 3 * SECOND
+"""Sound that comes to the sink this much too late, without a pause for so long, is no accident: somebody is told."""
 
 
 class SinkLike(Protocol):
@@ -63,6 +65,7 @@ class Outlet:
         self._open = open_sink
         self._clock = clock
         self._budget = budget
+        self._late_note = ""
 
     async def run(self) -> None:
         """Until cancelled or the channels are closed. A full disk ends this sink with a logged line, nothing else."""
@@ -95,9 +98,34 @@ class Outlet:
             await self.sink.video(frame)
 
     async def _forward_sound(self) -> None:
+        since, least = None, Ns(0)
         async for chunk in self.sound:
-            await self._clock.sleep_until(Ns(chunk.pts + self._budget - self.sink.latency))
+            due = Ns(chunk.pts + self._budget - self.sink.latency)
+            late = Ns(self._clock.now() - due)
+            if late <= LATE:
+                since = None
+            elif since is None:
+                since, least = chunk.pts, late
+            else:
+                least = min(least, late)
+            self._tell_late(least if since is not None and chunk.pts - since >= LATE_FOR else None)
+            await self._clock.sleep_until(due)
             await self.sink.audio(chunk)
+
+    def _tell_late(self, late: Ns | None) -> None:
+        """Sound is ``late`` by that much all the time, because the sink's ``latency`` does not fit into the budget."""
+        if late is None:
+            if self._late_note and self.fault == self._late_note:
+                self.fault = ""
+            self._late_note = ""
+        elif not self._late_note:
+            least = (self._budget + late) // MILLISECOND + 1
+            self._late_note = (
+                f"{self.sink.name}: its sound is heard {late // MILLISECOND} ms after its picture, because the device "
+                f"needs {self.sink.latency // MILLISECOND} ms; set sync.budget_ms to {least} or more"
+            )
+            self._note(self._late_note)
+            log.warning("%s", self._late_note)
 
     def close(self) -> None:
         """Let the queues run dry and the sink end."""

@@ -302,3 +302,24 @@ def test_five_minutes_with_a_drifting_microphone(ppm):
 def test_a_budget_too_short_is_seen():
     assert TIMING.spare(Ns(80 * MILLISECOND)) == 6 * MILLISECOND
     assert replace(TIMING, budget=Ns(100 * MILLISECOND)).spare(Ns(80 * MILLISECOND)) < 0
+
+
+@pytest.mark.parametrize(("latency_ms", "told"), [(100, False), (140, True)])
+def test_a_sink_whose_device_needs_more_than_the_budget_leaves_is_told(latency_ms, told, caplog):
+    class SlowDevice(MemorySink):
+        latency = Ns(latency_ms * MILLISECOND)
+
+    async def main():
+        session, _ = make()
+        sink = SlowDevice(session.clock)
+        session.attach(sink, sink.open)
+        await session.use_audio(microphone())
+        (outlet,) = session.outlets()
+        await live(session, 8)
+        return outlet.fault
+
+    fault = run_virtual(main())
+    lines = [r.message for r in caplog.records if "sync.budget_ms" in r.message]
+    assert len(lines) == told
+    # 160 - 30 - 20 = 110 ms are there: 30 are missing.
+    assert ("30 ms after its picture" in fault and "to 191 or more" in fault) == told
