@@ -28,17 +28,17 @@ class Task:
 
 TASKS: dict[str, Task] = {
     "visemes": Task(
-        "avatar.models.visemes.evaluate",
+        "avatar.models.visemes.judge.recognised",
         ("data", "corpus", "minutes"),
         "lips recognised from sound against the phonemes that were said",
     ),
     "quiet": Task(
-        "avatar.models.visemes.eval_quiet",
+        "avatar.models.visemes.judge.quiet",
         ("data", "corpus", "minutes"),
         "the mouth stays shut in noise, music and silence, and shuts when speech ends",
     ),
     "rendered": Task(
-        "avatar.models.visemes.eval_rendered",
+        "avatar.models.visemes.judge.rendered",
         ("corpus", "avatar", "keep"),
         "lips in the rendered video, found by MediaPipe, against the sound",
     ),

@@ -17,7 +17,7 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "head_basis": ("avatar.models.head_basis", True, lambda: registry.weights_dir() / "head_basis.npz"),
     "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes.onnx"),
     "visemes_mfcc": (
-        "avatar.models.visemes.train_prototypes",
+        "avatar.models.visemes.judge.train_prototypes",
         False,
         lambda: registry.weights_dir() / "visemes_mfcc.npz",
     ),

@@ -1,4 +1,4 @@
-"""The viseme network: targets, training, export, thresholds; its yardstick; how well both do."""
+"""The viseme network: targets, training, export, thresholds. Who judges it is in ``judge``."""
 
 from avatar.models.visemes.build import build
 

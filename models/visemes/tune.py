@@ -23,7 +23,7 @@ from avatar.analysis.visemes import FRAME_MS, GATE_LATE, VisemeEstimator
 from avatar.core.facs import VISEMES
 from avatar.core.types import F32
 from avatar.models.data.corpus import Utterance
-from avatar.models.visemes.eval_metrics import Shown, Tally, Truth, measure
+from avatar.models.visemes.judge.metrics import Shown, Tally, Truth, measure
 from avatar.models.visemes.sampler import kind_of
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from avatar.core.types import (
     seconds,
 )
 from avatar.errors import ModelFileError, UsageError
-from avatar.models.visemes.evaluate import recognise, score
+from avatar.models.visemes.judge.recognised import recognise, score
 from avatar.streams.sources.text import EspeakVoice, Speech
 
 WEIGHTS = Path(avatar.models.__file__).parent / "weights"

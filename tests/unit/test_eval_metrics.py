@@ -7,7 +7,7 @@ from avatar.analysis.phonemes import PhonemeMark, lip_cues
 from avatar.assembly import find_avatar, library
 from avatar.core.facs import ARKIT, INDEX, VISEME_INDEX, arkit_vector
 from avatar.core.types import freeze
-from avatar.models.visemes.eval_metrics import (
+from avatar.models.visemes.judge.metrics import (
     CONTACT,
     GAP,
     Shown,
@@ -20,7 +20,7 @@ from avatar.models.visemes.eval_metrics import (
     measure,
     peak,
 )
-from avatar.models.visemes.evaluate import missed_targets
+from avatar.models.visemes.judge.recognised import missed_targets
 
 RATE = 16_000
 # "a b a p a s a" with pauses at both ends

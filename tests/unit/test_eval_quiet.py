@@ -6,11 +6,11 @@ import pytest
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX
 from avatar.models import registry
-from avatar.models.visemes import eval_noise
-from avatar.models.visemes.eval_quiet import OPEN, face, last_above
+from avatar.models.visemes.judge import backgrounds
+from avatar.models.visemes.judge.quiet import OPEN, face, last_above
 from avatar.streams.sources.text import EspeakVoice
 
-RATE = eval_noise.RATE
+RATE = backgrounds.RATE
 
 
 @pytest.fixture(scope="module")
@@ -18,20 +18,20 @@ def analyzer():
     return VoiceAnalyzer(registry.weights_dir(), head="still")
 
 
-@pytest.mark.parametrize("kind", eval_noise.KINDS)
+@pytest.mark.parametrize("kind", backgrounds.KINDS)
 def test_noises_sound_at_the_level_asked_for_and_the_same_each_time(kind):
-    first, again = (eval_noise.KINDS[kind](RATE, np.random.default_rng(1)) for _ in range(2))
+    first, again = (backgrounds.KINDS[kind](RATE, np.random.default_rng(1)) for _ in range(2))
     assert np.array_equal(first, again)
     assert len(first) == RATE
-    sound = eval_noise.at_level(first, -40)
+    sound = backgrounds.at_level(first, -40)
     loud = np.abs(first) > 1e-6
     assert 10 * np.log10(np.mean(sound[loud] ** 2)) == pytest.approx(-40, abs=0.1)
-    assert np.abs(eval_noise.at_level(first, -12)).max() <= 1
+    assert np.abs(backgrounds.at_level(first, -12)).max() <= 1
 
 
 def test_colours_fall_as_they_should():
     for slope in (0, 1, 2):
-        x = eval_noise.coloured(4 * RATE, np.random.default_rng(0), slope)
+        x = backgrounds.coloured(4 * RATE, np.random.default_rng(0), slope)
         power = np.abs(np.fft.rfft(x)) ** 2
         f = np.fft.rfftfreq(len(x), 1 / RATE)
         low, high = (power[(f > a) & (f < 2 * a)].mean() for a in (200, 3200))
@@ -52,5 +52,5 @@ def test_the_face_opens_for_speech_and_not_for_white_noise(analyzer):
     speech = EspeakVoice().synthesize("Many people never stop talking.", "en-us+m5")
     talking = face(analyzer, speech.samples, speech.rate, fps=50)[:, INDEX["jawOpen"]]
     assert (talking > OPEN).mean() > 0.4
-    noise = eval_noise.at_level(np.random.default_rng(0).standard_normal(2 * RATE), -30)
+    noise = backgrounds.at_level(np.random.default_rng(0).standard_normal(2 * RATE), -30)
     assert (face(analyzer, noise, fps=50)[:, INDEX["jawOpen"]] > OPEN).mean() < 0.02

@@ -5,7 +5,7 @@ microphones: levels count relative to the speaker's own, the channel is removed 
 context is stacked and projected by linear discriminant analysis, and every class has several prototypes.
 The engine listens with the network of :mod:`avatar.analysis.visemes`; ``avatar eval visemes`` prints this one beside
 it.
-Trained by :mod:`avatar.models.visemes.train_prototypes`.
+Trained by :mod:`avatar.models.visemes.judge.train_prototypes`.
 """
 
 from __future__ import annotations

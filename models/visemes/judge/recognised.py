@@ -1,8 +1,8 @@
 """``avatar eval visemes``: how well lips recognised from sound fit what was said, on voices that training never heard.
 
-Three sets stand apart: espeak-ng, Kokoro and people. Definitions: :mod:`avatar.models.visemes.eval_metrics`; the
-recognisers: :mod:`avatar.models.visemes.eval_rows`; where the speech comes from:
-:mod:`avatar.models.visemes.eval_data`.
+Three sets stand apart: espeak-ng, Kokoro and people. Definitions: :mod:`avatar.models.visemes.judge.metrics`; the
+recognisers: :mod:`avatar.models.visemes.judge.rows`; where the speech comes from:
+:mod:`avatar.models.visemes.judge.held_out`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX
 from avatar.core.types import F32
 from avatar.errors import AvatarError
-from avatar.models.visemes import eval_data
-from avatar.models.visemes.align import Aligner
-from avatar.models.visemes.eval_data import Clip
-from avatar.models.visemes.eval_metrics import Tally, Truth, figures, measure
-from avatar.models.visemes.eval_rows import Recogniser, as_shown, hama, heard, live, prototypes
+from avatar.models.visemes.judge import held_out
+from avatar.models.visemes.judge.align import Aligner
+from avatar.models.visemes.judge.held_out import Clip
+from avatar.models.visemes.judge.metrics import Tally, Truth, figures, measure
+from avatar.models.visemes.judge.rows import Recogniser, as_shown, hama, heard, live, prototypes
 from avatar.models.visemes.texts import TEST_VARIANTS
 from avatar.streams.sources.text import Speech
 
@@ -61,7 +61,7 @@ def visemes(
     sets: dict[str, dict[str, Any]] = {}
     clips: dict[str, list[Clip]] = {}
     if data is not None:
-        found, skipped, total = eval_data.folder_clips(data, minutes)
+        found, skipped, total = held_out.folder_clips(data, minutes)
         clips["data"] = found
         sets["data"] = {"folder": str(data), "recordings": total, "skipped": skipped}
     else:
@@ -86,7 +86,7 @@ def visemes(
 
 def _gather(clips: dict[str, list[Clip]], sets: dict[str, dict[str, Any]], corpus: Path | None) -> None:
     """The three sets and the odd voices; what cannot be had says why. Voices that the corpus trains on are left out."""
-    trained = eval_data.trained_on(corpus)
+    trained = held_out.trained_on(corpus)
 
     def gather(name: str, source: Callable[[], Iterable[Clip]]) -> None:
         try:
@@ -102,10 +102,10 @@ def _gather(clips: dict[str, list[Clip]], sets: dict[str, dict[str, Any]], corpu
         else:
             sets[name] |= {"missing": "the corpus has no test voices for it"}
 
-    gather("espeak", lambda: eval_data.espeak_clips(TEST_VARIANTS, per_sentence=4))
-    gather("kokoro", lambda: eval_data.kokoro_clips(corpus, CLOSURES["kokoro"]))
-    gather("real", lambda: eval_data.real_clips(corpus, Aligner(), CLOSURES["real"]))
-    gather("espeak_odd", lambda: eval_data.espeak_clips(eval_data.ODD_VARIANTS, per_sentence=1))
+    gather("espeak", lambda: held_out.espeak_clips(TEST_VARIANTS, per_sentence=4))
+    gather("kokoro", lambda: held_out.kokoro_clips(corpus, CLOSURES["kokoro"]))
+    gather("real", lambda: held_out.real_clips(corpus, Aligner(), CLOSURES["real"]))
+    gather("espeak_odd", lambda: held_out.espeak_clips(held_out.ODD_VARIANTS, per_sentence=1))
 
 
 def _variant(voice: str) -> str:
@@ -213,7 +213,7 @@ def recognise(speech: Speech, analyzer: VoiceAnalyzer) -> tuple[F32, F32]:
 def score(items: Iterable[tuple[F32, F32, Speech]]) -> dict[str, Any]:
     """``items``: recognised visemes and mouth, and the speech they belong to.
 
-    The figures of :func:`avatar.models.visemes.eval_metrics.figures`, and ``jaw_gain``: the mean opening in speech
+    The figures of :func:`avatar.models.visemes.judge.metrics.figures`, and ``jaw_gain``: the mean opening in speech
     against that made from the true phonemes.
     """
     tallies, gains = [], []

@@ -17,9 +17,9 @@ from avatar.analysis.phonemes import PhonemeMark, visemes_of
 from avatar.core.types import F32
 from avatar.errors import AvatarError, MediaError, UsageError
 from avatar.models.data.closures import snap_closures
-from avatar.models.visemes.align import Aligner, AlignmentError, Word, words_of
-from avatar.models.visemes.eval_metrics import Truth
-from avatar.models.visemes.eval_metrics import closures as closures_of
+from avatar.models.visemes.judge.align import Aligner, AlignmentError, Word, words_of
+from avatar.models.visemes.judge.metrics import Truth
+from avatar.models.visemes.judge.metrics import closures as closures_of
 from avatar.models.visemes.texts import TEST
 from avatar.streams.sources.text import EspeakVoice, Speech
 

@@ -11,11 +11,11 @@ import numpy as np
 import scipy.signal
 
 from avatar.core.types import F32, U8
-from avatar.models.visemes.eval_data import Clip
-from avatar.models.visemes.eval_metrics import closures
+from avatar.models.visemes.judge.held_out import Clip
+from avatar.models.visemes.judge.metrics import closures
 
 if TYPE_CHECKING:
-    from avatar.models.visemes.eval_rendered import Seen
+    from avatar.models.visemes.judge.rendered import Seen
 
 _LIPS = (61, 291, 0, 17)
 """Corners and outer edges of the lips in MediaPipe's mesh."""

@@ -15,10 +15,10 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX
 from avatar.core.types import F32
 from avatar.errors import AvatarError, UsageError
-from avatar.models.visemes import eval_data, eval_noise
-from avatar.models.visemes.align import Aligner
-from avatar.models.visemes.eval_data import Clip
-from avatar.models.visemes.eval_metrics import HOPS, lip_gap
+from avatar.models.visemes.judge import backgrounds, held_out
+from avatar.models.visemes.judge.align import Aligner
+from avatar.models.visemes.judge.held_out import Clip
+from avatar.models.visemes.judge.metrics import HOPS, lip_gap
 from avatar.models.visemes.texts import TEST_VARIANTS
 from avatar.pipeline import offline
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -34,7 +34,7 @@ _SETTLE_S = 1.0
 """After a sentence this much is not judged: the end of speech is judged by itself."""
 _BACKGROUND_DBFS = -50.0
 _SNR_DB = 10.0
-_RATE = eval_noise.RATE
+_RATE = backgrounds.RATE
 _LOOKS = 50
 """A second: how often the face is looked at while nobody speaks."""
 
@@ -59,7 +59,7 @@ def quiet(
         raise UsageError("--minutes must be more than 0")
     voices = _sentences(corpus)
     recorded = _recorded(data)
-    made = list(eval_noise.KINDS)
+    made = list(backgrounds.KINDS)
     parts = [(kind, after) for after in (False, True) for kind in (*made, *recorded)]
     seconds = 60 * minutes / len(parts)
     of = len(parts) + 2
@@ -119,11 +119,11 @@ def _recorded(data: Path | None) -> dict[str, list[F32]]:
     for name, folder in (("recorded music", MUSIC), ("own recordings", data)):
         if folder is None or not folder.is_dir():
             continue
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in eval_data.SOUNDS)
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in held_out.SOUNDS)
         sounds = []
         for path in files:
             try:
-                sounds.append(_resampled(*eval_data.read_sound(path)))
+                sounds.append(_resampled(*held_out.read_sound(path)))
             except AvatarError:
                 continue
         if sounds:
@@ -137,7 +137,7 @@ def _levels(
     kind: str, recorded: dict[str, list[F32]], seconds: float, random: np.random.Generator
 ) -> list[tuple[float, F32]]:
     """(dBFS, sound) of a kind at its levels, in random order."""
-    levels = eval_noise.SILENCES if kind == "silence" else eval_noise.LEVELS
+    levels = backgrounds.SILENCES if kind == "silence" else backgrounds.LEVELS
     n = max(1, round(seconds * _RATE / len(levels)))
     out = []
     for level in random.permutation(levels):
@@ -146,9 +146,9 @@ def _levels(
             first = int(random.integers(max(1, len(sound) - n)))
             part = np.resize(sound[first : first + n], n)
         else:
-            part = eval_noise.KINDS[kind](n, random)
+            part = backgrounds.KINDS[kind](n, random)
         silent = np.isneginf(level)
-        out.append((float(level), np.zeros(n, np.float32) if silent else eval_noise.at_level(part, float(level))))
+        out.append((float(level), np.zeros(n, np.float32) if silent else backgrounds.at_level(part, float(level))))
     return out
 
 
@@ -178,10 +178,10 @@ def _share(parts: Any) -> dict[str, float]:
 
 def _sentences(corpus: Path | None) -> list[Clip]:
     """Voices that end: espeak-ng, people, and Kokoro where a corpus is given."""
-    found = list(eval_data.espeak_clips(TEST_VARIANTS, per_sentence=1))
-    sources: list[Callable[[], Sequence[Clip]]] = [lambda: eval_data.librivox_clips(Aligner())]
+    found = list(held_out.espeak_clips(TEST_VARIANTS, per_sentence=1))
+    sources: list[Callable[[], Sequence[Clip]]] = [lambda: held_out.librivox_clips(Aligner())]
     if corpus is not None:
-        sources.append(lambda: eval_data.kokoro_clips(corpus, 25))
+        sources.append(lambda: held_out.kokoro_clips(corpus, 25))
     for source in sources:
         try:
             found += source()
@@ -206,7 +206,7 @@ def _endings(clips: Sequence[Clip]) -> Iterator[tuple[str, F32, float]]:
         said = _cut(clip)
         after = np.zeros(_RATE, np.float32)
         yield "silence", np.concatenate((said, after)), len(said) / _RATE
-        room = eval_noise.at_level(eval_noise.pink(len(said) + len(after), random), _BACKGROUND_DBFS)
+        room = backgrounds.at_level(backgrounds.pink(len(said) + len(after), random), _BACKGROUND_DBFS)
         yield "noise", np.concatenate((said, after)) + room, len(said) / _RATE
 
 
@@ -259,7 +259,7 @@ def _in_noise(weights: Path, clips: Sequence[Clip]) -> dict[str, Any]:
         plain = face(analyzer, said)[: len(vowel), INDEX["jawOpen"]]
         vowel = vowel[: len(plain)]
         for row, kind in zip(sums, kinds, strict=True):
-            noise = eval_noise.at_level(eval_noise.KINDS[kind](len(said) + _RATE, random), level - _SNR_DB)
+            noise = backgrounds.at_level(backgrounds.KINDS[kind](len(said) + _RATE, random), level - _SNR_DB)
             # The noise is there before the voice, as in a room.
             mixed = np.concatenate((noise[:_RATE], noise[_RATE:] + said))
             heard = face(analyzer, mixed)[HOPS:, INDEX["jawOpen"]][: len(vowel)]
@@ -288,7 +288,7 @@ def _missed(result: dict[str, Any]) -> list[str]:
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
     """Title, heads, rows and notes of the tables."""
-    levels = [f"{level:.0f}" for level in eval_noise.LEVELS]
+    levels = [f"{level:.0f}" for level in backgrounds.LEVELS]
     rows = []
     for kind, found in [*result["kinds"].items(), ("all", result | {"levels": {}})]:
         cells = [found["levels"].get(level) for level in levels]

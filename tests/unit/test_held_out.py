@@ -9,9 +9,9 @@ from avatar.core.types import freeze
 from avatar.errors import UsageError
 from avatar.models.data.corpus import write_flac
 from avatar.models.evaluation import TASKS, evaluate
-from avatar.models.visemes import eval_data
-from avatar.models.visemes.align import ARPABET, Aligner, AlignmentError, arpabet_of, words_of
-from avatar.models.visemes.eval_data import (
+from avatar.models.visemes.judge import held_out
+from avatar.models.visemes.judge.align import ARPABET, Aligner, AlignmentError, arpabet_of, words_of
+from avatar.models.visemes.judge.held_out import (
     espeak_clips,
     find_recordings,
     folder_clips,
@@ -235,9 +235,9 @@ def test_a_file_in_place_of_a_folder(tmp_path):
 def test_test_voices_are_none_that_training_uses():
     from avatar.models.visemes.texts import TEST, TRAIN, TRAIN_VARIANTS
 
-    voices = {clip.voice.partition("+")[2] for clip in espeak_clips(eval_data.ODD_VARIANTS, 1)}
+    voices = {clip.voice.partition("+")[2] for clip in espeak_clips(held_out.ODD_VARIANTS, 1)}
     assert not voices & set(TRAIN_VARIANTS)
-    assert voices <= set(eval_data.ODD_VARIANTS)
+    assert voices <= set(held_out.ODD_VARIANTS)
     assert not {s for t in TEST.values() for s in t} & {s for t in TRAIN.values() for s in t}
 
 

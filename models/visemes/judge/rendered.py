@@ -21,10 +21,10 @@ from avatar.assembly import IdleMotion, detector, find_avatar, library, make_lis
 from avatar.config import Config, load
 from avatar.core.types import SECOND, U8, FaceState
 from avatar.errors import AvatarError
-from avatar.models.visemes import eval_data, eval_sheet
-from avatar.models.visemes.align import Aligner
-from avatar.models.visemes.eval_data import Clip
-from avatar.models.visemes.eval_metrics import HOPS, closures, correlation, peak, runs
+from avatar.models.visemes.judge import held_out, sheets
+from avatar.models.visemes.judge.align import Aligner
+from avatar.models.visemes.judge.held_out import Clip
+from avatar.models.visemes.judge.metrics import HOPS, closures, correlation, peak, runs
 from avatar.pipeline import offline
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.render import Input, render
@@ -108,8 +108,8 @@ def rendered(
             sums.setdefault((job.kind, job.fps), []).append(found)
             clips.append({"name": name, "said": job.clip.name, "avatar": job.avatar} | _public(found))
             if keep is not None:
-                eval_sheet.plot(job.clip, seen, BOUND, folder / f"{name}.png")
-                eval_sheet.contact_sheet(job.clip, seen, folder / f"{name}-lips.png")
+                sheets.plot(job.clip, seen, BOUND, folder / f"{name}.png")
+                sheets.contact_sheet(job.clip, seen, folder / f"{name}-lips.png")
         progress(of, of)
     every = [found for part in sums.values() for found in part]
     inputs: dict[str, dict[str, Any]] = {}
@@ -125,10 +125,10 @@ def rendered(
 
 def _jobs(corpus: Path | None, avatars: Sequence[str]) -> list[Job]:
     """Voices that training never heard, and texts."""
-    clips: list[Clip] = [*eval_data.spoken(_ESPEAK), *eval_data.demo_clips(1)]
-    sources: list[Callable[[], Sequence[Clip]]] = [lambda: eval_data.librivox_clips(Aligner())[3:5]]
+    clips: list[Clip] = [*held_out.spoken(_ESPEAK), *held_out.demo_clips(1)]
+    sources: list[Callable[[], Sequence[Clip]]] = [lambda: held_out.librivox_clips(Aligner())[3:5]]
     if corpus is not None:
-        sources += [lambda: eval_data.kokoro_clips(corpus, 1), lambda: eval_data.corpus_people(corpus, 8)]
+        sources += [lambda: held_out.kokoro_clips(corpus, 1), lambda: held_out.corpus_people(corpus, 8)]
     for source in sources:
         try:
             clips += source()
@@ -136,7 +136,7 @@ def _jobs(corpus: Path | None, avatars: Sequence[str]) -> list[Job]:
             continue
     jobs = [Job(clip, "live", 30) for clip in clips] + [Job(clip, "file", 30) for clip in clips]
     jobs += [Job(clip, "file" if i % 2 else "live", 25) for i, clip in enumerate(clips)]
-    jobs += [Job(clip, "text", fps) for clip in eval_data.said(TEXTS) for fps in (30, 25)]
+    jobs += [Job(clip, "text", fps) for clip in held_out.said(TEXTS) for fps in (30, 25)]
     return [replace(job, avatar=avatars[i % len(avatars)]) for i, job in enumerate(jobs)]
 
 
@@ -214,7 +214,7 @@ def look(finder: LandmarkDetector, file: Path, rest: tuple[float, float, float],
             gaps.append((_gap(face) / nearer - closed) / width)
             jaws.append(_distance(face, _CHIN, _NOSE) / nearer / width)
         if pictures:
-            cut.append(eval_sheet.mouth_of(frame.pixels, faces[0].landmarks if faces else None))
+            cut.append(sheets.mouth_of(frame.pixels, faces[0].landmarks if faces else None))
     return Seen(np.array(times), np.array(gaps), np.array(jaws), cut)
 
 

@@ -1,4 +1,4 @@
-"""Make the viseme prototypes (:mod:`avatar.models.visemes.prototypes`) from synthetic speech with exact phoneme times.
+"""Make the viseme prototypes (:mod:`.prototypes`) from synthetic speech with exact phoneme times.
 
 Ten minutes of espeak-ng in six languages and twenty-two voices go, with random gain, noise and tone, through
 the very classes that run live. Linear discriminants, k-means within each class, and a logistic closure detector follow.
@@ -25,7 +25,7 @@ from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
 from avatar.models import registry
 from avatar.models.data.speech import KokoroVoice
-from avatar.models.visemes.prototypes import (
+from avatar.models.visemes.judge.prototypes import (
     AHEAD,
     BANDS,
     CLOSURE_OFFSETS,
@@ -43,7 +43,7 @@ DIMENSIONS = 14
 PER_CLASS = 8
 THRESHOLD = 0.8
 """Of the closure detector: below it false closures grow faster than found ones. Chosen once, on the voices of
-:mod:`avatar.models.visemes.evaluate`, so that its figures are a little kind."""
+:mod:`avatar.models.visemes.judge.recognised`, so that its figures are a little kind."""
 PRIOR_POWER = 0.4
 """How much of the classes' frequency counts: rare shapes matter to the eye more than their share of time."""
 

@@ -17,8 +17,8 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX, VISEMES
 from avatar.core.types import F32, SECOND, LipCue
 from avatar.errors import UsageError
-from avatar.models.visemes.eval_metrics import HOPS, Shown, lip_gap
-from avatar.models.visemes.prototypes import WEIGHTS_FILE, PrototypeEstimator, Prototypes
+from avatar.models.visemes.judge.metrics import HOPS, Shown, lip_gap
+from avatar.models.visemes.judge.prototypes import WEIGHTS_FILE, PrototypeEstimator, Prototypes
 from avatar.pipeline import offline
 
 Recogniser = Callable[[F32, int], Shown]
