@@ -262,7 +262,7 @@ def _train(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "keep")}
+    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)
     if args.json:
@@ -343,6 +343,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file, or a shipped one by name (webcam.toml)")
@@ -393,11 +400,13 @@ def _parser() -> argparse.ArgumentParser:
     from avatar.models.evaluation import TASKS
 
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
-    judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings in place of the built-in sets")
+    judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
-    judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
+    judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
+    judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", _bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak"), default="stages")
     bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
