@@ -73,6 +73,10 @@ def test_masks():
         (5, {"eyeWide": 1}),
         (10, {"mouthUpperUp": 1}),
         (15, {"mouthFrown": 1}),
+        (17, {"mouthShrugLower": 1}),
+        (18, {"mouthPucker": 1}),
+        (20, {"mouthStretch": 1}),
+        (22, {"mouthFunnel": 1}),
         (25, {"mouthLowerDown": 0.5}),
         (26, {"jawOpen": 0.6}),
         (27, {"jawOpen": 1}),
@@ -90,8 +94,14 @@ def test_a_dropping_jaw_is_no_frown():
     assert abs(frown(moved(jawOpen=1)) - rest) < 0.5 * (frown(moved(mouthFrown=1)) - rest)
 
 
-def test_kinship_is_mutual():
-    assert all(a in KIN[b] and a != b for a in KIN for b in KIN[a])
+def test_a_smile_is_hardly_a_stretch():
+    stretch = SIGNALS[20][0]
+    rest = stretch(moved())
+    assert abs(stretch(moved(mouthSmile=1)) - rest) < 0.5 * (stretch(moved(mouthStretch=1)) - rest)
+
+
+def test_kinship_is_of_units_that_are_measured():
+    assert all(a in SIGNALS and b in SIGNALS and a != b for a in KIN for b in KIN[a])
 
 
 def test_lids():
