@@ -26,7 +26,7 @@ from avatar.models.expression.align import EYES, face_mask, mouth_mask
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Face, Pair, draw, read_pair
 from avatar.models.expression.identity import FaceNet, distances
 from avatar.models.expression.judge import SmileJudge
-from avatar.models.expression.sheet import contact_sheets
+from avatar.models.expression.sheet import contact_sheets, make_folder
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import LandmarkDetector
@@ -68,6 +68,8 @@ def expression(
     if data is None:
         raise UsageError("eval expression: give --data DIR, a folder of people with neutral and smile photos")
     people = folders.people(data)
+    if keep is not None:
+        make_folder(keep)
     wanted = [person for person in people if person.smile][:limit]
     cv2.setNumThreads(1)
     basis = HeadBasis.load(weights / "head_basis.npz")

@@ -25,7 +25,7 @@ from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import align
 from avatar.models.expression.evaluate import LANDMARKER, engine_names, make
 from avatar.models.expression.identity import FaceNet
-from avatar.models.expression.sheet import contact_sheets
+from avatar.models.expression.sheet import contact_sheets, make_folder
 from avatar.models.expression.signals import KIN, SIGNALS, Seen, lid_openings
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
@@ -89,6 +89,8 @@ def generator(
     if data is None:
         raise UsageError("eval generator: give --data DIR, a folder of portraits with an index.csv")
     paths = folders.portraits(data)
+    if keep is not None:
+        make_folder(keep)
     cv2.setNumThreads(1)
     net = FaceNet()
     sweeps: list[Sweep] = []

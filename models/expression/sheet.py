@@ -15,6 +15,14 @@ LINES_A_SHEET = 6
 _TILE = 256
 
 
+def make_folder(folder: Path) -> None:
+    """Before the work begins, not after it. Raises StorageError where the folder cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"--keep {folder}: cannot be made ({error.strerror}); name another folder") from error
+
+
 def contact_sheets(
     name: str, heads: Sequence[str], labels: Sequence[str], lines: Sequence[Sequence[U8]], folder: Path
 ) -> list[Path]:
@@ -25,9 +33,9 @@ def contact_sheets(
 
     Raises StorageError where the folder cannot be written to.
     """
+    make_folder(folder)
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(lines), LINES_A_SHEET):
             part = slice(start, start + LINES_A_SHEET)
             made = []

@@ -8,6 +8,7 @@ import pytest
 from drawn_face import basis, drawn_face
 
 from avatar.core.facs import arkit_vector
+from avatar.errors import StorageError
 from avatar.models.expression import align, sheet
 from avatar.models.expression.signals import KIN, SIGNALS, Seen, lid_openings
 from avatar.portrait.landmarks import DetectedFace
@@ -119,3 +120,9 @@ def test_sheets_are_written_six_lines_at_a_time(tmp_path):
     assert cv2.imread(str(made[0])).shape == (6 * 256, 512, 3)
     assert cv2.imread(str(made[1])).shape == (256, 512, 3)
     assert (tile == 90).all(), "labels are drawn on copies"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"--keep .*file.new: cannot be made"):
+        sheet.make_folder(tmp_path / "file" / "new")
