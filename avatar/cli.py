@@ -262,7 +262,7 @@ def _train(args: argparse.Namespace) -> int:
 def _eval(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "keep")}
+    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)
     if args.json:
@@ -286,7 +286,8 @@ def _eval(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     from avatar import bench
 
-    config = load(args.config, args.set).config
+    size = [] if args.size is None else [f"avatar.size={args.size}"]
+    config = load(args.config, [*args.set, *size]).config
     match args.what:
         case "live":
             result = bench.live(config, args.seconds or 60.0)
@@ -299,6 +300,12 @@ def _bench(args: argparse.Namespace) -> int:
 
             with _progress("soaking") as progress:
                 result = soak(config, args.seconds or 1800.0, progress)
+        case "engines":
+            from avatar.bench_engines import engines
+
+            names = list(filter(None, (name.strip() for name in args.engine.split(","))))
+            with _progress("drawing") as progress:
+                result = engines(config, names, progress=progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
@@ -341,6 +348,13 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
+
+
+def _count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -393,14 +407,18 @@ def _parser() -> argparse.ArgumentParser:
     from avatar.models.evaluation import TASKS
 
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
-    judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings in place of the built-in sets")
+    judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
-    judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips and plots there")
+    judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
+    judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", _bench, "speed and sync tables")
-    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak"), default="stages")
+    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
     bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
+    bench.add_argument("--size", type=int, help="engines: pixels a side, 256 to 1024")
+    bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")

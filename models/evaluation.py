@@ -42,6 +42,16 @@ TASKS: dict[str, Task] = {
         ("corpus", "avatar", "keep"),
         "lips in the rendered video, found by MediaPipe, against the sound",
     ),
+    "expression": Task(
+        "avatar.models.expression.evaluate",
+        ("data", "engine", "limit", "keep"),
+        "neutral portraits made to smile, against the same people's real smiles",
+    ),
+    "generator": Task(
+        "avatar.models.expression.generator",
+        ("data", "engine", "limit", "keep"),
+        "single action units on many portraits: what is measured against what was asked",
+    ),
 }
 
 

@@ -54,9 +54,13 @@ def _value_info(name: str, dims: Sequence[int | str]) -> bytes:
 
 
 class Graph:
-    """An ONNX graph that grows node by node; values are called by name."""
+    """An ONNX graph that grows node by node; values are called by name.
 
-    def __init__(self) -> None:
+    :param name: of the graph, for people.
+    """
+
+    def __init__(self, name: str = "visemes") -> None:
+        self._graph_name = name
         self._nodes: list[bytes] = []
         self._weights: list[bytes] = []
         self._inputs: list[bytes] = []
@@ -98,7 +102,7 @@ class Graph:
         """The file's content."""
         graph = (
             b"".join(_bytes(1, node) for node in self._nodes)
-            + _bytes(2, "visemes")
+            + _bytes(2, self._graph_name)
             + b"".join(_bytes(5, weight) for weight in self._weights)
             + b"".join(_bytes(11, value) for value in self._inputs)
             + b"".join(_bytes(12, value) for value in self._outputs)

@@ -19,6 +19,8 @@ class Engine(ABC):
 
     name: ClassVar[str]
     """As in ``--engine NAME``."""
+    precision: ClassVar[str] = "float32"
+    """What the picture is calculated in, for the speed tables: an engine with a quantised network says "int8"."""
 
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         """``weights`` is the folder of the shipped weights. Raises EngineError where this engine cannot draw it."""

@@ -164,19 +164,19 @@ def _pose_and_identity(
     rotation = np.eye(3)
     for _ in range(6):
         points = shape + np.tensordot(identity, identities, 1)
-        rotation, scale, offset = _scaled_orthographic(points, target[:, :2], weight)
+        rotation, scale, offset = scaled_orthographic(points, target[:, :2], weight)
         missing = (target[:, :2] - ((points @ rotation.T)[:, :2] * scale + offset)) / scale
         jacobian = np.einsum("ij,knj->nik", rotation[:2], identities).reshape(-1, count)
         w = np.repeat(weight, 2)
         normal = (jacobian * w[:, None]).T @ jacobian + _IDENTITY_RIDGE * np.eye(count)
         identity = np.linalg.solve(normal, (jacobian * w[:, None]).T @ (missing.ravel() + jacobian @ identity))
     points = shape + np.tensordot(identity, identities, 1)
-    rotation, scale, offset = _scaled_orthographic(points, target[:, :2], weight)
+    rotation, scale, offset = scaled_orthographic(points, target[:, :2], weight)
     missing = (target[:, :2] - ((points @ rotation.T)[:, :2] * scale + offset)) / scale
     return identity, rotation, scale, offset, np.c_[missing, np.zeros(LANDMARKS)] @ rotation
 
 
-def _scaled_orthographic(
+def scaled_orthographic(
     points: NDArray[np.float64], target: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """Rotation (3, 3), scale and offset (2,) with ``target ~ scale * (rotation @ points)[:2] + offset``."""

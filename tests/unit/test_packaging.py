@@ -22,7 +22,7 @@ RULES = {
     "avatar.pipeline": {"avatar.core", "avatar.sync", "avatar.pipeline", "avatar.errors", "avatar.metrics"},
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
-WIRING = {"assembly", "bench", "cli", "control", "doctor", "render"}
+WIRING = {"assembly", "bench", "bench_engines", "cli", "control", "doctor", "render"}
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,127 @@
+"""How long engines take for a picture, beside GANimation's published network on the same machine at the same moment.
+
+Milliseconds belong to a machine and to what else it does; the ratio to a fixed amount of work carries over.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from avatar import plugins
+from avatar.assembly import find_avatar, make_engine
+from avatar.config import Config
+from avatar.core.facs import arkit_vector
+from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
+from avatar.errors import UsageError
+from avatar.metrics import percentiles
+
+YARDSTICK = "ganimation_published"
+ROUNDS = 40
+_FRAMES = 6
+"""Pictures of an engine in a round. The first is not counted: the yardstick has emptied the caches, which no neighbour
+of an engine does in real use."""
+_FPS = 30
+
+Progress = Callable[[int, int], None]
+
+
+def engines(
+    config: Config, names: Sequence[str] = (), rounds: int = ROUNDS, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
+    """``engines.NAME.{ms,cpu_ms,precision,ratio}`` of each engine on one thread, and of the yardstick.
+
+    ``cpu_ms`` is the mean of the processor's time, and ``ratio`` is that over the yardstick's: on a busy machine a long
+    run is interrupted more often than a short one, so that a ratio of wall times would flatter the engines.
+
+    A round is one run of the yardstick and a few pictures of each engine, so that what else the machine does hits all
+    of them alike.
+
+    :param names: the engines; all that are installed where none is named.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    known = plugins.names("engines")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no engine named {name!r}; there are: {', '.join(known)}")
+    bundle, size = find_avatar(config.avatar.name), config.avatar.size
+    made = {name: make_engine(name, bundle, size) for name in names or known}
+    yardstick = _yardstick()
+    states = speaking(rounds * _FRAMES)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in (*made, YARDSTICK)}
+    for index in range(rounds):
+        progress(index, rounds)
+        taken[YARDSTICK].append(_time(yardstick))
+        for name, engine in made.items():
+            frames = states[index * _FRAMES : (index + 1) * _FRAMES]
+            taken[name] += [_time(partial(engine.render, state)) for state in frames][1:]
+    progress(rounds, rounds)
+    precision = {**{name: engine.precision for name, engine in made.items()}, YARDSTICK: "float32"}
+    spent = {name: float(np.mean([cpu for _, cpu in times])) for name, times in taken.items()}
+    return {
+        "size": size,
+        "rounds": rounds,
+        "engines": {
+            name: {
+                "ms": percentiles((wall for wall, _ in times), (50, 95)),
+                "cpu_ms": round(spent[name], 3),
+                "precision": precision[name],
+                "ratio": round(spent[name] / spent[YARDSTICK], 4),
+            }
+            for name, times in taken.items()
+        },
+    }
+
+
+def speaking(count: int) -> list[FaceState]:
+    """A head that talks, blinks, smiles and looks about, at 30 states a second: every part of an engine has work."""
+    states = []
+    for index in range(count):
+        t = index / _FPS
+        wave = [math.sin(2 * math.pi * hertz * t) for hertz in (3.7, 0.3, 0.45, 0.2)]
+        arkit = arkit_vector(
+            {
+                "jawOpen": 0.25 + 0.25 * wave[0],
+                "mouthFunnel": max(0.0, 0.4 * math.sin(2 * math.pi * 1.9 * t)),
+                "mouthSmile": 0.25 + 0.25 * wave[1],
+                "browInnerUp": max(0.0, 0.5 * wave[2]),
+                "eyeBlink": 1.0 if t % 3.0 > 2.85 else 0.0,
+            }
+        )
+        pose = Pose.degrees(6 * wave[1], 4 * wave[2], 3 * wave[3])
+        states.append(
+            FaceState(Ns(index * 1_000_000_000 // _FPS), freeze(arkit), pose, Gaze(0.1 * wave[3], 0.05 * wave[2]))
+        )
+    return states
+
+
+def _time(work: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds on the wall, and of the processor."""
+    begun, spent = time.perf_counter(), time.process_time()
+    work()
+    return (time.perf_counter() - begun) * 1e3, (time.process_time() - spent) * 1e3
+
+
+def _yardstick() -> Callable[[], object]:
+    import onnxruntime
+
+    from avatar.models.expression.yardstick import SIDE, UNITS, ganimation
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(ganimation(), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    feed = {
+        "photo": rng.uniform(-1, 1, (1, 3, SIDE, SIDE)).astype(np.float32),
+        "units": rng.uniform(0, 1, (1, UNITS, 1, 1)).astype(np.float32),
+    }
+    session.run(None, feed)  # memory is laid out in the first run
+    return lambda: session.run(None, feed)
