@@ -417,7 +417,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
     bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
-    bench.add_argument("--size", type=int, help="engines: pixels a side, 256 to 1024")
+    bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")

@@ -44,8 +44,8 @@ from avatar.models.data.labels import Labeller
 
 log = logging.getLogger(__name__)
 
-MINUTES_EACH, TRAIN_MINUTES = 12.0, 20.0
-"""Of sound of each source, at most, where nothing else is asked for; the second of a source that is trained on."""
+MINUTES_EACH = 20.0
+"""Of sound of each source, at most, where nothing else is asked for."""
 SHORTEST_S, LONGEST_S = 0.5, 15.0
 TEST_SPEAKERS = ("03", "09", "Mark")
 
@@ -117,8 +117,7 @@ def make_prompts(plan: Plan) -> None:
     ]
     for source, list_them in sources:
         try:
-            minutes = MINUTES_EACH if source == "asterisk-en" else TRAIN_MINUTES
-            label_all(plan, source, list_them(), labeller, plan.minutes or minutes)
+            label_all(plan, source, list_them(), labeller, plan.minutes or MINUTES_EACH)
         except AvatarError as error:
             log.warning("%s is left out: %s", source, error)
 

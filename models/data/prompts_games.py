@@ -39,22 +39,21 @@ from avatar.models.data.prompts import Recording, label_all
 
 log = logging.getLogger(__name__)
 
-MINUTES_EACH, MINUTES_OF_FEW = 90.0, 25.0
+MINUTES, MINUTES_OF_FEW = 90.0, 25.0
 """Of sound of each game, at most; the second of one in which few actors say most."""
 
 
 def make_games(plan: Plan) -> None:
     """The games of this file, each up to the minutes of the plan."""
     labeller = Labeller()
-    sources: dict[str, Callable[[], Iterable[Recording]]] = {
-        "amazon-queen": lambda: queen_recordings(_found(plan, "flight-of-the-amazon-queen", "queen.1c")),
-        "steel-sky": lambda: sky_recordings(_found(plan, "beneath-a-steel-sky", "sky.dnr")),
-        "fillets-cs": lambda: fillets_recordings(plan, "cs", "cs"),
-        "fillets-nl": lambda: fillets_recordings(plan, "nl", "nl"),
-    }
-    for source, list_them in sources.items():
+    sources: list[tuple[str, float, Callable[[], Iterable[Recording]]]] = [
+        ("amazon-queen", MINUTES, lambda: queen_recordings(_found(plan, "flight-of-the-amazon-queen", "queen.1c"))),
+        ("steel-sky", MINUTES, lambda: sky_recordings(_found(plan, "beneath-a-steel-sky", "sky.dnr"))),
+        ("fillets-cs", MINUTES_OF_FEW, lambda: fillets_recordings(plan, "cs", "cs")),
+        ("fillets-nl", MINUTES_OF_FEW, lambda: fillets_recordings(plan, "nl", "nl")),
+    ]
+    for source, minutes, list_them in sources:
         try:
-            minutes = MINUTES_OF_FEW if source.startswith("fillets") else MINUTES_EACH
             label_all(plan, source, list_them(), labeller, plan.minutes or minutes)
         except AvatarError as error:
             log.warning("%s is left out: %s", source, error)

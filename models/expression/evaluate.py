@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from avatar import plugins
+from avatar.assembly import LANDMARKER, make_engine
 from avatar.core.types import F32
 from avatar.engines.base import Engine
 from avatar.errors import PhotoError, UsageError
@@ -28,10 +29,8 @@ from avatar.models.expression.identity import FaceNet, distances
 from avatar.models.expression.judge import SmileJudge
 from avatar.models.expression.sheet import contact_sheets, make_folder
 from avatar.portrait.basis import HeadBasis
-from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import LandmarkDetector
 
-LANDMARKER = "face_landmarker_v2.task"
 COPY = "copy"
 
 Progress = Callable[[int, int], None]
@@ -90,7 +89,7 @@ def expression(
             pairs.append(pair)
             rows[COPY].append(Drawn(pair.neutral, 0.0))
             for name in names:
-                rows[name].append(drawn(make(name, pair.bundle, weights), pair, eyes))
+                rows[name].append(drawn(make_engine(name, pair.bundle, RENDER_SIZE), pair, eyes))
         others = _others(people, {person.name for person in wanted}, eyes, skipped)
     progress(len(wanted), len(wanted))
     if not pairs:
@@ -115,12 +114,6 @@ def engine_names(text: str) -> list[str]:
     if not names:
         raise UsageError(f"--engine: name at least one of: {', '.join(known)}, or all")
     return names
-
-
-def make(name: str, bundle: AvatarBundle, weights: Path) -> Engine:
-    """An engine that is ready to draw."""
-    made: Engine = plugins.load("engines", name)(bundle, RENDER_SIZE, weights)
-    return made
 
 
 def drawn(engine: Engine, pair: Pair, eyes: Eyes) -> Drawn:

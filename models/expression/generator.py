@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.assembly import LANDMARKER, make_engine
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Ns, freeze
 from avatar.engines.base import Engine
@@ -23,10 +24,11 @@ from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import align
-from avatar.models.expression.evaluate import LANDMARKER, engine_names, make
+from avatar.models.expression.evaluate import engine_names
+from avatar.models.expression.faces import RENDER_SIZE
 from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder
-from avatar.models.expression.signals import KIN, SIGNALS, Seen, lid_openings
+from avatar.models.expression.signals import KIN, SIGNALS, Seen, coefficient, lid_openings
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import onboard
@@ -58,7 +60,6 @@ class Sweep:
     """Opening of the wider eye at full blink, in widths of the eye."""
     identity: list[float]
     """Distance from the portrait, for each unit at full."""
-    masks: list[float]
     no_face: int
     """Pictures in which no face was found; they count as no change."""
     pictures: dict[int, U8] = field(default_factory=dict)
@@ -73,8 +74,7 @@ def generator(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """The figures ``au.N.{spearman,icc,leakage,...}``, ``blink_closed``, ``identity_distance`` and, where the engine
-    has a mask, ``mask_mean``.
+    """The figures ``au.N.{spearman,icc,leakage,...}``, ``blink_closed`` and ``identity_distance``.
 
     :param data: a folder of portraits with an ``index.csv``.
     :param engine: the name of one.
@@ -109,7 +109,7 @@ def generator(
                 unfit += 1
                 continue
             keeps = keep is not None and len(sweeps) < _SHOWN
-            sweeps.append(sweep(make(names[0], bundle, weights), bundle, detector, net, keeps))
+            sweeps.append(sweep(make_engine(names[0], bundle, RENDER_SIZE), bundle, detector, net, keeps))
     progress(limit, limit)
     if not sweeps:
         raise UsageError(f"{data}: no picture of it shows one resting face from the front")
@@ -120,12 +120,7 @@ def generator(
 
 def resting(bundle: AvatarBundle) -> bool:
     """The portrait shows no expression of its own."""
-
-    def mean(name: str) -> float:
-        sides = [name] if name in facs.INDEX else [name + "Left", name + "Right"]
-        return float(np.mean([bundle.coefficients[facs.INDEX[side]] for side in sides]))
-
-    return all(mean(name) <= most for name, most in _RESTING.items())
+    return all(coefficient(bundle.coefficients, name) <= most for name, most in _RESTING.items())
 
 
 def sweep(engine: Engine, bundle: AvatarBundle, detector: LandmarkDetector, net: FaceNet, keep: bool) -> Sweep:
@@ -142,7 +137,7 @@ def sweep(engine: Engine, bundle: AvatarBundle, detector: LandmarkDetector, net:
     if face is None:  # the engine cannot even draw the portrait: everything that follows counts from the portrait
         face, picture = DetectedFace(bundle.landmarks, bundle.coefficients, 0, 0, 0, (0, 0, 0)), bundle.portrait
     rest = Seen.of(face)
-    made = Sweep(bundle.title, np.zeros((len(UNITS), len(STEPS), len(UNITS))), 1.0, [], [], 0)
+    made = Sweep(bundle.title, np.zeros((len(UNITS), len(STEPS), len(UNITS))), 1.0, [], 0)
     if keep:
         made.pictures[0] = align(picture, face.landmarks)[0]
     for i, unit in enumerate(UNITS):
@@ -159,9 +154,6 @@ def sweep(engine: Engine, bundle: AvatarBundle, detector: LandmarkDetector, net:
         made.identity.append(float(np.linalg.norm(net.describe(aligned, at) - known)))
         if unit == 45:
             made.blink = float(max(lid_openings(seen)))
-        mask = getattr(engine, "mask", None)
-        if mask is not None:
-            made.masks.append(float(np.mean(mask)))
         if keep:
             made.pictures[unit] = aligned
     return made
@@ -185,14 +177,12 @@ def figures(sweeps: Sequence[Sweep]) -> dict[str, Any]:
             "response": round(float(changes[unit][unit].mean()), 4),
             "signal": SIGNALS[unit][1],
         }
-    masks = [value for s in sweeps for value in s.masks]
     return {
         "au": au,
         "blink_closed": round(float(np.mean([s.blink < SHUT for s in sweeps])), 4),
         "blink_opening": round(float(np.mean([s.blink for s in sweeps])), 4),
         "identity_distance": round(float(np.mean([d for s in sweeps for d in s.identity])), 4),
         "no_face": sum(s.no_face for s in sweeps),
-        **({"mask_mean": round(float(np.mean(masks)), 4)} if masks else {}),
     }
 
 
@@ -226,8 +216,6 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         f"eye's width)",
         f"identity: {result['identity_distance']:.3f} from the portrait, units at full",
     ]
-    if "mask_mean" in result:
-        notes.append(f"mean of the mask: {result['mask_mean']:.3f}")
     if result["no_face"]:
         notes.append(f"pictures without a face: {result['no_face']}")
     if result["left_out"]:

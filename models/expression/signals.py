@@ -39,11 +39,14 @@ class Seen:
 Signal = Callable[[Seen], float]
 
 
-def _shape(name: str) -> Signal:
-    """A coefficient; both sides' mean where it has sides."""
+def coefficient(values: F32, name: str) -> float:
+    """One of MediaPipe's coefficients (52,); both sides' mean where it has sides."""
     sides = [name] if name in facs.INDEX else [name + "Left", name + "Right"]
-    rows = [facs.INDEX[side] for side in sides]
-    return lambda seen: float(seen.coefficients[rows].mean())
+    return float(values[[facs.INDEX[side] for side in sides]].mean())
+
+
+def _shape(name: str) -> Signal:
+    return lambda seen: coefficient(seen.coefficients, name)
 
 
 def _height(*points: int) -> Signal:

@@ -81,7 +81,6 @@ def test_single_units_are_drawn_and_measured(avatar, people, tmp_path):
         assert said["au"][unit]["leakage"] < 0.5
     assert said["blink_closed"] == 1
     assert 0 < said["identity_distance"] < 0.4
-    assert "mask_mean" not in said, "the head engine has no mask"
     assert {path.name for path in sheets.iterdir()} == {f"units_{n}_01.png" for n in ("upper", "mouth", "jaw")}
 
 

@@ -45,19 +45,6 @@ def test_ssim_of_two_plain_greys_is_its_brightness_term():
     assert metrics.ssim(grey(100), grey(150), EVERYWHERE) == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1))
 
 
-def test_ssim_agrees_with_scikit_image():
-    compare = pytest.importorskip("skimage.metrics").structural_similarity
-    one = np.repeat(noisy(1)[:, :, :1], 3, 2)
-    other = (one * 0.8 + np.repeat(noisy(2)[:, :, :1], 3, 2) * 0.2).astype(np.uint8)
-    inner = np.zeros((64, 64), bool)
-    inner[8:-8, 8:-8] = True
-    _, theirs = compare(
-        one[..., 0].astype(float), other[..., 0].astype(float), data_range=255, full=True,
-        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-    )  # fmt: skip
-    assert metrics.ssim(one, other, inner) == pytest.approx(theirs[inner].mean(), abs=2e-3)
-
-
 def test_landmark_error_is_in_percent_of_the_eye_distance():
     points = np.zeros((10, 2))
     assert metrics.landmark_error(points + np.array((3, 4)), points, 80) == pytest.approx(100 * 5 / 80)
