@@ -13,12 +13,14 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from avatar.core.facs import ARKIT, EYE_RANGE, INDEX
 from avatar.core.geometry import from_euler, to_matrix
 from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, zeros
 from avatar.engines import raster
 from avatar.engines.base import Engine
+from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
 from avatar.engines.head_mesh import (
     TRACKED,
@@ -99,6 +101,9 @@ class HeadEngine(Engine):
         self._to_head = np.linalg.inv(fitted.scale * flip[:, None] * fitted.rotation)
         self._photo_offset = np.array((*fitted.offset, 0.0)) * flip
         raster.on_landmarks(mesh.rest, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
+        self._anchors = self._tracked.copy()
+        self._at_rest = self._anchors @ (fitted.scale * flip[:, None] * fitted.rotation).T + self._photo_offset
+        self._level = frame_of(landmarks[list(EYE_CORNERS), :2].reshape(2, 2, 2).mean(1))
         self._rest_gap = self._lip_gap()
         self._lip_unit = 0.035 * eye_distance(landmarks) / fitted.scale
         self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
@@ -153,6 +158,18 @@ class HeadEngine(Engine):
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         return picture
+
+    @property
+    def contours(self) -> F32:
+        """(72, 2): eyes and lips (:data:`.head_mesh.TRACKED`) as they were drawn last, in pixels."""
+        return self._tracked[:, :2].copy()
+
+    def face_frame(self, head: Pose) -> NDArray[np.float64]:
+        """(2, 3): from the picture's pixels to the corrector's crop, where the face lies as in the photo whatever its
+        expression and, up to a turn out of the plane, its pose."""
+        matrix, offset = self._camera(head)
+        now = (self._anchors @ matrix.T + offset)[:, :2]
+        return self._level @ np.r_[similarity(now, self._at_rest[:, :2]), [(0.0, 0.0, 1.0)]]
 
     def _lip_gap(self) -> float:
         """Largest height (cm) between the inner lips, while the landmarks are in the head's frame."""
@@ -226,6 +243,15 @@ def soft_limit(value: float, limit: float) -> float:
     if size <= knee:
         return float(value)
     return math.copysign(knee + (limit - knee) * math.tanh((size - knee) / (limit - knee)), value)
+
+
+def similarity(points: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(2, 3): turn, scale and shift that bring ``points`` (n, 2) nearest to ``targets`` (n, 2)."""
+    mean, goal = points.mean(0, dtype=np.float64), targets.mean(0, dtype=np.float64)
+    p, t = points - mean, targets - goal
+    a, b = (p * t).sum(), (p[:, 0] * t[:, 1] - p[:, 1] * t[:, 0]).sum()
+    turn = np.array([[a, -b], [b, a]]) / (p * p).sum()
+    return np.c_[turn, goal - turn @ mean]
 
 
 def _number(value: float) -> float:

@@ -1,13 +1,15 @@
 """``avatar eval expression``: how well engines turn a neutral portrait into the same person's real smile.
 
 For each person of a folder (:mod:`.folders`): the neutral photo becomes an avatar, the real smile gives the state
-(:mod:`avatar.portrait.solve`), the engine draws it, and the picture, eyes on eyes (:mod:`.align`), is compared with the
+(:mod:`avatar.portrait.solve`), the engine draws it with weights that have not learnt from this person
+(:mod:`avatar.models.disjoint`), and the picture, eyes on eyes (:mod:`.align`), is compared with the
 smile inside the face (:mod:`.metrics`), by a judge of smiles (:mod:`.judge`) and by a network for faces
 (:mod:`.identity`). The row ``copy`` is the neutral photo itself: what no engine may fall below.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,11 @@ import cv2
 import numpy as np
 
 from avatar import plugins
-from avatar.assembly import LANDMARKER, make_engine
+from avatar.assembly import LANDMARKER
 from avatar.core.types import F32
 from avatar.engines.base import Engine
 from avatar.errors import PhotoError, UsageError
-from avatar.models import registry
+from avatar.models import disjoint, registry
 from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import EYES, face_mask, mouth_mask
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Face, Pair, draw, read_pair
@@ -76,8 +78,9 @@ def expression(
     pairs: list[Pair] = []
     rows: dict[str, list[Drawn]] = {name: [] for name in (COPY, *names)}
     skipped: list[str] = []
-    with LandmarkDetector(registry.path(LANDMARKER)) as detector:
+    with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
         eyes = Eyes(detector, net)
+        learnt = disjoint.folders_without(weights, Path(scratch))
         for done, person in enumerate(wanted):
             progress(done, len(wanted))
             assert person.smile is not None
@@ -88,8 +91,9 @@ def expression(
                 continue
             pairs.append(pair)
             rows[COPY].append(Drawn(pair.neutral, 0.0))
+            unseen = learnt.get(person.name, weights)
             for name in names:
-                rows[name].append(drawn(make_engine(name, pair.bundle, RENDER_SIZE), pair, eyes))
+                rows[name].append(drawn(plugins.load("engines", name)(pair.bundle, RENDER_SIZE, unseen), pair, eyes))
         others = _others(people, {person.name for person in wanted}, eyes, skipped)
     progress(len(wanted), len(wanted))
     if not pairs:

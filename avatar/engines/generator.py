@@ -1,0 +1,40 @@
+"""Engine ``generator``: the 3D head of engine ``head``, and a learned corrector over it.
+
+Geometry draws what moves; the network adds what moving skin does besides: folds, the inside of this mouth, light on
+cheeks that rise. It is conditioned on the face state relative to the photo, as GANimation is on action units.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from avatar.core import facs
+from avatar.core.types import U8, FaceState, Ns
+from avatar.engines.base import Engine
+from avatar.engines.corrector import Corrector, crop
+from avatar.engines.head import HeadEngine, shape_weights
+from avatar.portrait.bundle import AvatarBundle
+
+
+class GeneratorEngine(Engine):
+    """Draws a portrait as a 3D head with learned corrections. Sizes 256 to 1024, as :class:`HeadEngine`."""
+
+    name: ClassVar[str] = "generator"
+
+    def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
+        super().__init__(bundle, size, weights)
+        self._head = HeadEngine(bundle, size, weights)
+        rest = FaceState(Ns(0))
+        portrait = crop(self._head.render(rest), self._head.face_frame(rest.head))
+        self._corrector = Corrector(weights, portrait, bundle.coefficients)
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Compile the kernels and let the network allocate, so that the first frame is as fast as the next."""
+        self.render(FaceState(Ns(0), facs.arkit_vector({"mouthSmile": 0.7, "jawOpen": 0.3})))
+
+    def render(self, state: FaceState) -> U8:
+        picture = self._head.render(state)
+        relative, _, _ = shape_weights(state)
+        return self._corrector.correct(picture, self._head.face_frame(state.head), relative)
