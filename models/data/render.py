@@ -132,8 +132,8 @@ def bent(picture: U8, points: F32, bend: float) -> tuple[U8, F32]:
     at = (np.arange(n, dtype=np.float32) + 0.5) / half - 1
     x, y = np.meshgrid(at, at)
     grow = 1 + np.float32(bend) * (x * x + y * y)
-    mapped = [(c * grow + 1) * half - np.float32(0.5) for c in (x, y)]
-    made = cv2.remap(picture, *mapped, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    across, down = ((c * grow + 1) * half - np.float32(0.5) for c in (x, y))
+    made = cv2.remap(picture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     # Where a source pixel comes to lie is the inverse, by fixed-point iteration.
     source = (points + np.float32(0.5)) / half - 1
     out = source.copy()

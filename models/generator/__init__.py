@@ -1,4 +1,4 @@
-"""The learned corrector of engine ``generator``: its network, its samples, its training (``avatar train generator``)."""
+"""The corrector of engine ``generator``: its network, its samples, its training (``avatar train generator``)."""
 
 from avatar.models.generator.build import build
 

@@ -18,7 +18,7 @@ import platformdirs
 
 from avatar.errors import UsageError
 from avatar.models import registry
-from avatar.models.disjoint import FOLDS, fold_of
+from avatar.models.disjoint import FOLDS, NAMES, WITHOUT, fold_of
 from avatar.models.expression import folders
 
 log = logging.getLogger(__name__)
@@ -47,12 +47,10 @@ def build(data: Path, target: Path, minutes: float = MINUTES, resume: bool = Fal
         log.info("drawing samples into %s", samples)
         make(data, samples, registry.weights_dir())
     people = [person.name for person in folders.people(data / "faces" / "london")]
-    runs = {"all": (target, [])} | {
-        f"without{fold}": (
-            target.parent / "without" / str(fold) / target.name, [p for p in people if fold_of(p) == fold],
-        )
-        for fold in range(FOLDS)
-    }  # fmt: skip
+    runs: dict[str, tuple[Path, list[str]]] = {"all": (target, [])}
+    for fold in range(FOLDS):
+        unseen = [person for person in people if fold_of(person) == fold]
+        runs[f"without{fold}"] = target.parent / WITHOUT / str(fold) / target.name, unseen
     context = multiprocessing.get_context("spawn")  # a fork would take torch's threads along
     processes = [
         context.Process(target=_one, args=(samples, work / name, out, without, minutes, resume, seed), name=name)
@@ -102,4 +100,4 @@ def write(trainer: Any, target: Path, without: list[str]) -> None:
         part.write_bytes(content)
         part.replace(path)
     if without:
-        (target.parent / "people.json").write_text(json.dumps(without, indent=1) + "\n", encoding="utf-8")
+        (target.parent / NAMES).write_text(json.dumps(without, indent=1) + "\n", encoding="utf-8")

@@ -275,7 +275,7 @@ def make(data: Path, target: Path, weights: Path) -> None:
             made += source
             log.info("%s: %d samples so far", name, len(made))
     part = target.with_suffix(".part.npz")
-    np.savez(part, **stacked(made))
+    np.savez(part, allow_pickle=False, **stacked(made))
     part.replace(target)
 
 
