@@ -52,6 +52,11 @@ TASKS: dict[str, Task] = {
         ("data", "engine", "limit", "keep"),
         "single action units on many portraits: what is measured against what was asked",
     ),
+    "steady": Task(
+        "avatar.models.expression.steady",
+        ("engine", "avatar", "minutes"),
+        "half a minute of speech: the photo at rest, flicker, jitter and jumps",
+    ),
 }
 
 
