@@ -76,6 +76,8 @@ RECIPES: tuple[Recipe, ...] = (
     _recipe("ruth", "0383", "0347 0463 0382", eyes="0347", mouth="0382", skin="0383"),
     _recipe("raf", "0081", "0229 0233 0310", eyes="0229", mouth="0081", skin="0233"),
     _recipe("raul", "0158", "0068 0313 0442", eyes="0068", mouth="0313", skin="0158"),
+    _recipe("max", "0276", "0313 0314", eyes="0276", mouth="0314", skin="0276"),
+    _recipe("noah", "0332", "0018 0407", eyes="0332", mouth="0407", skin="0332"),
     _recipe("sam", "0246", "0173 0407 0018", eyes="0173", mouth="0246", skin="0246"),
 )
 
