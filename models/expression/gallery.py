@@ -13,10 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avatar.assembly import find_avatar, labelled, library, make_engine
+from avatar.assembly import find_avatar, library, make_engine
 from avatar.config import Config
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Gaze, Ns, Pose, freeze
+from avatar.engines.badge import Badge
 from avatar.models import registry
 from avatar.models.expression.evaluate import engine_names
 from avatar.render import Input, plan
@@ -61,10 +62,11 @@ def state_of(name: str) -> FaceState:
 
 def cell(picture: U8, text: str) -> U8:
     """The face of a drawn picture, and a line under it."""
-    face = cv2.resize(picture[_BOX], (CELL, CELL), interpolation=cv2.INTER_AREA)
+    face = np.asarray(cv2.resize(picture[_BOX], (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
+    Badge(CELL, corner=Config().avatar.badge).apply(face)
     line = np.full((TEXT, CELL, 3), 24, np.uint8)
     cv2.putText(line, text, (6, TEXT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
-    return np.vstack([np.asarray(face, np.uint8), line])
+    return np.vstack([face, line])
 
 
 def grid(cells: Sequence[U8], columns: int) -> U8:
@@ -80,7 +82,7 @@ def write(folder: Path, engine: str, names: Sequence[str]) -> None:
     strips = []
     heard = list(plan(Config(), Input(audio=registry.samples_dir() / "demo.ogg")).states)[20 : 20 + 2 * STRIP : 2]
     for name in names:
-        draw = labelled(make_engine(engine, find_avatar(name), _SIZE), Config().avatar.badge)
+        draw = make_engine(engine, find_avatar(name), _SIZE).render
         save(folder / f"{name}.jpg", grid([cell(draw(state_of(s)), s) for s in STATES], 4))
         strips += [cell(draw(state), name) for state in heard]
     save(folder / "talking.jpg", grid(strips, STRIP))
