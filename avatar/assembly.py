@@ -22,6 +22,7 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.config import Config
 from avatar.core.clock import SessionClock, suspended
 from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
+from avatar.engines import choice
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
@@ -66,9 +67,16 @@ def find_avatar(name: str) -> AvatarBundle:
     return library().load(name)
 
 
-def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
-    """An engine that is ready to draw ``bundle``. Raises UsageError for an unknown name."""
-    return plugins.load("engines", name)(bundle, size, registry.weights_dir())
+def make_engine(name: str, bundle: AvatarBundle, size: int, fps: int | None = None) -> Engine:
+    """An engine that is ready to draw ``bundle``. Raises UsageError for an unknown name.
+
+    :param name: ``auto`` is the best one that this machine draws ``fps`` times a second, or the best without hurry.
+    """
+    if name != choice.AUTO:
+        return plugins.load("engines", name)(bundle, size, registry.weights_dir())
+    if fps is None:
+        return make_engine(choice.RANKED[0], bundle, size)
+    return choice.affordable(lambda each: make_engine(each, bundle, size), fps)
 
 
 def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
@@ -161,7 +169,7 @@ class Pipeline:
         self.library = library()
         self.library.entries()  # looked through once, before anybody waits for it
         self.bundle = find_avatar(config.avatar.name)
-        self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size)
+        self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size, config.avatar.fps)
         self.session = Session(
             clock=self.clock,
             timing=timing(config, listener.latency),

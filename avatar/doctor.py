@@ -48,6 +48,7 @@ def checks(models: Models | None = None, port: int = 8080, recordings: Path | No
         ("ONNX Runtime", onnx_runtime),
         ("H.264", h264),
         ("model files", lambda: model_files(models)),
+        ("engine", engine),
         ("espeak-ng", espeak),
         ("PortAudio", sound_devices),
         ("camera", camera),
@@ -123,6 +124,18 @@ def provider_check(version: str, listed: list[str], loaded: list[str]) -> Check:
             else f"install what {lost[0]} needs, or use plain onnxruntime",
         )
     return Check("ONNX Runtime", "ok", f"{version} on {short[loaded[0]]}")
+
+
+def engine() -> Check:
+    """Which engine ``auto`` is here, and how long a picture takes."""
+    from avatar.assembly import find_avatar, make_engine
+    from avatar.config import Config
+    from avatar.engines import choice
+
+    asked = Config().avatar
+    made = make_engine(choice.AUTO, find_avatar(asked.name), asked.size, asked.fps)
+    took = choice.milliseconds(made)
+    return Check("engine", "ok", f"auto is {made.name}: {took:.1f} ms a picture of {asked.size}x{asked.size}")
 
 
 def _identity_model() -> bytes:
