@@ -189,7 +189,7 @@ class HeadEngine(Engine):
 
     def _face(self) -> tuple[int, int, int, int]:
         """Box from the hair to the chin, in pixels."""
-        return self._box(1.0, 1.2)
+        return self._box(0.7, 0.8)
 
     def _box(self, margin: float, above: float) -> tuple[int, int, int, int]:
         """Around what is tracked, with margins in distances between the eyes."""

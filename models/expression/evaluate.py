@@ -20,6 +20,7 @@ from avatar import plugins
 from avatar.assembly import LANDMARKER, make_engine
 from avatar.core.types import F32
 from avatar.engines.base import Engine
+from avatar.engines.head_folds import drawing
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.expression import folders, metrics
@@ -89,7 +90,9 @@ def expression(
             pairs.append(pair)
             rows[COPY].append(Drawn(pair.neutral, 0.0))
             for name in names:
-                rows[name].append(drawn(make_engine(name, pair.bundle, RENDER_SIZE), pair, eyes))
+                with drawing(unseen=person.name):  # folds that were not learnt from the judged
+                    judged = make_engine(name, pair.bundle, RENDER_SIZE)
+                rows[name].append(drawn(judged, pair, eyes))
         others = _others(people, {person.name for person in wanted}, eyes, skipped)
     progress(len(wanted), len(wanted))
     if not pairs:

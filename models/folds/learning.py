@@ -131,6 +131,7 @@ def write(smiles: Sequence[Smile], portraits: Sequence[Portrait], target: Path) 
         maps=np.round(maps / scale[:, None, None]).astype(np.int8),
         scale=scale.astype(np.float32),
         lined=np.array([name not in LEARNT for name in names]),
+        skin=np.round(skin_mask(face) * 255).astype(np.uint8),
         points=face.points,
         triangles=face.triangles.astype(np.int16),
         people_1=people[1],
