@@ -173,7 +173,9 @@ class FoldMaps:
                 lined = file["lined"].astype(bool)
                 skin = file["skin"].astype(np.float32) / 255
         except (OSError, ValueError, KeyError) as error:
-            raise ModelFileError(f"{path.name}: not readable ({error}); reinstall or run `avatar models fetch`") from error
+            raise ModelFileError(
+                f"{path.name}: not readable ({error}); reinstall or run `avatar models fetch`"
+            ) from error
         if strange := sorted(set(names) - set(FOLDS)):
             raise ModelFileError(f"{path.name}: unknown map {strange[0]!r}; reinstall or run `avatar models fetch`")
         return cls(face, names, maps, lined, skin)

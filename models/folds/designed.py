@@ -23,7 +23,7 @@ def line(start: Point, middle: Point, end: Point, depth: float, width: float) ->
     :param start, middle, end: its points in the frame; it passes through ``middle``.
     :param depth: of the line's middle. :param width: sigma in pixels.
     """
-    t = np.linspace(0, 1, 48)
+    t = np.linspace(0, 1, 161)  # dense, or the line would be a row of beads
     bend = 2 * np.array(middle) - (np.array(start) + end) / 2
     curve = np.outer((1 - t) ** 2, start) + np.outer(2 * t * (1 - t), bend) + np.outer(t**2, end)
     yy, xx = np.mgrid[: FRAME[0], : FRAME[1]]

@@ -67,4 +67,5 @@ def skin_mask(face: MeanFace) -> F32:
     nose = cv2.GaussianBlur(region(face, _NOSTRILS).astype(np.float32), (0, 0), 1.5)
     depth = cv2.distanceTransform(np.pad(face.inside.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     edge = np.clip((depth - 2) / 9, 0, 1)
-    return np.asarray(mask * (1 - 0.7 * nose) * edge * edge * (3 - 2 * edge), np.float32)
+    mask = mask * (1 - 0.7 * nose) * edge * edge * (3 - 2 * edge)
+    return np.asarray(np.minimum(mask, mask[:, ::-1]), np.float32)
