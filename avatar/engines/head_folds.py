@@ -75,7 +75,8 @@ class Setting:
     """Name of a person from whom the maps must not have learnt."""
 
 
-_SETTING: ContextVar[Setting] = ContextVar("folds", default=Setting())
+_USUAL = Setting()
+_SETTING: ContextVar[Setting] = ContextVar("folds", default=_USUAL)
 
 
 @contextmanager
@@ -333,7 +334,7 @@ and .0105."""
 
 
 def _wide_median(grey: F32, inside: np.ndarray) -> F32:
-    """Of the face's tones in the wider neighbourhood of each pixel; what is outside of the face counts as its median."""
+    """Of the face's tones in the wider neighbourhood of each pixel; outside of the face counts as its median."""
     filled = np.where(inside, grey, np.median(grey[inside]))
     small = cv2.resize(filled, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     low, high = float(small.min()), float(small.max()) + 1e-3
