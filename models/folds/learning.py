@@ -36,8 +36,8 @@ _PAIR_BAND, _PORTRAIT_BAND = 20.0, 10.0
 the cheeks' shading may be learnt from them; single portraits also differ in beards and make-up."""
 _PAIR_PENALTY, _PORTRAIT_PENALTY = 0.02, 0.005
 _PAIR_GAIN = 1.3
-"""What makes up for shrinking, and for folds that are blurred where they do not lie alike in all faces. Of 0.7, 1.0, 1.3
-and 1.6 it is nearest to the real smiles of people who were not learnt from."""
+"""Makes up for shrinking, and for folds that blur where they do not lie alike in all faces. Of 0.7, 1.0, 1.3 and 1.6 it
+is nearest to the real smiles of people who were not learnt from."""
 _PORTRAIT_SHAPES = ("browDown", "browInnerUp", "browOuterUp", "eyeSquint", "eyeBlink", "mouthSmile", "mouthUpperUp",
                     "mouthShrugLower", "mouthFrown", "mouthPucker", "jawOpen")  # fmt: skip
 """What explains portraits, the first of which is kept: the others only take what is theirs."""
