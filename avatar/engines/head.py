@@ -22,6 +22,7 @@ from avatar.engines import raster
 from avatar.engines.base import Engine
 from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
+from avatar.engines.head_folds import engine_folds
 from avatar.engines.head_mesh import (
     TRACKED,
     TRACKED_INNER,
@@ -69,9 +70,10 @@ class HeadEngine(Engine):
             raise EngineError(
                 f"size {size}: the head engine draws {MIN_SIZE} to {MAX_SIZE} pixels a side; choose one of those"
             )
-        self._prepare(bundle, size, HeadBasis.load(weights / "head_basis.npz"))
+        self._prepare(bundle, size, weights)
 
-    def _prepare(self, bundle: AvatarBundle, size: int, basis: HeadBasis) -> None:
+    def _prepare(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
+        basis = HeadBasis.load(weights / "head_basis.npz")
         portrait = bundle.portrait
         scale = size / len(portrait)
         if scale != 1:
@@ -86,6 +88,7 @@ class HeadEngine(Engine):
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
         self._warp = Warp(portrait, landmarks)
+        self._folds = engine_folds(weights, portrait, landmarks, TEXTURE_SCALE)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
 
@@ -141,7 +144,9 @@ class HeadEngine(Engine):
         count = len(mesh.triangles) if parted else mesh.outer
         buffers = self._depth, self._values, self._shown
         raster.rasterize(self._points, self._attributes, mesh.triangles, mesh.kinds, count, *buffers)
-        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._folds())
+        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._moving())
+        if self._folds is not None:
+            self._folds.draw(picture, self._warp.map, self._shown, self._face(), weights)
         tracked = self._tracked
         self._eyes.draw(
             picture,
@@ -195,11 +200,19 @@ class HeadEngine(Engine):
         flip = np.array((1.0, -1.0, 1.0))
         return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)
 
-    def _folds(self) -> tuple[int, int, int, int]:
+    def _moving(self) -> tuple[int, int, int, int]:
         """Box from the brows to below the mouth, in pixels."""
-        margin = 0.3 * self._eye_distance
-        low = np.clip(self._tracked[:, :2].min(0) - margin, 0, self.size)
-        high = np.clip(self._tracked[:, :2].max(0) + margin, 0, self.size)
+        return self._box(0.3, 0.3)
+
+    def _face(self) -> tuple[int, int, int, int]:
+        """Box from the hair to the chin, in pixels."""
+        return self._box(0.7, 0.8)
+
+    def _box(self, margin: float, above: float) -> tuple[int, int, int, int]:
+        """Around what is tracked, with margins in distances between the eyes."""
+        points = self._tracked[:, :2]
+        low = np.clip(points.min(0) - np.multiply(self._eye_distance, (margin, above)), 0, self.size)
+        high = np.clip(points.max(0) + self._eye_distance * margin, 0, self.size)
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
     def _rigid(self, matrix: F32, offset: F32) -> F32:

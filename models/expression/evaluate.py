@@ -22,6 +22,7 @@ from avatar import plugins
 from avatar.assembly import LANDMARKER
 from avatar.core.types import F32
 from avatar.engines.base import Engine
+from avatar.engines.head_folds import drawing
 from avatar.errors import PhotoError, UsageError
 from avatar.models import disjoint, registry
 from avatar.models.expression import folders, metrics
@@ -93,7 +94,9 @@ def expression(
             rows[COPY].append(Drawn(pair.neutral, 0.0))
             unseen = learnt.get(person.name, weights)
             for name in names:
-                rows[name].append(drawn(plugins.load("engines", name)(pair.bundle, RENDER_SIZE, unseen), pair, eyes))
+                with drawing(unseen=person.name):  # folds that were not learnt from the judged
+                    judged = plugins.load("engines", name)(pair.bundle, RENDER_SIZE, unseen)
+                rows[name].append(drawn(judged, pair, eyes))
         others = _others(people, {person.name for person in wanted}, eyes, skipped)
     progress(len(wanted), len(wanted))
     if not pairs:

@@ -20,6 +20,7 @@ from avatar.assembly import LANDMARKER, make_engine
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Ns, freeze
 from avatar.engines.base import Engine
+from avatar.engines.head_folds import drawing
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.expression import folders, metrics
@@ -109,7 +110,9 @@ def generator(
                 unfit += 1
                 continue
             keeps = keep is not None and len(sweeps) < _SHOWN
-            sweeps.append(sweep(make_engine(names[0], bundle, RENDER_SIZE), bundle, detector, net, keeps))
+            with drawing(unseen=paths[index].stem):  # folds that were not learnt from the judged
+                judged = make_engine(names[0], bundle, RENDER_SIZE)
+            sweeps.append(sweep(judged, bundle, detector, net, keeps))
     progress(limit, limit)
     if not sweeps:
         raise UsageError(f"{data}: no picture of it shows one resting face from the front")
