@@ -29,7 +29,7 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
-from avatar.engines.head_warp import TEXTURE_SCALE, Warp
+from avatar.engines.head_warp import Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
@@ -142,8 +142,6 @@ class HeadEngine(Engine):
             picture,
             self._values,
             self._shown,
-            self._warp.map,
-            1.0 / TEXTURE_SCALE,
             (tracked[TRACKED_RIGHT_EYE], tracked[TRACKED_LEFT_EYE]),
             closed,
             math.hypot(gaze_yaw, gaze_pitch),
