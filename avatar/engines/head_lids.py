@@ -23,12 +23,16 @@ _CURVE = 73
 """Points of a curve over :data:`S_RANGE`."""
 _LASH_ROWS, _LASH_FROM, _LASH_TO = 40, -0.05, 0.20
 """Rows of the lashes' texture, and what they cover across the line of lashes."""
-_FOLD, _FOLD_FROM = 0.20, 0.22
+_FOLD, _FOLD_FROM = 0.24, 0.32
 """Height of the band in which the new skin begins, and how far over the open eye's upper lid that band starts."""
+_LOW = 0.10
+"""So far under the open eye's lower lid the line of lashes comes to lie when shut."""
 _BELOW = 0.075
 """So far below the line of lashes the open eye's lower rim is painted over."""
 _CREASE_AT, _CREASE = 0.12, 0.05
 """The fold of a shut lid: how far over the open eye's upper lid, and how much darker."""
+_TO_CHEEK, _RING_COLOUR = 0.4, 0.7
+"""Share of the way to the cheek's brightness, and to the typical colour of the skin right around the eye."""
 _DONORS = {"Right": 50, "Left": 280}
 """Landmarks of the cheek, from whose skin the grain comes."""
 _S = np.linspace(*S_RANGE, _CURVE).astype(np.float32)
@@ -107,7 +111,7 @@ class Lid:
         local = contour @ to_local[:, :2].T + to_local[:, 2]
         self._upper = _curve(local[:9])
         self._lower = _curve(local[[0, *range(15, 7, -1)]])
-        self._opening = float(np.max(self._lower - self._upper))
+        self._middle = np.sqrt(np.clip(4 * _S * (1 - _S), 0, 1))
         self._skin = _skin(portrait, landmarks, side, to_local, local, self._upper, self._lower)
         self._lash = _lashes(side)
         self._colour = np.asarray(lash_colour, np.float32)
@@ -127,6 +131,7 @@ class Lid:
         upper = upper + strength * (self._smooth @ upper - upper)
         edge = _curve(upper @ frame[:, :2].T + frame[:, 2])
         shut = _smoothstep(0.7, 0.97, closed)
+        edge += np.float32(shut * _LOW) * self._middle
         curves = np.stack([self._upper - np.float32(_FOLD_FROM), edge, self._lower], axis=1)
         width = float(np.hypot(*(contour[8] - contour[0])))
         size = picture.shape[0]
@@ -210,7 +215,20 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32) -> F32:
         blur = cv2.GaussianBlur(known, (0, 0), sigma * _DENSITY) * trust
         local += cv2.GaussianBlur((logs - fit).astype(np.float32) * known[..., None], (0, 0), sigma * _DENSITY) * trust
         weight += blur
-    return np.exp(fit + 0.6 * local / weight[..., None]).astype(np.float32)
+    logs_seen, logs = logs, fit + 0.6 * local / weight[..., None]
+    # Deep-set and painted lids lie in shade while the eye is open; shut, they bulge into the light of the cheek.
+    cheek = ~in_eye & (s > 0.0) & (s < 1.0) & (r > lower + 0.2)
+    bright = np.log(np.maximum(np.median(photo[cheek], axis=0), 2.0))
+    ring = good & (s > 0.0) & (s < 1.0) & (r < lower + 0.25)
+    colour = np.median(logs_seen[ring if ring.sum() > 20 else good], axis=0)
+    colour -= colour.mean()
+    height = logs.mean(2, keepdims=True)
+    logs += _RING_COLOUR * (colour - (logs - height))
+    covered = in_eye & (s > 0.1) & (s < 0.9)
+    lift = _TO_CHEEK * max(0.0, float(bright.mean() - height[covered].mean()))
+    round_s = np.clip(1 - np.abs((s - 0.5) / 0.72) ** 3, 0, 1)
+    round_r = np.exp(-(((r - 0.4 * upper - 0.6 * lower) / np.maximum(0.30, lower - upper)) ** 2))
+    return np.exp(logs + (lift * round_s * round_r)[..., None]).astype(np.float32)
 
 
 def _grain(pixels, landmarks: F32, side: str, to_local: F32) -> F32:
@@ -222,7 +240,7 @@ def _grain(pixels, landmarks: F32, side: str, to_local: F32) -> F32:
     typical = 1.48 * float(np.median(np.abs(detail))) + 1e-4
     limit = min(0.09, 2.5 * typical)
     detail = limit * np.tanh(detail / limit)
-    return (1.1 * detail).astype(np.float32)
+    return (0.7 * detail).astype(np.float32)
 
 
 def _shading(s: F32, r: F32, upper: F32, lower: F32) -> F32:
@@ -254,18 +272,18 @@ def _lashes(side: str) -> F32:
     outwards = 1.0 if side == "Left" else -1.0  # the left eye's outer corner is its right one in the picture
     for q in np.linspace(0.08, 1.02, 64):
         q = float(q + rng.normal(scale=0.008))
-        length = 0.085 * (0.35 + 0.65 * min(1.0, max(0.0, q)) ** 0.8) * (1 + 0.2 * rng.normal())
+        length = 0.10 * (0.35 + 0.65 * min(1.0, max(0.0, q)) ** 0.8) * (1 + 0.2 * rng.normal())
         lean = outwards * length * (0.9 * q - 0.25 + 0.12 * rng.normal())
         start = q if side == "Left" else 1 - q
         points = np.array([place(start + lean * k * k, length * k) for k in np.linspace(0, 1, 7)], np.int32)
         hair = np.zeros_like(canvas)
-        cv2.polylines(hair, [points[:, None]], False, 0.34, thickness=fine, lineType=cv2.LINE_AA, shift=4)
+        cv2.polylines(hair, [points[:, None]], False, 0.4, thickness=fine, lineType=cv2.LINE_AA, shift=4)
         canvas = 1 - (1 - canvas) * (1 - hair)
     d = (_LASH_FROM + np.arange(rows) / per_r)[:, None]
     s = S_RANGE[0] + np.arange(width * fine) / (_DENSITY * fine)
     q = s if side == "Left" else 1 - s
     body = np.sqrt(np.clip(np.sin(np.pi * np.clip(0.03 + 0.94 * q, 0, 1)), 0, 1)) * (0.45 + 0.55 * np.clip(q, 0, 1))
-    half = 0.005 + 0.020 * body[None, :]
+    half = 0.008 + 0.034 * body[None, :]
     stroke = np.clip(1.35 - np.abs(d - 0.006) / half, 0, 1) * np.clip(body * 2.2, 0, 1)[None, :]
     canvas = 1 - (1 - canvas) * (1 - stroke.astype(np.float32))
     small = cv2.resize(canvas, (width, _LASH_ROWS), interpolation=cv2.INTER_AREA)
