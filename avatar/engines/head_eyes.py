@@ -25,7 +25,8 @@ from avatar.portrait.fit import (
 
 _GAZE_RAMP = math.radians(2.0)
 """From this gaze on, the completed eyeball is all that is seen."""
-_LID_SHADOW = 0.28
+_LID_SHADOW, _WIDE_SHADOW = 0.28, 0.22
+"""Darkening of the eyeball right under the upper lid, and what a wide eye adds."""
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -120,7 +121,8 @@ class Eyes:
             if amount > 0:
                 box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
                 reach = max(2, round(0.3 * eye.opening))
-                _draw_eyeball(picture, values, shown, self._ball, box, amount, reach, np.float32(_LID_SHADOW))
+                shadow = np.float32(_LID_SHADOW + _WIDE_SHADOW * min(1.0, max(0.0, -closed / 0.3)))
+                _draw_eyeball(picture, values, shown, self._ball, box, amount, reach, shadow)
             lid.draw(picture, shown, points, closed)
 
 
@@ -168,9 +170,18 @@ def _complete_eyeball(ball: U8, portrait: U8, landmarks: F32, eye: _Eye) -> None
             mirror_seen[..., None] > 0.5
         )
         ring += (mirrored - ring) * trust
+        # The limbus is dark; spread from a shaded half of the iris it would be washed out.
+        ring *= (1 - 0.3 * np.exp(-(((distance / radius - 0.95) / 0.12) ** 2)))[..., None]
         inside = np.clip((1.06 * radius - distance) / (0.18 * radius), 0, 1)[..., None]
         base += (ring - base) * inside
-    keep = cv2.GaussianBlur(cv2.erode(seen, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)[..., None]
+    # The ball darkens away from its middle, all the more under the upper lid, and the photo goes over into it softly:
+    # a sharp edge would look like a lens when the eye is wide.
+    away = np.hypot((xx - centre[0]) / 2.6, yy - centre[1]) / radius
+    base *= (1 - 0.38 * np.clip((away - 0.75) / 0.9, 0, 1) * np.where(yy < centre[1], 1.0, 0.6))[..., None]
+    soft = max(0.8, 0.07 * eye.opening)
+    grown = 2 * round(1.2 * soft) + 1
+    keep = cv2.erode(seen, np.ones((grown, grown), np.uint8)).astype(np.float32)
+    keep = cv2.GaussianBlur(keep, (0, 0), soft)[..., None]
     ball[y0:y1, x0:x1] = np.clip(base + (patch - base) * keep + 0.5, 0, 255).astype(np.uint8)
 
 

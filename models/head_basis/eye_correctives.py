@@ -52,9 +52,9 @@ def raise_brows(head: Head) -> Head:
     outwards = np.abs(head.vertices[:, 0])
     keep = 1 - 0.75 * np.clip((outwards - 2.6) / 1.8, 0, 1)
     above = np.clip((y - 0.2) / 0.6, 0, 1)
-    expressions[INDEX["browInnerUp"]] *= (1.15 * keep * above)[:, None]
+    expressions[INDEX["browInnerUp"]] *= (1.35 * keep * above)[:, None]
     for side, _, x in _sides(head):
-        share = 0.15 + 0.85 * np.clip((x - 1.2) / 2.0, 0, 1)
+        share = 0.4 + 0.6 * np.clip((x - 1.2) / 2.2, 0, 1)
         expressions[INDEX["browOuterUp" + side]] *= (share * above)[:, None]
     return replace(head, expressions=expressions)
 
@@ -67,7 +67,7 @@ def wide_and_squint(head: Head) -> Head:
     below = np.clip((0.55 - y) / 0.4, 0, 1)
     for side, _, _ in _sides(head):
         wide, cheek, blink = (expressions[INDEX[name + side]] for name in ("eyeWide", "cheekSquint", "eyeBlink"))
-        wide *= (1.0 + 0.45 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
+        wide *= (1.0 + 0.1 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
         cheek *= below[:, None]
         blink *= np.clip((1.35 - y) / 0.5, 0, 1)[:, None]
         lid = _bump(y, -0.9, 1.0, 0.8)
