@@ -228,5 +228,5 @@ def _lash_look(portrait: U8, landmarks: F32) -> tuple[F32, np.float32]:
     margin = float(np.median(portrait[at[:, 1], at[:, 0]].mean(1)))
     cheek = np.clip(np.round(landmarks[[50, 280], :2]).astype(int), 0, size - 1)
     skin = float(portrait[cheek[:, 1], cheek[:, 0]].mean())
-    opacity = 0.8 + 0.15 * float(np.clip(1.3 * (1 - margin / max(skin, 1.0)), 0, 1))
+    opacity = 0.88 + 0.1 * float(np.clip(1.3 * (1 - margin / max(skin, 1.0)), 0, 1))
     return np.minimum(dark, (60, 55, 55)).astype(np.float32), np.float32(opacity)

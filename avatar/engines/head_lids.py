@@ -23,9 +23,9 @@ _CURVE = 73
 """Points of a curve over :data:`S_RANGE`."""
 _LASH_ROWS, _LASH_FROM, _LASH_TO = 40, -0.05, 0.20
 """Rows of the lashes' texture, and what they cover across the line of lashes."""
-_FOLD, _FOLD_FROM = 0.24, 0.32
+_FOLD, _FOLD_FROM = 0.26, 0.40
 """Height of the band in which the new skin begins, and how far over the open eye's upper lid that band starts."""
-_LOW = 0.10
+_LOW = 0.12
 """So far under the open eye's lower lid the line of lashes comes to lie when shut."""
 _BELOW = 0.075
 """So far below the line of lashes the open eye's lower rim is painted over."""
@@ -135,7 +135,7 @@ class Lid:
         curves = np.stack([self._upper - np.float32(_FOLD_FROM), edge, self._lower], axis=1)
         width = float(np.hypot(*(contour[8] - contour[0])))
         size = picture.shape[0]
-        low = np.clip(np.floor(contour.min(0) - np.array((0.25, 0.45)) * width).astype(int), 1, size - 2)
+        low = np.clip(np.floor(contour.min(0) - np.array((0.25, 0.6)) * width).astype(int), 1, size - 2)
         high = np.clip(np.ceil(contour.max(0) + np.array((0.25, 0.25)) * width).astype(int), 1, size - 2)
         look = np.array((strength, shut, self._opacity * strength, shut), np.float32)
         box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -240,7 +240,7 @@ def _grain(pixels, landmarks: F32, side: str, to_local: F32) -> F32:
     typical = 1.48 * float(np.median(np.abs(detail))) + 1e-4
     limit = min(0.09, 2.5 * typical)
     detail = limit * np.tanh(detail / limit)
-    return (0.7 * detail).astype(np.float32)
+    return (0.45 * detail).astype(np.float32)
 
 
 def _shading(s: F32, r: F32, upper: F32, lower: F32) -> F32:
@@ -251,7 +251,8 @@ def _shading(s: F32, r: F32, upper: F32, lower: F32) -> F32:
     bulge = np.exp(-(((t - 0.42) / 0.42) ** 2)) * across
     fold = np.exp(-(((r - upper + _CREASE_AT) / 0.05) ** 2)) * np.sqrt(across)
     rim = np.exp(-np.clip((lower - r) / 0.09, 0, 9)) * (0.4 + 0.6 * across)
-    return (0.98 + 0.10 * bulge - _CREASE * fold - 0.12 * rim).astype(np.float32)
+    lower_half = np.clip(t, 0, 1)  # turns away from the light
+    return ((0.99 + 0.11 * bulge - _CREASE * fold - 0.10 * rim) * (1 - 0.10 * lower_half)).astype(np.float32)
 
 
 # --- the lashes -----------------------------------------------------------------------------------------------------
@@ -283,8 +284,8 @@ def _lashes(side: str) -> F32:
     s = S_RANGE[0] + np.arange(width * fine) / (_DENSITY * fine)
     q = s if side == "Left" else 1 - s
     body = np.sqrt(np.clip(np.sin(np.pi * np.clip(0.03 + 0.94 * q, 0, 1)), 0, 1)) * (0.45 + 0.55 * np.clip(q, 0, 1))
-    half = 0.008 + 0.034 * body[None, :]
-    stroke = np.clip(1.35 - np.abs(d - 0.006) / half, 0, 1) * np.clip(body * 2.2, 0, 1)[None, :]
+    half = 0.010 + 0.044 * body[None, :]
+    stroke = np.clip(1.35 - np.abs(d - 0.008) / half, 0, 1) * np.clip(body * 2.2, 0, 1)[None, :]
     canvas = 1 - (1 - canvas) * (1 - stroke.astype(np.float32))
     small = cv2.resize(canvas, (width, _LASH_ROWS), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(small[..., None].astype(np.float32))
