@@ -31,7 +31,7 @@ _BELOW = 0.075
 """So far below the line of lashes the open eye's lower rim is painted over."""
 _CREASE_AT, _CREASE = 0.12, 0.05
 """The fold of a shut lid: how far over the open eye's upper lid, and how much darker."""
-_TO_CHEEK, _RING_COLOUR = 0.4, 0.7
+_TO_CHEEK, _RING_COLOUR = 0.4, 0.8
 """Share of the way to the cheek's brightness, and to the typical colour of the skin right around the eye."""
 _DONORS = {"Right": 50, "Left": 280}
 """Landmarks of the cheek, from whose skin the grain comes."""
@@ -61,9 +61,9 @@ def _ramp(low, high, x):
 def _draw_lid(picture, shown, box, frame, curves, skin, lash, look, colour):
     """Lay lid and lashes over the pixels of ``box`` (x0, y0, x1, y1).
 
-    ``frame`` (2, 3) maps pixels to s, r. ``curves`` (n, 3) over S_RANGE: the fold's upper edge, the line of lashes, and
-    that line when shut. ``skin`` (h, w, 3) over S_RANGE x R_RANGE and ``lash`` (rows, w, 1) are float32. ``look``:
-    strength of the lid, cover of slivers of the eyeball, opacity of the lashes, and of the skin below.
+    ``frame`` (2, 3) maps pixels to s, r. ``curves`` (n, 4) over S_RANGE: the fold's upper edge, its height, the line of
+    lashes, and that line when shut. ``skin`` (h, w, 3) over S_RANGE x R_RANGE and ``lash`` (rows, w, 1) are float32.
+    ``look``: strength of the lid, cover of slivers of the eyeball, opacity of the lashes, and of the skin below.
     """
     s0, s_step = np.float32(S_RANGE[0]), np.float32((_CURVE - 1) / (S_RANGE[1] - S_RANGE[0]))
     r0, dense = np.float32(R_RANGE[0]), np.float32(_DENSITY)
@@ -82,11 +82,12 @@ def _draw_lid(picture, shown, box, frame, curves, skin, lash, look, colour):
             i = int(k)
             t = k - i
             top = curves[i, 0] + t * (curves[i + 1, 0] - curves[i, 0])
-            edge = curves[i, 1] + t * (curves[i + 1, 1] - curves[i, 1])
-            shut = curves[i, 2] + t * (curves[i + 1, 2] - curves[i, 2])
+            fold = curves[i, 1] + t * (curves[i + 1, 1] - curves[i, 1])
+            edge = curves[i, 2] + t * (curves[i + 1, 2] - curves[i, 2])
+            shut = curves[i, 3] + t * (curves[i + 1, 3] - curves[i, 3])
             below = r - edge
             sides = _ramp(np.float32(-0.22), np.float32(0.0), s) * _ramp(np.float32(-1.22), np.float32(-1.0), -s)
-            alpha = look[0] * sides * _ramp(top, top + np.float32(_FOLD), r)
+            alpha = look[0] * sides * _ramp(top, top + fold, r)
             if below > 0:
                 alpha *= look[3] * (one - _ramp(np.float32(0.02), np.float32(_BELOW), below))
             if kind == EYE:
@@ -109,10 +110,12 @@ class Lid:
         contour = landmarks[list(LEFT_EYE if side == "Left" else RIGHT_EYE), :2]
         to_local = eye_frame(contour)
         local = contour @ to_local[:, :2].T + to_local[:, 2]
+        brow = landmarks[list(LEFT_BROW if side == "Left" else RIGHT_BROW), :2] @ to_local[:, :2].T + to_local[:, 2]
         self._upper = _curve(local[:9])
         self._lower = _curve(local[[0, *range(15, 7, -1)]])
+        self._top, self._fold = _fold_band(self._upper, brow)
         self._middle = np.sqrt(np.clip(4 * _S * (1 - _S), 0, 1))
-        self._skin = _skin(portrait, landmarks, side, to_local, local, self._upper, self._lower)
+        self._skin = _skin(portrait, landmarks, side, to_local, brow, self._upper, self._lower)
         self._lash = _lashes(side)
         self._colour = np.asarray(lash_colour, np.float32)
         self._opacity = float(lash_opacity)
@@ -132,7 +135,7 @@ class Lid:
         edge = _curve(upper @ frame[:, :2].T + frame[:, 2])
         shut = _smoothstep(0.7, 0.97, closed)
         edge += np.float32(shut * _LOW) * self._middle
-        curves = np.stack([self._upper - np.float32(_FOLD_FROM), edge, self._lower], axis=1)
+        curves = np.stack([self._top, self._fold, edge, self._lower], axis=1)
         width = float(np.hypot(*(contour[8] - contour[0])))
         size = picture.shape[0]
         low = np.clip(np.floor(contour.min(0) - np.array((0.25, 0.6)) * width).astype(int), 1, size - 2)
@@ -156,6 +159,14 @@ def _curve(points: F32) -> F32:
     return np.interp(_S, np.maximum.accumulate(fine[:, 0]), fine[:, 1]).astype(np.float32)
 
 
+def _fold_band(upper: F32, brow: F32) -> tuple[F32, F32]:
+    """Upper edge and height (n,) of the band in which the new skin begins. It stays below the ``brow`` (10, 2)."""
+    edge = brow[5:][np.argsort(brow[5:, 0])]  # the five landmarks of its lower edge
+    top = np.maximum(upper - _FOLD_FROM, np.interp(_S, edge[:, 0], edge[:, 1]))
+    top = np.minimum(top, upper - 0.10)
+    return top.astype(np.float32), np.clip(upper + 0.02 - top, 0.10, _FOLD).astype(np.float32)
+
+
 def _smoothstep(low: float, high: float, x: float) -> float:
     t = min(1.0, max(0.0, (x - low) / (high - low)))
     return t * t * (3 - 2 * t)
@@ -164,7 +175,7 @@ def _smoothstep(low: float, high: float, x: float) -> float:
 # --- the lid's skin -------------------------------------------------------------------------------------------------
 
 
-def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, local: F32, upper: F32, lower: F32) -> F32:
+def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upper: F32, lower: F32) -> F32:
     """Texture (h, w, 3) of the shut lid: the tone of the skin around the eye, the cheek's grain, the ball's shading."""
     width = round((S_RANGE[1] - S_RANGE[0]) * _DENSITY)
     height = round((R_RANGE[1] - R_RANGE[0]) * _DENSITY)
@@ -180,7 +191,6 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, local: F32, up
 
     photo = pixels()
     upper_at, lower_at = (np.interp(s[0], _S, c)[None, :] for c in (upper, lower))
-    brow = landmarks[list(LEFT_BROW if side == "Left" else RIGHT_BROW), :2] @ to_local[:, :2].T + to_local[:, 2]
     tone = _tone(photo, s, r, upper_at, lower_at, brow)
     tone *= 1 + _grain(pixels, landmarks, side, to_local)[..., None]
     shade = _shading(s, r, upper_at, lower_at)
@@ -220,8 +230,9 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32) -> F32:
     cheek = ~in_eye & (s > 0.0) & (s < 1.0) & (r > lower + 0.2)
     bright = np.log(np.maximum(np.median(photo[cheek], axis=0), 2.0))
     ring = good & (s > 0.0) & (s < 1.0) & (r < lower + 0.25)
-    colour = np.median(logs_seen[ring if ring.sum() > 20 else good], axis=0)
-    colour -= colour.mean()
+    ringed = np.median(logs_seen[ring if ring.sum() > 20 else good], axis=0)
+    # Shade and eyeshadow are greyer than skin, and so is a shining cheek: the more colourful one is skin.
+    colour = max((ringed - ringed.mean(), bright - bright.mean()), key=lambda c: float(np.ptp(c)))
     height = logs.mean(2, keepdims=True)
     logs += _RING_COLOUR * (colour - (logs - height))
     covered = in_eye & (s > 0.1) & (s < 0.9)

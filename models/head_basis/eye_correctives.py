@@ -68,7 +68,7 @@ def wide_and_squint(head: Head) -> Head:
     below = np.clip((0.55 - y) / 0.4, 0, 1)
     for side, _, _ in _sides(head):
         wide, cheek, blink = (expressions[INDEX[name + side]] for name in ("eyeWide", "cheekSquint", "eyeBlink"))
-        wide *= (1.0 + 0.1 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
+        wide *= (1.0 + 0.2 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
         cheek *= below[:, None]
         blink *= np.clip((1.35 - y) / 0.5, 0, 1)[:, None]
         lid = _bump(y, -0.9, 1.0, 0.8)
