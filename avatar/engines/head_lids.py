@@ -179,8 +179,9 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upp
     """Texture (h, w, 3) of the shut lid: the tone of the skin around the eye, the cheek's grain, the ball's shading."""
     width = round((S_RANGE[1] - S_RANGE[0]) * _DENSITY)
     height = round((R_RANGE[1] - R_RANGE[0]) * _DENSITY)
-    s = (S_RANGE[0] + np.arange(width, dtype=np.float32) / _DENSITY)[None, :].repeat(height, 0)
-    r = (R_RANGE[0] + np.arange(height, dtype=np.float32) / _DENSITY)[:, None].repeat(width, 1)
+    along = (S_RANGE[0] + np.arange(width) / _DENSITY).astype(np.float32)
+    across = (R_RANGE[0] + np.arange(height) / _DENSITY).astype(np.float32)
+    s, r = np.meshgrid(along, across)
     back = np.linalg.inv(np.vstack([to_local, (0, 0, 1)]))[:2].astype(np.float32)
 
     def pixels(ds: float = 0.0, dr: float = 0.0) -> F32:

@@ -61,8 +61,7 @@ def raise_brows(head: Head) -> Head:
 
 def wide_and_squint(head: Head) -> Head:
     """eyeWide shows white above the iris and leaves the brow alone; cheekSquint lifts lower lid and cheek, draws the
-    outer corner in, and leaves the brow alone; eyeBlink takes the lower lid's skin a little up and
-    the brow a hair's breadth down, as the whole ring of muscle contracts."""
+    outer corner in, and leaves the brow alone; eyeBlink takes the lower lid's skin a little up and no brow."""
     expressions = head.expressions.copy()
     y = head.vertices[:, 1]
     below = np.clip((0.55 - y) / 0.4, 0, 1)
@@ -71,7 +70,7 @@ def wide_and_squint(head: Head) -> Head:
         wide *= (1.0 + 0.2 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
         cheek *= below[:, None]
         blink *= np.clip((1.35 - y) / 0.5, 0, 1)[:, None]
-        lid = _bump(y, -0.9, 1.0, 0.8)
-        blink += 0.4 * cheek * lid[:, None] + 0.2 * expressions[INDEX["browDown" + side]]
+        lid = _bump(y, -0.7, 0.9, 0.8)
+        blink += 0.6 * cheek * lid[:, None]
         cheek += 0.55 * expressions[INDEX["eyeSquint" + side]] * below[:, None]
     return replace(head, expressions=expressions)
