@@ -25,7 +25,7 @@ _LASH_ROWS, _LASH_FROM, _LASH_TO = 40, -0.05, 0.20
 """Rows of the lashes' texture, and what they cover across the line of lashes."""
 _FOLD, _FOLD_FROM = 0.26, 0.40
 """Height of the band in which the new skin begins, and how far over the open eye's upper lid that band starts."""
-_LOW = 0.12
+_LOW = 0.15
 """So far under the open eye's lower lid the line of lashes comes to lie when shut."""
 _BELOW = 0.075
 """So far below the line of lashes the open eye's lower rim is painted over."""

@@ -40,8 +40,8 @@ def frown(head: Head) -> Head:
     for side, sign, x in _sides(head):
         inner = skin * _bump(x, 1.35, 0.85, 1.2) * _bump(y, 1.1, 0.8, 1.3)
         delta = expressions[INDEX["browDown" + side]]
-        delta[:, 1] -= 0.27 * inner
-        delta[:, 0] -= sign * 0.10 * inner * np.clip(x / 0.6, 0, 1)
+        delta[:, 1] -= 0.36 * inner
+        delta[:, 0] -= sign * 0.14 * inner * np.clip(x / 0.6, 0, 1)
     return replace(head, expressions=expressions)
 
 
