@@ -61,16 +61,17 @@ def raise_brows(head: Head) -> Head:
 
 def wide_and_squint(head: Head) -> Head:
     """eyeWide shows white above the iris and leaves the brow alone; cheekSquint lifts lower lid and cheek, draws the
-    outer corner in, and leaves the brow alone; eyeBlink takes the lower lid's skin a little up and no brow."""
+    outer corner in, and leaves the brow alone; eyeBlink takes the lower lid's skin a little up and
+    the brow's underside a hair's breadth down, as the ring of muscle around the eye contracts."""
     expressions = head.expressions.copy()
     y = head.vertices[:, 1]
     below = np.clip((0.55 - y) / 0.4, 0, 1)
-    for side, _, _ in _sides(head):
+    for side, _, x in _sides(head):
         wide, cheek, blink = (expressions[INDEX[name + side]] for name in ("eyeWide", "cheekSquint", "eyeBlink"))
         wide *= (1.0 + 0.2 * np.clip((1.0 - y) / 0.4, 0, 1))[:, None] * np.clip((1.3 - y) / 0.5, 0, 1)[:, None]
         cheek *= below[:, None]
-        blink *= np.clip((1.35 - y) / 0.5, 0, 1)[:, None]
         lid = _bump(y, -0.7, 0.9, 0.8)
-        blink += 0.6 * cheek * lid[:, None]
+        near = _bump(x, 3.3, 1.5, 1.5) * _bump(y, 0.9, 1.0, 0.7)
+        blink += 0.6 * cheek * lid[:, None] + 0.3 * expressions[INDEX["browDown" + side]] * near[:, None]
         cheek += 0.55 * expressions[INDEX["eyeSquint" + side]] * below[:, None]
     return replace(head, expressions=expressions)
