@@ -32,11 +32,11 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
-from avatar.engines.head_warp import TEXTURE_SCALE, Warp
+from avatar.engines.head_warp import Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
-from avatar.portrait.fit import SQUINT_CLOSES, eye_distance, fit_head
+from avatar.portrait.fit import CHEEK_CLOSES, SQUINT_CLOSES, eye_distance, fit_head
 
 MIN_SIZE, MAX_SIZE = 256, 1024
 MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
@@ -152,8 +152,6 @@ class HeadEngine(Engine):
             picture,
             self._values,
             self._shown,
-            self._warp.map,
-            1.0 / TEXTURE_SCALE,
             (tracked[TRACKED_RIGHT_EYE], tracked[TRACKED_LEFT_EYE]),
             closed,
             math.hypot(gaze_yaw, gaze_pitch),
@@ -244,7 +242,8 @@ def shape_weights(state: FaceState) -> tuple[F32, float, float]:
     for side in ("Left", "Right"):
         weights[w["mouthSmile" + side]] *= 1 - weights[w["mouthPucker"]]
         # A blink closes what the other shapes leave open, so that the lids meet and never cross.
-        left_open = 1 - SQUINT_CLOSES * weights[w["eyeSquint" + side]]
+        squinted = SQUINT_CLOSES * weights[w["eyeSquint" + side]] + CHEEK_CLOSES * weights[w["cheekSquint" + side]]
+        left_open = 1 - min(1.0, float(squinted))
         weights[w["eyeBlink" + side]] *= left_open
     return weights, yaw, pitch
 

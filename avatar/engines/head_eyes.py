@@ -9,31 +9,24 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numba import njit
-from scipy.interpolate import CubicSpline
 
 from avatar.core.types import F32, U8
-from avatar.engines.raster import EYE, SKIN
+from avatar.engines.head_lids import Lid
+from avatar.engines.raster import EYE
 from avatar.portrait.fit import (
-    LEFT_BROW,
     LEFT_EYE,
     LEFT_IRIS,
     LEFT_UPPER_LID,
-    RIGHT_BROW,
     RIGHT_EYE,
     RIGHT_IRIS,
     RIGHT_UPPER_LID,
     eye_distance,
 )
 
-_LASH_POINTS = 25
-_LASH_WIDTH = 0.0052
-"""Half the greatest width of the line of lashes, in eye distances."""
-_UPPER = slice(0, 9)
-_LOWER = (8, 9, 10, 11, 12, 13, 14, 15, 0)
-"""Within an eye's contour of 16: the upper lid left to right, the lower one right to left."""
 _GAZE_RAMP = math.radians(2.0)
 """From this gaze on, the completed eyeball is all that is seen."""
-_LID_SHADOW = 0.28
+_LID_SHADOW, _WIDE_SHADOW = 0.28, 0.22
+"""Darkening of the eyeball right under the upper lid, and what a wide eye adds."""
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -80,57 +73,6 @@ def _draw_eyeball(picture, values, shown, texture, box, amount, reach, shadow):
                 picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour * alpha + np.float32(0.5))
 
 
-@njit(nogil=True, cache=True, fastmath=True)
-def _draw_lid(picture, values, shown, sources, source_scale, texture, box, strength, shut):
-    """Lay smooth lid skin over the stretched photo; ``sources`` (s, s, 2) is the warp's map.
-
-    ``shut`` in [0, 1] also covers what is left of the eyeball: slivers in the corners of lids that have met.
-    """
-    x0, y0, x1, y1 = box[0], box[1], box[2], box[3]
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            if shown[y, x] == SKIN and values[y, x, 2] > 1:
-                alpha = (values[y, x, 2] - np.float32(1)) * strength
-            elif shown[y, x] == EYE and shut > 0:
-                alpha = shut
-            else:
-                continue
-            u, v = sources[y, x, 0] * source_scale, sources[y, x, 1] * source_scale
-            for c in range(3):
-                colour = _sample(texture, u, v, c)
-                picture[y, x, c] = np.uint8(picture[y, x, c] * (1 - alpha) + colour * alpha + np.float32(0.5))
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _draw_lashes(picture, line, widths, colour, opacity):
-    """A soft tapered stroke along ``line`` (n, 2), which runs left to right, with half-widths ``widths`` (n,).
-
-    It is softer below, where the lashes hang, than above.
-    """
-    height, width = picture.shape[:2]
-    one = np.float32(1)
-    half = np.float32(0.5)
-    for k in range(len(line) - 1):
-        x0, x1 = line[k, 0], line[k + 1, 0]
-        if x1 - x0 < np.float32(1e-3):
-            continue
-        slope = (line[k + 1, 1] - line[k, 1]) / (x1 - x0)
-        upright = one / math.sqrt(one + slope * slope)  # from distance along the column to distance from the line
-        for x in range(max(0, math.ceil(x0)), min(width - 1, math.ceil(x1) - 1) + 1):
-            t = (x - x0) / (x1 - x0)
-            centre = line[k, 1] + t * (line[k + 1, 1] - line[k, 1])
-            w = widths[k] + t * (widths[k + 1] - widths[k])
-            above = (w * np.float32(1.5) + np.float32(0.6)) / upright
-            below = (w * np.float32(2.6) + np.float32(0.6)) / upright
-            for y in range(max(0, math.ceil(centre - above)), min(height - 1, math.floor(centre + below)) + 1):
-                d = y - centre
-                reach = below if d > 0 else above
-                fade = min(one, w * 2) * (one - abs(d) / reach) * np.float32(1.5)
-                alpha = opacity * min(one, fade)
-                for c in range(3):
-                    picture[y, x, c] = np.uint8(picture[y, x, c] * (one - alpha) + colour[c] * alpha + half)
-
-
 @dataclass
 class _Eye:
     side: str
@@ -152,72 +94,36 @@ class Eyes:
         self._ball = portrait.copy()
         for eye in self._eyes:
             _complete_eyeball(self._ball, portrait, landmarks, eye)
-        self._lid = _lid_skin(portrait, landmarks, self._distance)
-        self._lash, self._lash_opacity = _lash_look(portrait, landmarks)
-        knots = np.linspace(0, 1, 9)
-        fine = np.linspace(0, 1, _LASH_POINTS)
-        self._spline = CubicSpline(knots, np.eye(9))(fine).astype(np.float32)
-        cubic = np.vander(knots, 4)
-        self._smooth = (cubic @ np.linalg.pinv(cubic)).astype(np.float32)
-        taper = np.sin(np.pi * np.clip(fine, 0.0, 1.0)) ** 0.6
-        outer = 0.75 + 0.5 * fine  # lashes are thicker towards the temple
-        self._widths = {
-            "Left": (taper * outer * self._distance * _LASH_WIDTH).astype(np.float32),
-            "Right": (taper * outer[::-1] * self._distance * _LASH_WIDTH).astype(np.float32),
-        }
+        colour, opacity = _lash_look(portrait, landmarks)
+        self._lids = [Lid(portrait, landmarks, eye.side, colour, float(opacity)) for eye in self._eyes]
 
     def draw(
         self,
         picture: U8,
         values: F32,
         shown: np.ndarray,
-        sources: F32,
-        source_scale: float,
         contours: tuple[F32, F32],
         closures: Sequence[float],
         gaze: float,
     ) -> None:
         """Change ``picture`` in place.
 
-        :param sources: (s, s, 2) the warp's map, which ``source_scale`` turns into pixels of the portrait.
         :param contours: right and left eye, each (16, 3) in pixels.
         :param closures: how far each is closed: 0 as in the photo, 1 shut, below 0 wider.
         :param gaze: angle in radians.
         """
         size = len(picture)
-        for eye, contour, closed in zip(self._eyes, contours, closures, strict=True):
+        for eye, lid, contour, closed in zip(self._eyes, self._lids, contours, closures, strict=True):
             points = contour[:, :2]
-            margin = 0.14 * self._distance
-            x0, y0 = np.clip(np.floor(points.min(0) - margin).astype(int), 1, size - 2)
-            x1, y1 = np.clip(np.ceil(points.max(0) + margin).astype(int), 1, size - 2)
             amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12, closed / 0.25)))
-            inner = (max(x0, int(points[:, 0].min()) - 2), max(y0, int(points[:, 1].min()) - 2),
-                     min(x1, int(points[:, 0].max()) + 3), min(y1, int(points[:, 1].max()) + 3))  # fmt: skip
+            low = np.clip(points.min(0).astype(int) - 2, 1, size - 2)
+            high = np.clip(points.max(0).astype(int) + 3, 1, size - 2)
             if amount > 0:
+                box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
                 reach = max(2, round(0.3 * eye.opening))
-                _draw_eyeball(picture, values, shown, self._ball, inner, amount, reach, np.float32(_LID_SHADOW))
-            strength = np.float32(_smoothstep(0.10, 0.55, closed))
-            if strength > 0:
-                box = (x0, y0, x1, y1)
-                _draw_lid(
-                    picture,
-                    values,
-                    shown,
-                    sources,
-                    np.float32(source_scale),
-                    self._lid,
-                    box,
-                    strength,
-                    np.float32(_smoothstep(0.8, 0.97, closed)),
-                )
-                # Shut lids meet in one smooth curve, whatever the corners of the open eye look like.
-                line = self._spline @ (points[_UPPER] + strength * (self._smooth @ points[_UPPER] - points[_UPPER]))
-                _draw_lashes(picture, line, self._widths[eye.side], self._lash, self._lash_opacity * strength)
-
-
-def _smoothstep(low: float, high: float, x: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
+                shadow = np.float32(_LID_SHADOW + _WIDE_SHADOW * min(1.0, max(0.0, -closed / 0.3)))
+                _draw_eyeball(picture, values, shown, self._ball, box, amount, reach, shadow)
+            lid.draw(picture, shown, points, closed)
 
 
 def _opening(contour: F32) -> float:
@@ -264,9 +170,18 @@ def _complete_eyeball(ball: U8, portrait: U8, landmarks: F32, eye: _Eye) -> None
             mirror_seen[..., None] > 0.5
         )
         ring += (mirrored - ring) * trust
+        # The limbus is dark; spread from a shaded half of the iris it would be washed out.
+        ring *= (1 - 0.3 * np.exp(-(((distance / radius - 0.95) / 0.12) ** 2)))[..., None]
         inside = np.clip((1.06 * radius - distance) / (0.18 * radius), 0, 1)[..., None]
         base += (ring - base) * inside
-    keep = cv2.GaussianBlur(cv2.erode(seen, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)[..., None]
+    # The ball darkens away from its middle, all the more under the upper lid, and the photo goes over into it softly:
+    # a sharp edge would look like a lens when the eye is wide.
+    away = np.hypot((xx - centre[0]) / 2.6, yy - centre[1]) / radius
+    base *= (1 - 0.38 * np.clip((away - 0.75) / 0.9, 0, 1) * np.where(yy < centre[1], 1.0, 0.6))[..., None]
+    soft = max(0.8, 0.07 * eye.opening)
+    grown = 2 * round(1.2 * soft) + 1
+    keep = cv2.erode(seen, np.ones((grown, grown), np.uint8)).astype(np.float32)
+    keep = cv2.GaussianBlur(keep, (0, 0), soft)[..., None]
     ball[y0:y1, x0:x1] = np.clip(base + (patch - base) * keep + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -297,37 +212,6 @@ def _radial_profile(patch: F32, disc: np.ndarray, ratio: F32) -> tuple[np.ndarra
     return np.array(centres), np.array(colours)
 
 
-def _lid_skin(portrait: U8, landmarks: F32, distance: float) -> U8:
-    """Skin without lashes and brows around the eyes: the lids' own colours where the photo shows them."""
-    size = len(portrait)
-    hole = np.zeros((size, size), np.uint8)
-    near = np.zeros_like(hole)
-    for contour in (RIGHT_EYE, LEFT_EYE):
-        points = landmarks[list(contour), :2]
-        raised = points - (0, 0.04 * distance)
-        for mask, stretch in ((hole, (1.1, 1.15)), (near, (1.5, 2.5))):
-            wide = points.mean(0) + (points - points.mean(0)) * stretch
-            hull = cv2.convexHull(np.vstack([points, raised, wide]).astype(np.float32))
-            cv2.fillConvexPoly(mask, np.round(hull).astype(np.int32), 1)
-    for brow in (RIGHT_BROW, LEFT_BROW):
-        hull = cv2.convexHull(landmarks[list(brow), :2].astype(np.float32))
-        cv2.fillConvexPoly(hole, np.round(hull).astype(np.int32), 1)
-    # Lashes, brows and rims of glasses are darker than the skin around the eye, highlights on glasses brighter.
-    grey = portrait.astype(np.float32).mean(axis=2)
-    around = grey[(near > 0) & (hole == 0)]
-    known = hole == 0
-    if len(around):
-        typical = float(np.median(around))
-        known &= (grey > 0.80 * typical) & (grey < 1.7 * typical)
-    skin = _spread(portrait.astype(np.float32), known, 0.022 * distance)
-    if len(around):
-        # Deep-set lids lie in shade while the eye is open; shut, they bulge into the light.
-        gain = 1 + 0.45 * (typical / np.maximum(skin.mean(axis=2), 1.0) - 1)
-        skin *= np.clip(gain, 1.0, 1.35)[..., None]
-    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(size=hole.shape).astype(np.float32), (0, 0), 0.9)
-    return np.clip(skin * 0.98 + 2.5 * grain[..., None], 0, 255).astype(np.uint8)
-
-
 def _lash_look(portrait: U8, landmarks: F32) -> tuple[F32, np.float32]:
     """Colour of the lashes, and their opacity: full where the photo's lid margin is much darker than the skin."""
     mask = np.zeros(portrait.shape[:2], np.uint8)
@@ -344,5 +228,5 @@ def _lash_look(portrait: U8, landmarks: F32) -> tuple[F32, np.float32]:
     margin = float(np.median(portrait[at[:, 1], at[:, 0]].mean(1)))
     cheek = np.clip(np.round(landmarks[[50, 280], :2]).astype(int), 0, size - 1)
     skin = float(portrait[cheek[:, 1], cheek[:, 0]].mean())
-    opacity = 0.5 + 0.35 * float(np.clip(1.3 * (1 - margin / max(skin, 1.0)), 0, 1))
+    opacity = 0.88 + 0.1 * float(np.clip(1.3 * (1 - margin / max(skin, 1.0)), 0, 1))
     return np.minimum(dark, (60, 55, 55)).astype(np.float32), np.float32(opacity)

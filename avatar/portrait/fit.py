@@ -47,6 +47,8 @@ OPEN_MOUTH = 0.045
 """Gap between the inner lips, in eye distances, from which a photo counts as open-mouthed."""
 SQUINT_CLOSES = 0.42
 """Part of the eye's opening that eyeSquint = 1 closes."""
+CHEEK_CLOSES = 0.35
+"""Part of it that cheekSquint = 1 closes, at most."""
 _IDENTITY_RIDGE = 6.0
 _OVAL_WEIGHT = 0.3
 """The face oval slides over the cheek with the view; it says less about shape than the rest."""
@@ -211,7 +213,7 @@ def _spread_residual(basis: HeadBasis, residual: NDArray[np.float64]) -> NDArray
 def _fit_lids(
     basis: HeadBasis, rest: F32, expressions: F32, side: str, upper: Sequence[int], lower: Sequence[int]
 ) -> None:
-    """Rescale eyeBlink and eyeSquint of one eye in place, so that they close this person's opening."""
+    """Rescale eyeBlink, eyeSquint and cheekSquint of one eye in place, so that they suit this person's opening."""
     inner = slice(1, -1)
     at_upper, at_lower = list(upper)[inner], list(lower)[inner]
     rest_at = on_landmarks(basis, rest)
@@ -224,6 +226,14 @@ def _fit_lids(
     squint = expressions[INDEX["eyeSquint" + side]]
     share = float(np.median(closing(squint) / opening))
     squint *= np.clip(SQUINT_CLOSES / max(share, 0.05), 0.3, 4.0)
+
+    # A raised cheek narrows a small eye by no more than a large one: only its lids are held back, not the cheek.
+    cheek = expressions[INDEX["cheekSquint" + side]]
+    share = float(np.median(closing(cheek) / opening))
+    if share > CHEEK_CLOSES:
+        middle = (rest_at[at_upper].mean(0) + rest_at[at_lower].mean(0)) / 2
+        near = np.exp(-((np.linalg.norm(rest - middle, axis=1) / 1.3) ** 4)).astype(np.float32)
+        cheek *= 1 - (1 - CHEEK_CLOSES / share) * near[:, None]
 
     blink = expressions[INDEX["eyeBlink" + side]]
     blink *= np.clip(np.median(opening / np.maximum(closing(blink), 0.1)), 0.3, 2.5)

@@ -41,6 +41,8 @@ STEPS = (0.25, 0.5, 0.75, 1.0)
 PORTRAITS = 60
 SHUT = 0.12
 """Opening of an eye, in widths of that eye, below which it looks shut: open ones are about 0.35."""
+CLOSED = 0.6
+"""MediaPipe's eyeBlink, mean of both sides, from which an eye counts as closed: it is 0.6 to 0.75 on shut eyes."""
 _RESTING = {"jawOpen": 0.1, "mouthSmile": 0.35, "eyeBlink": 0.45, "mouthPucker": 0.6, "browDown": 0.5}
 """Coefficients up to which a portrait counts as resting; a name without a side stands for the mean of both."""
 _SHEETS = {"upper": (1, 2, 4, 5, 6, 45), "mouth": (10, 12, 15, 17, 18, 20), "jaw": (22, 25, 26, 27)}
@@ -58,6 +60,8 @@ class Sweep:
     measured: Floats
     """(units asked, steps, signals): change from rest."""
     blink: float
+    """eyeBlink, mean of both sides, at full blink."""
+    opening: float
     """Opening of the wider eye at full blink, in widths of the eye."""
     identity: list[float]
     """Distance from the portrait, for each unit at full."""
@@ -75,7 +79,8 @@ def generator(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """The figures ``au.N.{spearman,icc,leakage,...}``, ``blink_closed`` and ``identity_distance``.
+    """The figures ``au.N.{spearman,icc,leakage,...}``, ``blink_closed`` (share of portraits whose eyeBlink
+    reads closed), ``lids_meet`` and ``identity_distance``.
 
     :param data: a folder of portraits with an ``index.csv``.
     :param engine: the name of one.
@@ -140,7 +145,7 @@ def sweep(engine: Engine, bundle: AvatarBundle, detector: LandmarkDetector, net:
     if face is None:  # the engine cannot even draw the portrait: everything that follows counts from the portrait
         face, picture = DetectedFace(bundle.landmarks, bundle.coefficients, 0, 0, 0, (0, 0, 0)), bundle.portrait
     rest = Seen.of(face)
-    made = Sweep(bundle.title, np.zeros((len(UNITS), len(STEPS), len(UNITS))), 1.0, [], 0)
+    made = Sweep(bundle.title, np.zeros((len(UNITS), len(STEPS), len(UNITS))), 0.0, 1.0, [], 0)
     if keep:
         made.pictures[0] = align(picture, face.landmarks)[0]
     for i, unit in enumerate(UNITS):
@@ -156,7 +161,8 @@ def sweep(engine: Engine, bundle: AvatarBundle, detector: LandmarkDetector, net:
         aligned, at = align(picture, face.landmarks)
         made.identity.append(float(np.linalg.norm(net.describe(aligned, at) - known)))
         if unit == 45:
-            made.blink = float(max(lid_openings(seen)))
+            made.blink = coefficient(face.coefficients, "eyeBlink")
+            made.opening = float(max(lid_openings(seen)))
         if keep:
             made.pictures[unit] = aligned
     return made
@@ -182,8 +188,10 @@ def figures(sweeps: Sequence[Sweep]) -> dict[str, Any]:
         }
     return {
         "au": au,
-        "blink_closed": round(float(np.mean([s.blink < SHUT for s in sweeps])), 4),
-        "blink_opening": round(float(np.mean([s.blink for s in sweeps])), 4),
+        "blink_closed": round(float(np.mean([s.blink >= CLOSED for s in sweeps])), 4),
+        "blink_coefficient": round(float(np.mean([s.blink for s in sweeps])), 4),
+        "lids_meet": round(float(np.mean([s.opening < SHUT for s in sweeps])), 4),
+        "blink_opening": round(float(np.mean([s.opening for s in sweeps])), 4),
         "identity_distance": round(float(np.mean([d for s in sweeps for d in s.identity])), 4),
         "no_face": sum(s.no_face for s in sweeps),
     }
@@ -215,8 +223,9 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
             ]
         )
     notes = [
-        f"blinks that close both eyes: {result['blink_closed']:.3f} (mean opening {result['blink_opening']:.3f} of the "
-        f"eye's width)",
+        f"blinks that read as closed: {result['blink_closed']:.3f} (mean eyeBlink {result['blink_coefficient']:.3f})",
+        f"blinks whose lids meet: {result['lids_meet']:.3f} (mean opening {result['blink_opening']:.3f} of the eye's "
+        f"width)",
         f"identity: {result['identity_distance']:.3f} from the portrait, units at full",
     ]
     if result["no_face"]:

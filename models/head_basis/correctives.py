@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from avatar.core.facs import ARKIT, INDEX
+from avatar.models.head_basis.eye_correctives import frown, raise_brows, wide_and_squint
 from avatar.models.head_basis.heads import Head, Slit
 from avatar.models.head_basis.mesh import averaging, mirror_pairs
 from avatar.models.head_basis.mouth import scaled_deltas
@@ -35,6 +36,9 @@ def correct(head: Head) -> Head:
         round_funnel,
         keep_shut,
         soft_eye_look,
+        frown,
+        raise_brows,
+        wide_and_squint,
         full_blink,
         clear_eyeballs,
         mouth_for_tongue,

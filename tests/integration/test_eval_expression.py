@@ -80,6 +80,7 @@ def test_single_units_are_drawn_and_measured(avatar, people, tmp_path):
         assert said["au"][unit]["icc"] > 0.7
         assert said["au"][unit]["leakage"] < 0.5
     assert said["blink_closed"] == 1
+    assert said["lids_meet"] == 1
     assert 0 < said["identity_distance"] < 0.4
     assert {path.name for path in sheets.iterdir()} == {f"units_{n}_01.png" for n in ("upper", "mouth", "jaw")}
 

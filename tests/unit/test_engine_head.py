@@ -225,6 +225,14 @@ def test_shapes_that_exclude_each_other():
     assert both[INDEX["mouthClose"]] == pytest.approx(0.3)
 
 
+def test_a_blink_closes_only_what_a_squint_leaves_open():
+    from avatar.core.facs import INDEX
+
+    weights, _, _ = shape_weights(state(eyeBlink=1, eyeSquint=1, cheekSquint=1))
+    assert 0 < weights[INDEX["eyeBlinkLeft"]] < 0.5
+    assert shape_weights(state(eyeBlink=1))[0][INDEX["eyeBlinkLeft"]] == 1
+
+
 def test_lids_follow_the_gaze():
     from avatar.core.facs import INDEX
 

@@ -13,6 +13,7 @@ from avatar.core.facs import ARKIT, INDEX, arkit_vector
 from avatar.errors import ModelFileError
 from avatar.models.head_basis.preview import Camera, visible_parts
 from avatar.portrait.basis import LANDMARKS, PARTS, HeadBasis, loop_matrix
+from avatar.portrait.fit import on_landmarks
 
 FILE = Path(avatar.models.__file__).parent / "weights" / "head_basis.npz"
 LIP_UPPER = (191, 80, 81, 82, 13, 312, 311, 310, 415)
@@ -296,3 +297,21 @@ def test_other_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(ModelFileError, match="not a head basis"):
         HeadBasis.load(tmp_path / "other.npz")
+
+
+def test_brows_frown_inwards_and_rise_where_they_are_asked_to(coarse: HeadBasis) -> None:
+    at = on_landmarks(coarse, coarse.expressions)
+    inner, middle, outer = [336, 285], [334, 282], [300, 276]
+    down = at[INDEX["browDownLeft"]]
+    assert down[inner, 1].mean() < 1.1 * down[middle, 1].mean() < 0
+    assert down[inner, 0].mean() < -0.1
+    up = at[INDEX["browInnerUp"]]
+    assert up[inner, 1].mean() > 4 * up[outer, 1].mean()
+    up = at[INDEX["browOuterUpLeft"]]
+    assert up[outer, 1].mean() > 2.5 * up[inner, 1].mean()
+
+
+def test_raised_cheeks_leave_the_brows_alone(coarse: HeadBasis) -> None:
+    at = on_landmarks(coarse, coarse.expressions)[INDEX["cheekSquintLeft"]]
+    assert np.abs(at[[336, 285, 334, 282, 300, 276]]).max() < 0.03
+    assert at[[374, 373, 380], 1].mean() > 0.2
