@@ -77,7 +77,7 @@ def assemble(
     identities = np.concatenate([anny.identities, carrier.identities()]) * np.sqrt(0.5)
     anny = close_lips(replace(anny, identities=identities))
     face = replace(anny, expressions=carrier.expressions())
-    face = correct(face if learnt is None else learned.apply(face, marks, learnt))
+    face = correct(face if learnt is None else learned.apply(face, marks, learnt), marks)
     parts = Assembly()
     new_number = add_skin(parts, face)
     add_mouth(parts, face, anny, ict, marks)

@@ -6,6 +6,7 @@ Each function takes and returns a :class:`Head`; :func:`correct` applies them al
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,8 +15,16 @@ from scipy.spatial import cKDTree
 
 from avatar.core.facs import ARKIT, INDEX
 from avatar.models.head_basis.heads import Head, Slit
+from avatar.models.head_basis.landmarks import SurfacePoints
 from avatar.models.head_basis.mesh import averaging, mirror_pairs
 from avatar.models.head_basis.mouth import scaled_deltas
+from avatar.models.head_basis.mouth_correctives import (
+    funnel_goal,
+    level_corners,
+    protrude_funnel,
+    spare_lids,
+    steady_corners,
+)
 from avatar.models.head_basis.transfer import symmetric
 
 F64 = NDArray[np.float64]
@@ -27,11 +36,15 @@ EYE_RADIUS = 1.6
 LID_THICKNESS = 0.04
 
 
-def correct(head: Head) -> Head:
-    """All correctives, in the order in which they build on each other."""
+def correct(head: Head, marks: SurfacePoints) -> Head:
+    """All correctives, in the order in which they build on each other. ``marks``: the 468 landmarks on the head."""
     for step in (
+        spare_lids,
         round_jaw,
         calm_sneer,
+        partial(steady_corners, marks=marks),
+        partial(level_corners, marks=marks),
+        partial(protrude_funnel, marks=marks),
         round_funnel,
         keep_shut,
         soft_eye_look,
@@ -99,11 +112,7 @@ def round_funnel(head: Head) -> Head:
     upper, lower = head.mouth.upper, head.mouth.lower
     moved = head.vertices + expressions[INDEX["mouthFunnel"]]
     around = averaging(len(head.vertices), head.triangles[np.isin(head.part, ("skin", "lining"))])
-    goal = []
-    for chain, other in ((upper, lower), (lower, upper)):
-        gap = np.interp(moved[chain, 0], moved[other, 0], moved[other, 1]) - moved[chain, 1]
-        outwards = np.abs(moved[chain, 0]) / moved[upper[-1], 0]
-        goal.append(0.5 * gap * 0.9 * np.clip((outwards - 0.35) / 0.4, 0, 1))
+    goal = funnel_goal(moved[upper], moved[lower])
     expressions[INDEX["mouthFunnel"], :, 1] += _spread(around, np.r_[upper, lower], np.concatenate(goal), 5)
     return replace(head, expressions=expressions)
 

@@ -1,9 +1,9 @@
 """What real smiles teach the shapes of mouth, jaw and cheeks.
 
-ICT-FaceKit's shapes come from one sculpted face. Pairs of photos, one neutral and one smiling, say how people's faces do
-move: the head is fitted to the neutral one, weights and pose to the smiling one (:mod:`avatar.portrait.solve`), and what
-the landmarks still miss is regressed on the weights. The correction lives on the 468 landmarks; :func:`apply` spreads it
-over the mesh.
+ICT-FaceKit's shapes come from one sculpted face. Pairs of photos, one neutral and one smiling, say how people's faces
+do move: the head is fitted to the neutral one, weights and pose to the smiling one (:mod:`avatar.portrait.solve`), and
+what the landmarks still miss is regressed on the weights. The correction lives on the 468 landmarks; :func:`apply`
+spreads it over the mesh.
 """
 
 from __future__ import annotations

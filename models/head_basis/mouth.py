@@ -35,7 +35,9 @@ LOWER = Arch(
     (0.54, 0.58, 0.68, 0.70, 0.70, 1.1, 1.0), (0.88, 0.90, 1.0, 0.88, 0.80, 0.74, 0.7),
     (0.0, 0.0, -0.03, 0.04, 0.08, 0.1, 0.1), 2.8, 4.6,
 )  # fmt: skip
-_COLUMNS, _CROWN, _GUM = 7, 5, 3
+_ACROSS = (-1.0, -0.86, -0.5, 0.0, 0.5, 0.86, 1.0)
+"""Columns of points across a tooth; the outer ones, close together, are the flanks in the gap to the next."""
+_COLUMNS, _CROWN, _GUM = len(_ACROSS), 5, 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def teeth(arch: Arch, upper: bool, edge: float, front: float) -> Piece:
     for side in (1.0, -1.0):
         start = 0.0
         for tooth, width in enumerate(arch.widths):
-            u = np.linspace(-1, 1, _COLUMNS)
+            u = np.array(_ACROSS)
             s = np.clip(start + width * (u + 1) / 2, 0, length[-1])
             start += width
             base = np.stack([np.interp(s, length, along[:, k]) for k in (0, 1)], 1)
@@ -120,7 +122,7 @@ def tongue(front: float, seam: float) -> tuple[Piece, F64]:
     thickness = 0.24 + 0.35 * s
     rest = _tube(
         width, thickness,
-        y=seam - 0.95 + 0.55 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
+        y=seam - 1.1 + 0.3 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
         z=front - 1.25 - 6.0 * s,
     )  # fmt: skip
     # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down.
@@ -144,7 +146,7 @@ def _tube(width: F64, thickness: F64, y: F64, z: F64) -> F64:
     rings = []
     for w, h, cy, cz in zip(width, thickness, y, z, strict=True):
         x = w * np.cos(angle)
-        furrow = 0.3 * h * np.exp(-((x / (0.3 * w)) ** 2)) * (np.sin(angle) > 0)
+        furrow = 0.45 * h * np.exp(-((x / (0.22 * w)) ** 2)) * (np.sin(angle) > 0)
         rings.append(np.stack([x, cy + h * np.sin(angle) - furrow, np.full_like(x, cz)], 1))
     tip = [[0.0, y[0], z[0] + 0.12]]
     return np.vstack([tip, *rings])
