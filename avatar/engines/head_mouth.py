@@ -24,7 +24,9 @@ _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
 _SMOOTH = 0.5
 """Centimetres over which the row of teeth counts as one smooth arch."""
-_GAP = 0.62
+_FURROW = 0.25
+"""How much darker the tongue is along its middle."""
+_GAP = 0.5
 """How much darker it is between two teeth."""
 _TYPICAL_WHITE = 225.0
 _TYPICAL_FACE = 185.0
@@ -54,12 +56,13 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     colour[teeth] = _TEETH
     # Teeth are near the lips and glossy; soft tissue further in gets little light.
     tongue = parts == TONGUE
-    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 0.6], 0.7)[:, None]
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 0.8], 0.7)[:, None]
     free = np.where(tongue, 0.9, 0.4)[:, None]
-    scattered = np.select([teeth, tongue], [0.34, 0.16], 0.12)[:, None]
+    scattered = np.select([teeth, tongue], [0.34, 0.22], 0.12)[:, None]
     light = scattered + (1 - scattered) * np.exp(-np.maximum(behind - free, 0) / reach) * side
     light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
     light[teeth] *= _relief(mesh, teeth)[:, None]
+    light[tongue] *= 1 - _FURROW * np.exp(-((rest[tongue, :1] / 0.18) ** 2))
     colour *= light * illumination
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]

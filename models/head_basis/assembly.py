@@ -20,6 +20,8 @@ from avatar.portrait.basis import FORMAT, PARTS, HeadBasis
 log = logging.getLogger(__name__)
 F64 = NDArray[np.float64]
 EVERYBODY = slice(None)
+FUNNEL_JAW = 0.22
+"""How far the teeth part behind a funnel, in units of jawOpen: nobody bites while saying "oh"."""
 VARIANCE = 0.98
 """Share of the identities' variance that the kept components hold."""
 
@@ -119,6 +121,7 @@ def add_mouth(parts: Assembly, face: Head, anny: Head, ict: Head, marks: lm.Surf
         """Motion (52, n, 3) of points that are rigid with the lower jaw."""
         deltas = mouth.rigid_deltas(carrier, motion, points)
         deltas[INDEX["tongueOut"]] = TONGUE_JAW * deltas[INDEX["jawOpen"]]
+        deltas[INDEX["mouthFunnel"]] += FUNNEL_JAW * deltas[INDEX["jawOpen"]]
         return deltas
 
     for arch, upper, edge, z in (

@@ -125,9 +125,11 @@ def tongue(front: float, seam: float) -> tuple[Piece, F64]:
         y=seam - 1.1 + 0.3 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
         z=front - 1.25 - 6.0 * s,
     )  # fmt: skip
-    # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down.
-    z = front + 1.5 - 8.7 * s
-    over = np.interp(z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.1, 1.5], [-0.6, -0.2, 0.3, 0.48, 0.42, 0.05, -0.45])
+    # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down past the lip.
+    z = front + 1.8 - 9.0 * s
+    over = np.interp(
+        z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.0, 1.4, 1.8], [-0.6, -0.2, 0.3, 0.48, 0.42, 0.1, -0.55, -1.25]
+    )
     out = _tube(np.minimum(width, 1.35), np.minimum(thickness, 0.27), y=seam + over, z=z)
     triangles: list[tuple[int, int, int]] = []
     n = _TONGUE_SECTORS
