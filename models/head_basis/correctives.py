@@ -21,6 +21,7 @@ from avatar.models.head_basis.mouth import scaled_deltas
 from avatar.models.head_basis.mouth_correctives import (
     funnel_goal,
     level_corners,
+    lower_funnel,
     protrude_funnel,
     spare_lids,
     steady_corners,
@@ -42,6 +43,7 @@ def correct(head: Head, marks: SurfacePoints) -> Head:
         spare_lids,
         round_jaw,
         calm_sneer,
+        lower_funnel,
         partial(steady_corners, marks=marks),
         partial(level_corners, marks=marks),
         partial(protrude_funnel, marks=marks),

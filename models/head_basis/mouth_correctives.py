@@ -25,13 +25,13 @@ _BETWEEN = 0.36
 """Where the corners lie between the lips' outer edges when nothing pulls at them: part of the way down."""
 _AROUND = 1.0
 """Centimetres around a corner in which the skin goes with it."""
-LEVEL = {"mouthShrugLower": 1.0, "mouthShrugUpper": 1.0, "mouthStretch": 0.7, "jawOpen": 0.5}
+LEVEL = {"mouthShrugLower": 1.0, "mouthShrugUpper": 1.0, "mouthStretch": 0.7, "jawOpen": 0.5, "mouthFunnel": 0.7}
 """Shapes that lift or drop the lips with their corners, and how much of what the corners miss is made up."""
 STEADY = {"mouthUpperUp": 0.9, "mouthLowerDown": 0.9, "jawOpen": 0.4}
 """Shapes that must not narrow the mouth, and how much of the corners' way inwards is taken back."""
 _LID_NEAR, _LID_FAR = 0.5, 1.9
 """Centimetres from the lids' edges within which mouth and jaw move nothing, and beyond which they move all."""
-_LID_KEEPS = 0.35
+_LID_KEEPS = 0.1
 """A smile does push the lower lid up a little."""
 
 
@@ -101,6 +101,15 @@ def funnel_goal(upper: F64, lower: F64) -> tuple[F64, F64]:
 
 _ROUND = 0.86
 """Part of the width that mouthFunnel opens; towards the corners the lips stay together."""
+
+
+def lower_funnel(head: Head) -> Head:
+    """A funnel opens downwards more than upwards: raising the upper lip is AU 10's."""
+    expressions = head.expressions.copy()
+    for side in ("Left", "Right"):
+        expressions[INDEX["mouthFunnel"]] += 0.35 * expressions[INDEX["mouthLowerDown" + side]]
+        expressions[INDEX["mouthFunnel"]] -= 0.5 * expressions[INDEX["mouthUpperUp" + side]]
+    return replace(head, expressions=expressions)
 
 
 def protrude_funnel(head: Head, marks: SurfacePoints) -> Head:
