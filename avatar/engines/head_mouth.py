@@ -24,6 +24,8 @@ _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
 _SMOOTH = 0.5
 """Centimetres over which the row of teeth counts as one smooth arch."""
+_ENAMEL, _GLOSS = 1.14, 0.7
+"""Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
 _FURROW = 0.25
 """How much darker the tongue is along its middle."""
 _GAP = 0.5
@@ -63,7 +65,7 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
     light[teeth] *= _relief(mesh, teeth)[:, None]
     light[tongue] *= 1 - _FURROW * np.exp(-((rest[tongue, :1] / 0.18) ** 2))
-    colour *= light * illumination
+    colour *= light * np.where(teeth[:, None], _ENAMEL * illumination**_GLOSS, illumination)
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
