@@ -16,7 +16,7 @@ from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, Fit
 _LINING = np.array((98.0, 36.0, 38.0))
 _GUMS = np.array((196.0, 108.0, 108.0))
 _TONGUE = np.array((218.0, 118.0, 118.0))
-_TEETH = np.array((246.0, 238.0, 222.0))
+_TEETH = np.array((244.0, 239.0, 229.0))
 _CAVITY = np.array((24.0, 9.0, 10.0), np.float32)
 _LIGHT = np.array((0.0, 0.25, 0.97), np.float32)
 """Towards the light, in the head's frame."""
@@ -24,7 +24,7 @@ _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
 _SMOOTH = 0.5
 """Centimetres over which the row of teeth counts as one smooth arch."""
-_ENAMEL, _GLOSS = 1.14, 0.7
+_ENAMEL, _GLOSS = 1.07, 0.7
 """Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
 _FURROW = 0.25
 """How much darker the tongue is along its middle."""

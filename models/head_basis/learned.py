@@ -93,7 +93,7 @@ def learn(basis: HeadBasis, pairs: Sequence[Pair], mirror: Ints) -> F64:
             moved = replace(head, expressions=(head.expressions + added).astype(np.float32))
             solved, left = _solved(bare, moved, pair)
             weights += [solved, solved[OPPOSITE]]
-            missed += [left, left[mirror] * (-1, 1, 1)]
+            missed += [left, left[mirror] * np.array((-1.0, 1.0, 1.0))]
         known = np.stack(weights)[:, taught]
         wrong = np.stack(missed).reshape(len(missed), -1)
         log.info("smiles: %.4f cm left at a landmark", float(np.sqrt((wrong**2).sum(1).mean() / COUNT)))
@@ -118,7 +118,7 @@ def _solved(bare: HeadBasis, head: FittedHead, pair: Pair) -> tuple[F64, F64]:
     points = head.rest + np.c_[own / head.scale, np.zeros(COUNT)] @ head.rotation
     points = points + np.tensordot(weights, head.expressions, 1)
     target = pair.smile[:COUNT, :2] * (1, -1)
-    rotation, scale, offset = scaled_orthographic(points, target, np.ones(COUNT))
+    rotation, scale, offset = scaled_orthographic(points, target.astype(np.float64), np.ones(COUNT))
     left = (target - offset) / scale - (points @ rotation.T)[:, :2]
     return weights, np.c_[left, np.zeros(COUNT)] @ rotation
 

@@ -1,7 +1,8 @@
 """What is seen inside a face: two arches of teeth with gums, the tongue, and the eyeballs. All generated.
 
 Tooth widths and crown heights are the usual textbook means of permanent teeth (Ash & Nelson, Wheeler's Dental Anatomy),
-rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars.
+rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars. Upper
+crowns are a tenth longer, as a smile shows them from below the lip.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Arch:
 
 
 UPPER = Arch(
-    (0.85, 0.66, 0.76, 0.70, 0.68, 1.0, 0.9), (1.05, 0.90, 1.0, 0.86, 0.80, 0.74, 0.7),
+    (0.85, 0.66, 0.76, 0.70, 0.68, 1.0, 0.9), (1.15, 1.0, 1.1, 0.95, 0.88, 0.80, 0.75),
     (0.0, 0.06, 0.0, 0.05, 0.08, 0.1, 0.12), 3.05, 4.9,
 )  # fmt: skip
 LOWER = Arch(
