@@ -121,7 +121,8 @@ def add_mouth(parts: Assembly, face: Head, anny: Head, ict: Head, marks: lm.Surf
         """Motion (52, n, 3) of points that are rigid with the lower jaw."""
         deltas = mouth.rigid_deltas(carrier, motion, points)
         deltas[INDEX["tongueOut"]] = TONGUE_JAW * deltas[INDEX["jawOpen"]]
-        deltas[INDEX["mouthFunnel"]] += FUNNEL_JAW * deltas[INDEX["jawOpen"]]
+        # As one piece: two turns added up would bend it.
+        deltas[INDEX["mouthFunnel"]] += FUNNEL_JAW * deltas[INDEX["jawOpen"], points[:, 2].argmax()]
         return deltas
 
     for arch, upper, edge, z in (

@@ -131,11 +131,13 @@ def keep_shut(head: Head) -> Head:
     for i, name in enumerate(ARKIT):
         if not name.startswith(SHUT):
             continue
+        # A smile pulls the edges along each other: a straight bit of one meets a bend of the other.
+        slack = -0.03 if name.startswith("mouthSmile") else 0.015
         y = {}
         for chain, other in ((upper, lower), (lower, upper)):
             moved = head.vertices + expressions[i]
             y[id(chain)] = np.interp(moved[chain, 0], moved[other, 0], moved[other, 1]) - moved[chain, 1]
-        goal = np.r_[np.minimum(0, y[id(upper)] + 0.015), np.maximum(0, y[id(lower)] - 0.015)] / 2
+        goal = np.r_[np.minimum(0, y[id(upper)] + slack), np.maximum(0, y[id(lower)] - slack)] / 2
         goal[[0, len(upper) - 1, len(upper), -1]] = 0
         expressions[i, :, 1] += _spread(around, np.r_[upper, lower], goal, 4)
     return replace(head, expressions=expressions)
