@@ -84,7 +84,7 @@ def learn(basis: HeadBasis, pairs: Sequence[Pair], mirror: Ints) -> F64:
     bare = replace(
         basis,
         landmark_vertices=np.arange(COUNT, dtype=np.int32)[:, None].repeat(3, 1),
-        landmark_weights=np.tile(np.float32((1, 0, 0)), (COUNT, 1)),
+        landmark_weights=np.tile(np.array((1, 0, 0), np.float32), (COUNT, 1)),
     )
     added = np.zeros((len(ARKIT), COUNT, 3))
     for _ in range(ROUNDS):
