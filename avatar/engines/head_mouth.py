@@ -16,15 +16,26 @@ from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, Fit
 _LINING = np.array((98.0, 36.0, 38.0))
 _GUMS = np.array((196.0, 108.0, 108.0))
 _TONGUE = np.array((218.0, 118.0, 118.0))
-_TEETH = np.array((246.0, 238.0, 222.0))
+_TEETH = np.array((244.0, 239.0, 229.0))
 _CAVITY = np.array((24.0, 9.0, 10.0), np.float32)
 _LIGHT = np.array((0.0, 0.25, 0.97), np.float32)
 """Towards the light, in the head's frame."""
 _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
+_SMOOTH = 0.5
+"""Centimetres over which the row of teeth counts as one smooth arch."""
+_ENAMEL, _GLOSS = 1.07, 0.7
+"""Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
+_FURROW = 0.25
+"""How much darker the tongue is along its middle."""
+_GAP = 0.5
+"""How much darker it is between two teeth."""
 _TYPICAL_WHITE = 225.0
 _TYPICAL_FACE = 185.0
 _TYPICAL_HIGHLIGHT = 240.0
+_NARROW, _WIDE = 0.36, 0.46
+"""Widths of the mouth, in eye distances: of a funnel, of a mouth at rest."""
+_ROUND_SHADE = 0.45
 _WARMTH = 0.3
 """How much of the highlights' colour is the light's; the rest is the skin's."""
 
@@ -47,17 +58,33 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     colour[teeth] = _TEETH
     # Teeth are near the lips and glossy; soft tissue further in gets little light.
     tongue = parts == TONGUE
-    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 1.0], 1.0)[:, None]
-    free = np.where(tongue, 1.0, 0.4)[:, None]
-    scattered = np.select([teeth, tongue], [0.34, 0.30], 0.22)[:, None]
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 0.8], 0.7)[:, None]
+    free = np.where(tongue, 0.9, 0.4)[:, None]
+    scattered = np.select([teeth, tongue], [0.34, 0.22], 0.12)[:, None]
     light = scattered + (1 - scattered) * np.exp(-np.maximum(behind - free, 0) / reach) * side
     light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
-    colour *= light * illumination
+    light[teeth] *= _relief(mesh, teeth)[:, None]
+    light[tongue] *= 1 - _FURROW * np.exp(-((rest[tongue, :1] / 0.18) ** 2))
+    colour *= light * np.where(teeth[:, None], _ENAMEL * illumination**_GLOSS, illumination)
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
     mesh.attributes[inside] = colour[inside]
     return illumination
+
+
+def _relief(mesh: DrawMesh, teeth: np.ndarray) -> F32:
+    """How much light each tooth's point gets from its neighbours (n,): the flanks that two teeth turn to each other
+    lie in the dark between them."""
+    normals, points = _normals(mesh)[teeth], mesh.rest[teeth]
+    near = np.exp(-((points[:, None, 0] - points[:, 0]) ** 2 + (points[:, None, 2] - points[:, 2]) ** 2) / _SMOOTH**2)
+    arch = near @ (normals * (1, 0, 1))
+    arch /= np.linalg.norm(arch, axis=1, keepdims=True) + 1e-9
+    flank = np.clip((0.75 - (normals * arch).sum(1)) / 0.4, 0, 1)
+    # The same for both flanks' mirror images, so no random tint: canines are a little darker, as they are.
+    across = np.abs(points[:, 0])
+    canine = 0.06 * np.exp(-(((across - 1.85) / 0.35) ** 2)) + 0.03 * np.exp(-(((across - 1.15) / 0.3) ** 2))
+    return ((1 - _GAP * flank) * (1 - canine)).astype(np.float32)
 
 
 def _illumination(portrait: U8, landmarks: F32) -> F32:
@@ -152,8 +179,8 @@ def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, 
             near = np.float32(run[x]) / np.float32(reach)
             shade = (
                 light
-                * (np.float32(0.70) + np.float32(0.30) * near)
-                * (np.float32(0.55) + np.float32(0.45) * occlusion[y, x])
+                * (np.float32(0.76) + np.float32(0.24) * near)
+                * (np.float32(0.62) + np.float32(0.38) * occlusion[y, x])
             )
             scale = shade / total
             p = picture[y0 + y, x0 + x]
@@ -199,7 +226,10 @@ class Mouth:
         occlusion = cv2.resize(quarter, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         alpha = cv2.GaussianBlur(opening, (0, 0), 0.9)
         alpha *= np.float32(min(1.0, opened))
-        light = np.float32(0.55 + 0.45 * min(1.0, opened / 2.0))
+        # Less comes in through lips that are drawn together than through the same opening of a wide mouth.
+        width = float(np.ptp(inner[:, 0])) / self._eyes
+        round_ = 1 - min(1.0, max(0.0, (width - _NARROW) / (_WIDE - _NARROW)))
+        light = np.float32((0.72 + 0.28 * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * min(1.0, opened)))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
         _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)

@@ -6,6 +6,7 @@ Each function takes and returns a :class:`Head`; :func:`correct` applies them al
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,8 +16,17 @@ from scipy.spatial import cKDTree
 from avatar.core.facs import ARKIT, INDEX
 from avatar.models.head_basis.eye_correctives import frown, raise_brows, wide_and_squint
 from avatar.models.head_basis.heads import Head, Slit
+from avatar.models.head_basis.landmarks import SurfacePoints
 from avatar.models.head_basis.mesh import averaging, mirror_pairs
 from avatar.models.head_basis.mouth import scaled_deltas
+from avatar.models.head_basis.mouth_correctives import (
+    funnel_goal,
+    level_corners,
+    lower_funnel,
+    protrude_funnel,
+    spare_lids,
+    steady_corners,
+)
 from avatar.models.head_basis.transfer import symmetric
 
 F64 = NDArray[np.float64]
@@ -28,11 +38,16 @@ EYE_RADIUS = 1.6
 LID_THICKNESS = 0.04
 
 
-def correct(head: Head) -> Head:
-    """All correctives, in the order in which they build on each other."""
+def correct(head: Head, marks: SurfacePoints) -> Head:
+    """All correctives, in the order in which they build on each other. ``marks``: the 468 landmarks on the head."""
     for step in (
+        spare_lids,
         round_jaw,
         calm_sneer,
+        lower_funnel,
+        partial(steady_corners, marks=marks),
+        partial(level_corners, marks=marks),
+        partial(protrude_funnel, marks=marks),
         round_funnel,
         keep_shut,
         soft_eye_look,
@@ -103,11 +118,7 @@ def round_funnel(head: Head) -> Head:
     upper, lower = head.mouth.upper, head.mouth.lower
     moved = head.vertices + expressions[INDEX["mouthFunnel"]]
     around = averaging(len(head.vertices), head.triangles[np.isin(head.part, ("skin", "lining"))])
-    goal = []
-    for chain, other in ((upper, lower), (lower, upper)):
-        gap = np.interp(moved[chain, 0], moved[other, 0], moved[other, 1]) - moved[chain, 1]
-        outwards = np.abs(moved[chain, 0]) / moved[upper[-1], 0]
-        goal.append(0.5 * gap * 0.9 * np.clip((outwards - 0.35) / 0.4, 0, 1))
+    goal = funnel_goal(moved[upper], moved[lower])
     expressions[INDEX["mouthFunnel"], :, 1] += _spread(around, np.r_[upper, lower], np.concatenate(goal), 5)
     return replace(head, expressions=expressions)
 
@@ -124,11 +135,13 @@ def keep_shut(head: Head) -> Head:
     for i, name in enumerate(ARKIT):
         if not name.startswith(SHUT):
             continue
+        # A smile pulls the edges along each other: a straight bit of one meets a bend of the other.
+        slack = -0.03 if name.startswith("mouthSmile") else 0.015
         y = {}
         for chain, other in ((upper, lower), (lower, upper)):
             moved = head.vertices + expressions[i]
             y[id(chain)] = np.interp(moved[chain, 0], moved[other, 0], moved[other, 1]) - moved[chain, 1]
-        goal = np.r_[np.minimum(0, y[id(upper)] + 0.015), np.maximum(0, y[id(lower)] - 0.015)] / 2
+        goal = np.r_[np.minimum(0, y[id(upper)] + slack), np.maximum(0, y[id(lower)] - slack)] / 2
         goal[[0, len(upper) - 1, len(upper), -1]] = 0
         expressions[i, :, 1] += _spread(around, np.r_[upper, lower], goal, 4)
     return replace(head, expressions=expressions)

@@ -1,7 +1,8 @@
 """What is seen inside a face: two arches of teeth with gums, the tongue, and the eyeballs. All generated.
 
 Tooth widths and crown heights are the usual textbook means of permanent teeth (Ash & Nelson, Wheeler's Dental Anatomy),
-rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars.
+rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars. Upper
+crowns are a tenth longer, as a smile shows them from below the lip.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ class Arch:
 
 
 UPPER = Arch(
-    (0.85, 0.66, 0.76, 0.70, 0.68, 1.0, 0.9), (1.05, 0.90, 1.0, 0.86, 0.80, 0.74, 0.7),
+    (0.85, 0.66, 0.76, 0.70, 0.68, 1.0, 0.9), (1.15, 1.0, 1.1, 0.95, 0.88, 0.80, 0.75),
     (0.0, 0.06, 0.0, 0.05, 0.08, 0.1, 0.12), 3.05, 4.9,
 )  # fmt: skip
 LOWER = Arch(
     (0.54, 0.58, 0.68, 0.70, 0.70, 1.1, 1.0), (0.88, 0.90, 1.0, 0.88, 0.80, 0.74, 0.7),
     (0.0, 0.0, -0.03, 0.04, 0.08, 0.1, 0.1), 2.8, 4.6,
 )  # fmt: skip
-_COLUMNS, _CROWN, _GUM = 7, 5, 3
+_ACROSS = (-1.0, -0.86, -0.5, 0.0, 0.5, 0.86, 1.0)
+"""Columns of points across a tooth; the outer ones, close together, are the flanks in the gap to the next."""
+_COLUMNS, _CROWN, _GUM = len(_ACROSS), 5, 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def teeth(arch: Arch, upper: bool, edge: float, front: float) -> Piece:
     for side in (1.0, -1.0):
         start = 0.0
         for tooth, width in enumerate(arch.widths):
-            u = np.linspace(-1, 1, _COLUMNS)
+            u = np.array(_ACROSS)
             s = np.clip(start + width * (u + 1) / 2, 0, length[-1])
             start += width
             base = np.stack([np.interp(s, length, along[:, k]) for k in (0, 1)], 1)
@@ -120,12 +123,14 @@ def tongue(front: float, seam: float) -> tuple[Piece, F64]:
     thickness = 0.24 + 0.35 * s
     rest = _tube(
         width, thickness,
-        y=seam - 0.95 + 0.55 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
+        y=seam - 1.1 + 0.3 * np.sin(np.pi * np.minimum(1, s / 1.3)) - 0.2 * thickness,
         z=front - 1.25 - 6.0 * s,
     )  # fmt: skip
-    # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down.
-    z = front + 1.5 - 8.7 * s
-    over = np.interp(z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.1, 1.5], [-0.6, -0.2, 0.3, 0.48, 0.42, 0.05, -0.45])
+    # Out: along the mouth's floor, up over the lower teeth and lip (z = front + 0.5), then down past the lip.
+    z = front + 1.8 - 9.0 * s
+    over = np.interp(
+        z - front, [-7.2, -3.0, -1.2, -0.2, 0.6, 1.0, 1.4, 1.8], [-0.6, -0.2, 0.3, 0.48, 0.42, 0.1, -0.55, -1.25]
+    )
     out = _tube(np.minimum(width, 1.35), np.minimum(thickness, 0.27), y=seam + over, z=z)
     triangles: list[tuple[int, int, int]] = []
     n = _TONGUE_SECTORS
@@ -144,7 +149,7 @@ def _tube(width: F64, thickness: F64, y: F64, z: F64) -> F64:
     rings = []
     for w, h, cy, cz in zip(width, thickness, y, z, strict=True):
         x = w * np.cos(angle)
-        furrow = 0.3 * h * np.exp(-((x / (0.3 * w)) ** 2)) * (np.sin(angle) > 0)
+        furrow = 0.45 * h * np.exp(-((x / (0.22 * w)) ** 2)) * (np.sin(angle) > 0)
         rings.append(np.stack([x, cy + h * np.sin(angle) - furrow, np.full_like(x, cz)], 1))
     tip = [[0.0, y[0], z[0] + 0.12]]
     return np.vstack([tip, *rings])

@@ -32,9 +32,9 @@ _VOWELS = [VISEME_INDEX[v] for v in ("aa", "E", "ih", "oh", "ou")]
 _SIL, _PP = VISEME_INDEX["sil"], VISEME_INDEX["PP"]
 
 GAP: dict[str, float] = {
-    "jawOpen": 0.71, "mouthClose": -0.81, "mouthPress": -0.05, "mouthRollLower": -0.09, "mouthRollUpper": 0.008,
-    "mouthLowerDown": 0.14, "mouthUpperUp": 0.15, "mouthFunnel": 0.29, "mouthPucker": -0.01, "mouthShrugLower": -0.14,
-    "mouthShrugUpper": 0.008, "tongueOut": 0.21,
+    "jawOpen": 0.74, "mouthClose": -0.82, "mouthPress": -0.05, "mouthRollLower": -0.09, "mouthRollUpper": 0.008,
+    "mouthLowerDown": 0.20, "mouthUpperUp": 0.225, "mouthFunnel": 0.255, "mouthPucker": -0.01, "mouthShrugLower": -0.14,
+    "mouthShrugUpper": 0.008, "tongueOut": 0.22,
 }  # fmt: skip
 """Height of the middle of the inner lips' opening, in widths of the mouth, at coefficient 1 (both sides): measured on
 the mesh of the head engine, where it is linear; the shipped avatars agree to 3 %."""
