@@ -32,7 +32,7 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
-from avatar.engines.head_warp import Warp
+from avatar.engines.head_warp import TEXTURE_SCALE, Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
