@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from avatar import plugins
-from avatar.analysis.vad import one_thread_session
 from avatar.assembly import find_avatar, make_engine
 from avatar.config import Config
 from avatar.core.facs import arkit_vector
 from avatar.core.types import SECOND, FaceState, Gaze, Ns, Pose, freeze
 from avatar.metrics import percentiles
+from avatar.network import one_thread_session
 
 YARDSTICK = "ganimation_published"
 ROUNDS = 40

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from avatar.errors import AvatarError
+from avatar.errors import AvatarError, ModelFileError
 
 Status = Literal["ok", "warn", "fail"]
 Models = Callable[[], Iterable[tuple[str, str]]]
@@ -133,7 +133,10 @@ def engine() -> Check:
     from avatar.engines import choice
 
     asked = Config().avatar
-    made = make_engine(choice.AUTO, find_avatar(asked.name), asked.size, asked.fps)
+    try:
+        made = make_engine(choice.AUTO, find_avatar(asked.name), asked.size, asked.fps)
+    except ModelFileError as error:
+        return Check("engine", "fail", str(error), "install the package again")
     took = choice.milliseconds(made)
     return Check("engine", "ok", f"auto is {made.name}: {took:.1f} ms a picture of {asked.size}x{asked.size}")
 

@@ -9,30 +9,15 @@ import math
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from avatar.analysis.features import DB_FLOOR
 from avatar.core.types import F32
-from avatar.errors import ModelFileError
+from avatar.network import one_thread_session
 
 VAD_FILE = "silero_vad.onnx"
 _CHUNK = 512
 _CONTEXT = 64
 _STATE = 128
-
-
-def one_thread_session(path: Path) -> onnxruntime.InferenceSession:
-    """A model on one CPU thread. Raises ModelFileError with one line where the file is missing or broken."""
-    if not path.is_file():
-        raise ModelFileError(f"{path} is missing: install the package again")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a class of its own for every kind of broken file
-        raise ModelFileError(f"{path} is not a model that can be read: install the package again") from error
 
 
 class SileroVad:

@@ -16,10 +16,11 @@ import numpy as np
 from avatar.analysis.features import HALF, HOP, MELS, RATE, Hop, Ring
 from avatar.analysis.mouth import LIVE_MS, LipEstimate
 from avatar.analysis.normalizer import Normalizer
-from avatar.analysis.vad import SpeechGate, one_thread_session
+from avatar.analysis.vad import SpeechGate
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.core.types import F32
 from avatar.errors import ModelFileError
+from avatar.network import one_thread_session
 
 WEIGHTS_FILE = "visemes.onnx"
 FORMAT = 1

@@ -19,9 +19,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from avatar.analysis.vad import one_thread_session
 from avatar.core.facs import ARKIT
 from avatar.core.types import F32, U8
+from avatar.network import one_thread_session
 
 CROP = 128
 """Pixels a side of the network's view."""

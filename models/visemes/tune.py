@@ -18,13 +18,14 @@ import numpy as np
 from avatar.analysis.features import HOP, RATE, FrameStream
 from avatar.analysis.mouth import LIVE_MS, PRESS_OFF, PRESS_ON, _Contact
 from avatar.analysis.normalizer import Normalizer
-from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, one_thread_session
+from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
 from avatar.analysis.visemes import FRAME_MS, GATE_LATE, VisemeEstimator
 from avatar.core.facs import VISEMES
 from avatar.core.types import F32
 from avatar.models.data.corpus import Utterance
 from avatar.models.visemes.judge.metrics import Shown, Tally, Truth, measure
 from avatar.models.visemes.sampler import kind_of
+from avatar.network import one_thread_session
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from avatar.analysis.features import HOP, MELS, FrameStream
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.normalizer import Normalizer
 from avatar.analysis.phonemes import PhonemeMark
-from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, one_thread_session
+from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
 from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.facs import VISEME_INDEX, VISEMES
 from avatar.errors import ModelFileError
@@ -27,6 +27,7 @@ from avatar.models.visemes.dataset import Item, distort, mel_frames, pack, unpac
 from avatar.models.visemes.sampler import Sampler, gate_of, mean_shape, sample_weights
 from avatar.models.visemes.targets import PHONES, targets
 from avatar.models.visemes.tune import PAUSE, listen, margin
+from avatar.network import one_thread_session
 from avatar.streams.sources.text import EspeakVoice
 
 WEIGHTS = Path(avatar.models.__file__).parent / "weights"
