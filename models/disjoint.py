@@ -1,7 +1,8 @@
 """Weights that have not seen somebody.
 
-``weights/`` holds what ships, learnt from everybody; ``weights/without/N/`` the files that were learnt without the
-people of fold N, and ``people.json``, their names. Whoever is judged there is judged with those.
+``weights/`` holds what ships, learnt from everybody. Beside it, ``weights/without/N/`` holds the files that were learnt
+without the people of fold N, and for each file a list of those people's names (``folds.npz.people.json``). Judges draw
+everybody with the files that have not seen them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 FOLDS = 2
 WITHOUT = "without"
-NAMES = "people.json"
+NAMES = ".people.json"
 
 
 def fold_of(person: str) -> int:
@@ -21,17 +23,40 @@ def fold_of(person: str) -> int:
     return zlib.crc32(person.encode()) // 2 % FOLDS
 
 
-def folders_without(weights: Path, scratch: Path) -> dict[str, Path]:
-    """Person -> a folder of weights that have not learnt from that person, complete: made in ``scratch`` from the
-    shipped files and the fold's. People who are in no fold were never learnt from; the shipped weights do."""
-    found: dict[str, Path] = {}
-    for names in sorted(weights.glob(f"{WITHOUT}/*/{NAMES}")):
-        fold = names.parent
-        target = scratch / fold.name
-        target.mkdir(parents=True, exist_ok=True)
-        for folder in (weights, fold):
-            for file in folder.iterdir():
-                if file.is_file():
-                    shutil.copyfile(file, target / file.name)
-        found |= dict.fromkeys(json.loads(names.read_text(encoding="utf-8")), target)
-    return found
+def place(target: Path, fold: int) -> Path:
+    """Where the sibling of ``target`` belongs that has not seen the people of ``fold``; its folder is made."""
+    path = target.parent / WITHOUT / str(fold) / target.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def note(path: Path, people: Iterable[str]) -> None:
+    """Keep who was left out of ``path``."""
+    path.with_name(path.name + NAMES).write_text(json.dumps(sorted(people)) + "\n", encoding="utf-8")
+
+
+class Unseen:
+    """Gives each person a folder of weights that have not learnt from them.
+
+    :param weights: what ships. :param scratch: an empty folder, for the folders that are put together.
+    """
+
+    def __init__(self, weights: Path, scratch: Path) -> None:
+        self._weights, self._scratch = weights, scratch
+        self._lists = {
+            names.with_name(names.name.removesuffix(NAMES)): frozenset(json.loads(names.read_text(encoding="utf-8")))
+            for names in sorted(weights.glob(f"{WITHOUT}/*/*{NAMES}"))
+        }
+
+    def folder(self, person: str) -> Path:
+        """Complete: the shipped files, but those of a fold that leaves ``person`` out, where there are any. Whoever is
+        in no list was never learnt from."""
+        chosen = [file for file, people in self._lists.items() if person in people]
+        if not chosen:
+            return self._weights
+        made = self._scratch / "-".join(f"{file.parent.name}.{file.stem}" for file in chosen)
+        if not made.is_dir():
+            made.mkdir(parents=True)
+            for file in (*(f for f in self._weights.iterdir() if f.is_file()), *chosen):
+                shutil.copyfile(file, made / file.name)
+        return made

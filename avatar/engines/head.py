@@ -22,7 +22,8 @@ from avatar.engines import raster
 from avatar.engines.base import Engine
 from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
-from avatar.engines.head_folds import engine_folds
+from avatar.engines.head_folds import FILE as FOLDS_FILE
+from avatar.engines.head_folds import FoldMaps, Folds
 from avatar.engines.head_mesh import (
     TRACKED,
     TRACKED_INNER,
@@ -63,6 +64,8 @@ class HeadEngine(Engine):
     """
 
     name: ClassVar[str] = "head"
+    folds: ClassVar[bool] = True
+    """Whether folds of the skin are drawn; what learns them draws without."""
 
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         super().__init__(bundle, size, weights)
@@ -88,7 +91,9 @@ class HeadEngine(Engine):
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
         self._warp = Warp(portrait, landmarks)
-        self._folds = engine_folds(weights, portrait, landmarks, TEXTURE_SCALE)
+        self._folds = None
+        if self.folds:
+            self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
 

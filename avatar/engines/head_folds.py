@@ -7,9 +7,7 @@ shows hair, glasses or beard instead of skin. Each frame adds them up on a coars
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,37 +61,6 @@ def _mixer(names: Sequence[str]) -> F32:
             for side, word in enumerate(("Right", "Left")):
                 made[2 * i + side, INDEX[shape if shape in INDEX else shape + word]] = share
     return made
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the folds of a new engine are."""
-
-    gain: float = GAIN
-    """0: none are drawn, and no file is needed."""
-    unseen: str = ""
-    """Name of a person from whom the maps must not have learnt."""
-
-
-_USUAL = Setting()
-_SETTING: ContextVar[Setting] = ContextVar("folds", default=_USUAL)
-
-
-@contextmanager
-def drawing(gain: float | None = None, unseen: str | None = None) -> Iterator[None]:
-    """Head engines that are made inside draw their folds so: judges ask for maps that know nothing of the judged.
-    What is None stays as it is around."""
-    now = _SETTING.get()
-    token = _SETTING.set(Setting(now.gain if gain is None else gain, now.unseen if unseen is None else unseen))
-    try:
-        yield
-    finally:
-        _SETTING.reset(token)
-
-
-def setting() -> Setting:
-    """What :func:`drawing` says here."""
-    return _SETTING.get()
 
 
 @dataclass(frozen=True)
@@ -160,15 +127,11 @@ class FoldMaps:
     """(h, w): where the maps reach, 1 on plain skin, 0 on eyes, lips and brows."""
 
     @classmethod
-    def load(cls, path: Path, unseen: str = "") -> FoldMaps:
-        """The maps learnt from everybody, or those of the half without ``unseen``. Raises ModelFileError."""
+    def load(cls, path: Path) -> FoldMaps:
+        """Raises ModelFileError."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                version = 0
-                for half in (1, 2):
-                    if unseen and unseen in file[f"people_{half}"]:
-                        version = 3 - half
-                maps = file["maps"][version].astype(np.float32) * file["scale"].astype(np.float32)[:, None, None]
+                maps = file["maps"].astype(np.float32) * file["scale"].astype(np.float32)[:, None, None]
                 names = tuple(str(name) for name in file["names"])
                 face = MeanFace(file["points"].astype(np.float32), file["triangles"].astype(np.int32))
                 lined = file["lined"].astype(bool)
@@ -275,14 +238,6 @@ class Folds:
             return
         _add_up(self._maps, folds, np.float32(_MOST), self._grid)
         _multiply(picture, sources, shown, box, *self._step, *self._origin, self._grid)
-
-
-def engine_folds(weights: Path, portrait: U8, landmarks: F32, texels: float) -> Folds | None:
-    """The folds of a new engine, as :func:`drawing` says; None where there are to be none."""
-    wanted = setting()
-    if wanted.gain == 0:
-        return None
-    return Folds(FoldMaps.load(weights / FILE, wanted.unseen), portrait, landmarks, texels, wanted.gain)
 
 
 def bare_skin(maps: FoldMaps, portrait: U8, landmarks: F32) -> F32:

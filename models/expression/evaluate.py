@@ -22,9 +22,9 @@ from avatar import plugins
 from avatar.assembly import LANDMARKER
 from avatar.core.types import F32
 from avatar.engines.base import Engine
-from avatar.engines.head_folds import drawing
 from avatar.errors import PhotoError, UsageError
-from avatar.models import disjoint, registry
+from avatar.models import registry
+from avatar.models.disjoint import Unseen
 from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import EYES, face_mask, mouth_mask
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Face, Pair, draw, read_pair
@@ -74,17 +74,18 @@ def expression(
         make_folder(keep)
     wanted = [person for person in people if person.smile][:limit]
     cv2.setNumThreads(1)
-    basis = HeadBasis.load(weights / "head_basis.npz")
     net = FaceNet()
     pairs: list[Pair] = []
     rows: dict[str, list[Drawn]] = {name: [] for name in (COPY, *names)}
     skipped: list[str] = []
     with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
         eyes = Eyes(detector, net)
-        learnt = disjoint.folders_without(weights, Path(scratch))
+        unseen = Unseen(weights, Path(scratch))
         for done, person in enumerate(wanted):
             progress(done, len(wanted))
             assert person.smile is not None
+            folder = unseen.folder(person.name)
+            basis = HeadBasis.load(folder / "head_basis.npz")
             try:
                 pair = read_pair(person.name, person.neutral, person.smile, basis, eyes)
             except PhotoError as error:
@@ -92,11 +93,8 @@ def expression(
                 continue
             pairs.append(pair)
             rows[COPY].append(Drawn(pair.neutral, 0.0))
-            unseen = learnt.get(person.name, weights)
             for name in names:
-                with drawing(unseen=person.name):  # folds that were not learnt from the judged
-                    judged = plugins.load("engines", name)(pair.bundle, RENDER_SIZE, unseen)
-                rows[name].append(drawn(judged, pair, eyes))
+                rows[name].append(drawn(plugins.load("engines", name)(pair.bundle, RENDER_SIZE, folder), pair, eyes))
         others = _others(people, {person.name for person in wanted}, eyes, skipped)
     progress(len(wanted), len(wanted))
     if not pairs:

@@ -7,6 +7,7 @@ a smile cannot be added to one; the choice among the others is always the same.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avatar.assembly import LANDMARKER, make_engine
+from avatar import plugins
+from avatar.assembly import LANDMARKER
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Ns, freeze
 from avatar.engines.base import Engine
-from avatar.engines.head_folds import drawing
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
+from avatar.models.disjoint import Unseen
 from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import align
 from avatar.models.expression.evaluate import engine_names
@@ -101,7 +103,8 @@ def generator(
     net = FaceNet()
     sweeps: list[Sweep] = []
     unfit = 0
-    with LandmarkDetector(registry.path(LANDMARKER)) as detector:
+    with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
+        unseen = Unseen(weights, Path(scratch))
         for index in np.random.default_rng(0).permutation(len(paths)):
             if len(sweeps) == limit:
                 break
@@ -115,8 +118,8 @@ def generator(
                 unfit += 1
                 continue
             keeps = keep is not None and len(sweeps) < _SHOWN
-            with drawing(unseen=paths[index].stem):  # folds that were not learnt from the judged
-                judged = make_engine(names[0], bundle, RENDER_SIZE)
+            folder = unseen.folder(paths[index].stem)
+            judged = plugins.load("engines", names[0])(bundle, RENDER_SIZE, folder)
             sweeps.append(sweep(judged, bundle, detector, net, keeps))
     progress(limit, limit)
     if not sweeps:

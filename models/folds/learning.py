@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avatar.assembly import LANDMARKER, make_engine
+from avatar.assembly import LANDMARKER
 from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
-from avatar.engines.head import shape_weights
-from avatar.engines.head_folds import FRAME, MeanFace, drawing, fold_weights, log_luminance, log_ratio
+from avatar.engines.head import HeadEngine, shape_weights
+from avatar.engines.head_folds import FRAME, MeanFace, fold_weights, log_luminance, log_ratio
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
+from avatar.models.disjoint import FOLDS, fold_of, note, place
 from avatar.models.expression import folders
 from avatar.models.expression.align import align
 from avatar.models.expression.evaluate import drawn
@@ -73,6 +74,12 @@ class Portrait:
     """(52,) MediaPipe's."""
 
 
+class _Plain(HeadEngine):
+    """Draws no folds: they are to be learnt."""
+
+    folds = False
+
+
 def build(data: Path, target: Path) -> dict[str, Any]:
     """Learn from the folders ``faces/london`` (people) and ``faces/t2i`` (portraits) of ``data``."""
     cv2.setNumThreads(1)
@@ -87,18 +94,17 @@ def read_smiles(folder: Path, detector: LandmarkDetector) -> list[Smile]:
     basis = HeadBasis.load(registry.weights_dir() / "head_basis.npz")
     eyes = Eyes(detector, FaceNet())
     made = []
-    with drawing(gain=0):
-        for person in folders.people(folder):
-            if person.smile is None:
-                continue
-            try:
-                pair = read_pair(person.name, person.neutral, person.smile, basis, eyes)
-            except PhotoError:
-                continue
-            face = drawn(make_engine("head", pair.bundle, RENDER_SIZE), pair, eyes).face
-            real = pair.smile.pixels, pair.smile.points
-            weights = shape_weights(pair.state)[0]
-            made.append(Smile(pair.name, pair.neutral.points, real, (face.pixels, face.points), weights))
+    for person in folders.people(folder):
+        if person.smile is None:
+            continue
+        try:
+            pair = read_pair(person.name, person.neutral, person.smile, basis, eyes)
+        except PhotoError:
+            continue
+        face = drawn(_Plain(pair.bundle, RENDER_SIZE, registry.weights_dir()), pair, eyes).face
+        real = pair.smile.pixels, pair.smile.points
+        weights = shape_weights(pair.state)[0]
+        made.append(Smile(pair.name, pair.neutral.points, real, (face.pixels, face.points), weights))
     return made
 
 
@@ -114,33 +120,41 @@ def read_portraits(folder: Path, detector: LandmarkDetector) -> list[Portrait]:
 
 
 def write(smiles: Sequence[Smile], portraits: Sequence[Portrait], target: Path) -> dict[str, Any]:
-    """The maps of everybody, of the people with even and of those with odd numbers in the order of names."""
+    """The maps of everybody, and those without the people of each fold (:mod:`avatar.models.disjoint`)."""
     if len(smiles) < 2 or len(portraits) < 2:
         raise UsageError("train folds: it takes two people with a smile and two portraits at least")
     face = mean_face([smile.neutral for smile in smiles])
     ratios = np.stack([log_ratio(face, smile.drawn, smile.real) for smile in smiles])
     tones = np.stack([log_luminance(face, *portrait.shown) for portrait in portraits])
-    versions = []
-    people: list[list[str]] = []
-    for part in (slice(None), slice(0, None, 2), slice(1, None, 2)):
-        versions.append(learn(face, ratios[part], smiles[part], tones[part], portraits[part]))
-        people.append([s.name for s in smiles[part]] + [p.name for p in portraits[part]])
-    names = list(versions[0])
-    maps = np.stack([[version[name] for name in names] for version in versions])
-    scale = np.abs(maps).max((0, 2, 3)) / 127
+    for fold in (None, *range(FOLDS)):
+        people = [i for i, smile in enumerate(smiles) if fold is None or fold_of(smile.name) != fold]
+        pictures = [i for i, portrait in enumerate(portraits) if fold is None or fold_of(portrait.name) != fold]
+        if not people or not pictures:
+            continue  # so few that one fold holds everybody
+        known, seen = [smiles[i] for i in people], [portraits[i] for i in pictures]
+        maps = learn(face, ratios[people], known, tones[pictures], seen)
+        path = target if fold is None else place(target, fold)
+        save(path, face, maps)
+        if fold is not None:
+            names = [smile.name for smile in smiles] + [portrait.name for portrait in portraits]
+            note(path, [name for name in names if fold_of(name) == fold])
+    return {"people": len(smiles), "portraits": len(portraits), "maps": len(maps), "bytes": target.stat().st_size}
+
+
+def save(path: Path, face: MeanFace, maps: Mapping[str, F32]) -> None:
+    """What :class:`avatar.engines.head_folds.FoldMaps` loads."""
+    stack = np.stack(list(maps.values()))
+    scale = np.abs(stack).max((1, 2)) / 127
     np.savez_compressed(
-        target,
-        names=names,
-        maps=np.round(maps / scale[:, None, None]).astype(np.int8),
+        path,
+        names=list(maps),
+        maps=np.round(stack / scale[:, None, None]).astype(np.int8),
         scale=scale.astype(np.float32),
-        lined=np.array([name not in LEARNT for name in names]),
+        lined=np.array([name not in LEARNT for name in maps]),
         skin=np.round(skin_mask(face) * 255).astype(np.uint8),
         points=face.points,
         triangles=face.triangles.astype(np.int16),
-        people_1=people[1],
-        people_2=people[2],
     )
-    return {"people": len(smiles), "portraits": len(portraits), "maps": len(names), "bytes": target.stat().st_size}
 
 
 def learn(

@@ -7,7 +7,6 @@ the judge takes it for them.
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 from pathlib import Path
@@ -18,7 +17,7 @@ import platformdirs
 
 from avatar.errors import UsageError
 from avatar.models import registry
-from avatar.models.disjoint import FOLDS, NAMES, WITHOUT, fold_of
+from avatar.models.disjoint import FOLDS, fold_of, note, place
 from avatar.models.expression import folders
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ def build(data: Path, target: Path, minutes: float = MINUTES, resume: bool = Fal
     runs: dict[str, tuple[Path, list[str]]] = {"all": (target, [])}
     for fold in range(FOLDS):
         unseen = [person for person in people if fold_of(person) == fold]
-        runs[f"without{fold}"] = target.parent / WITHOUT / str(fold) / target.name, unseen
+        runs[f"without{fold}"] = place(target, fold), unseen
     context = multiprocessing.get_context("spawn")  # a fork would take torch's threads along
     processes = [
         context.Process(target=_one, args=(samples, work / name, out, without, minutes, resume, seed), name=name)
@@ -100,4 +99,4 @@ def write(trainer: Any, target: Path, without: list[str]) -> None:
         part.write_bytes(content)
         part.replace(path)
     if without:
-        (target.parent / NAMES).write_text(json.dumps(without, indent=1) + "\n", encoding="utf-8")
+        note(target, without)

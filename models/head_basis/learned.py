@@ -51,6 +51,7 @@ _REACH = 1.6
 class Pair:
     """Landmarks (478, 3), y down, and MediaPipe's coefficients (52,) of one person's neutral and smiling photo."""
 
+    person: str
     neutral: F32
     neutral_coefficients: F32
     smile: F32
@@ -71,7 +72,8 @@ def read_pairs(folder: Path) -> list[Pair]:
         coefficients = np.array([float(row.get(name) or 0) for name in ARKIT], np.float32)
         # Any unit will do; whole pixels of a portrait keep the numbers in the range that the fit knows.
         seen.setdefault(row["person"], {})[row["expression"]] = points[row["file"]] * 512, coefficients
-    return [Pair(*of["neutral"], *of["smile"]) for _, of in sorted(seen.items()) if {"neutral", "smile"} <= of.keys()]
+    whole = {person: of for person, of in sorted(seen.items()) if {"neutral", "smile"} <= of.keys()}
+    return [Pair(person, *of["neutral"], *of["smile"]) for person, of in whole.items()]
 
 
 def learn(basis: HeadBasis, pairs: Sequence[Pair], mirror: Ints) -> F64:

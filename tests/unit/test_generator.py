@@ -134,16 +134,21 @@ def test_random_states_are_faces_and_differ():
 
 def test_weights_without_a_person_are_complete_and_chosen_by_name(tmp_path: Path):
     weights = tmp_path / "weights"
-    fold = weights / "without" / "0"
-    fold.mkdir(parents=True)
-    (weights / "basis.npz").write_text("basis")
-    (weights / "net.onnx").write_text("all")
-    (fold / "net.onnx").write_text("without anna")
-    (fold / "people.json").write_text('["anna"]')
-    found = disjoint.folders_without(weights, tmp_path / "scratch")
-    assert set(found) == {"anna"}
-    assert (found["anna"] / "net.onnx").read_text() == "without anna"
-    assert (found["anna"] / "basis.npz").read_text() == "basis"
+    weights.mkdir()
+    for name in ("basis.npz", "net.onnx"):
+        (weights / name).write_text(f"{name} of all")
+    without = disjoint.place(weights / "net.onnx", 1)
+    without.write_text("without anna")
+    disjoint.note(without, ["anna"])
+    unseen = disjoint.Unseen(weights, tmp_path / "scratch")
+    assert unseen.folder("bert") == weights
+    assert (unseen.folder("anna") / "net.onnx").read_text() == "without anna"
+    assert (unseen.folder("anna") / "basis.npz").read_text() == "basis.npz of all"
+
+
+def test_both_folds_hold_people():
+    folds = [disjoint.fold_of(f"london_{i:03}") for i in range(100)]
+    assert 30 < sum(folds) < 70
 
 
 def test_the_file_says_what_torch_says(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -16,11 +18,8 @@ from avatar.engines.head_folds import (
     FoldMaps,
     Folds,
     bare_skin,
-    drawing,
-    engine_folds,
     fold_weights,
     log_ratio,
-    setting,
 )
 from avatar.engines.raster import SKIN
 from avatar.errors import ModelFileError
@@ -115,36 +114,33 @@ def test_hair_and_frames_of_glasses_get_no_folds(maps):
     assert found[plainly].mean() > 0.6
 
 
-def test_the_engine_draws_them_and_judges_can_do_without():
+class _Plain(HeadEngine):
+    folds = False
+
+
+def test_the_engine_draws_them_and_what_learns_them_does_without():
     smile = FaceState(Ns(0), freeze(arkit_vector({"mouthSmile": 1})))
     bundle = drawn_face(SIZE)
-    with drawing(gain=0):
-        plain = HeadEngine(bundle, SIZE, WEIGHTS).render(smile)
+    plain = _Plain(bundle, SIZE, WEIGHTS).render(smile)
     folded = HeadEngine(bundle, SIZE, WEIGHTS).render(smile)
     assert np.abs(plain.astype(int) - folded).max() > 4
     assert cv2.PSNR(plain, folded) > 28
 
 
-def test_maps_that_have_not_seen_somebody_are_those_of_the_other_half(maps):
-    with np.load(WEIGHTS / FILE) as file:
-        halves = [set(map(str, file[f"people_{half}"])) for half in (1, 2)]
-    assert halves[0].isdisjoint(halves[1])
-    one = FoldMaps.load(WEIGHTS / FILE, min(halves[0])).maps
-    other = FoldMaps.load(WEIGHTS / FILE, min(halves[1])).maps
-    assert np.abs(one - other).max() > 0.01
-    assert np.abs(maps.maps - one).max() > 0.01
-    np.testing.assert_array_equal(FoldMaps.load(WEIGHTS / FILE, "nobody").maps, maps.maps)
-    with drawing(unseen="somebody"), drawing(gain=0.5):
-        assert (setting().gain, setting().unseen) == (0.5, "somebody")
-    assert setting().unseen == ""
+def test_the_folds_without_somebody_are_others(maps):
+    lists = sorted(WEIGHTS.glob(f"without/*/{FILE}.people.json"))
+    people = [set(json.loads(names.read_text())) for names in lists]
+    assert len(people) == 2
+    assert people[0].isdisjoint(people[1])
+    for names in lists:
+        other = FoldMaps.load(names.with_name(FILE)).maps
+        assert other.shape == maps.maps.shape
+        assert np.abs(other - maps.maps).max() > 0.01
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):
-    bundle = drawn_face(SIZE)
     with pytest.raises(ModelFileError, match="reinstall"):
-        engine_folds(tmp_path, bundle.portrait, bundle.landmarks, 1.0)
-    with drawing(gain=0):
-        assert engine_folds(tmp_path, bundle.portrait, bundle.landmarks, 1.0) is None
+        FoldMaps.load(tmp_path / FILE)
 
 
 def test_the_ratio_of_two_pictures_is_what_was_painted(maps):

@@ -73,7 +73,7 @@ def test_learning_finds_what_all_smiles_do_otherwise(basis: HeadBasis) -> None:
     shape[[61, 291], 1] += extra
     smile = photo.copy()
     smile[:468] = head.project(shape)
-    pairs = [learned.Pair(photo, calm, smile, smiling)] * 8
+    pairs = [learned.Pair("somebody", photo, calm, smile, smiling)] * 8
     mirror = np.arange(468)
     mirror[[61, 291]] = 291, 61
     found = learned.learn(basis, pairs, mirror)
