@@ -18,6 +18,7 @@ from avatar.config import Config, load
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError, UsageError
 from avatar.log import set_up
+from avatar.memory import few_arenas
 
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: argparse.Namespace) -> int:
+    few_arenas()
     config = load(args.config, args.set).config
 
     async def live() -> int:

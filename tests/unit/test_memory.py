@@ -1,0 +1,40 @@
+"""Threads share a few arenas of the allocator."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from avatar.memory import few_arenas
+
+# Threads that allocate at the same time each want an arena; glibc tells how many it made.
+SCRIPT = """
+import ctypes, sys, threading
+from avatar.memory import few_arenas
+if sys.argv[1] == "few":
+    assert few_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+gate = threading.Barrier(12)
+def work():
+    gate.wait()
+    for _ in range(300):
+        libc.free(libc.malloc(70_000))
+threads = [threading.Thread(target=work) for _ in range(12)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+libc.malloc_stats()
+"""
+
+
+def arenas(how: str) -> int:
+    run = subprocess.run([sys.executable, "-c", SCRIPT, how], capture_output=True, text=True, check=True)
+    return len(re.findall(r"^Arena \d+:", run.stderr, re.MULTILINE))
+
+
+@pytest.mark.skipif(not few_arenas(), reason="not glibc")
+def test_two_arenas_are_enough():
+    assert arenas("few") <= 2 < arenas("usual")
