@@ -93,62 +93,53 @@ def planes(pixels: U8) -> F32:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _apply(source, picture, box, frame, maps):
-    """Write the corrected ``source`` (s, s, 3) into ``picture`` inside ``box`` (x0, y0, x1, y1).
+def _sources(flow, x0, y0, sources):
+    """Where each pixel of a box comes from, (h, w, 2): its own place, the box beginning at ``x0``, ``y0``, and flow."""
+    for j in range(flow.shape[0]):
+        for i in range(flow.shape[1]):
+            sources[j, i, 0] = np.float32(x0 + i) + flow[j, i, 0]
+            sources[j, i, 1] = np.float32(y0 + j) + flow[j, i, 1]
 
-    ``frame`` (2, 3) maps pixels to the crop; ``maps`` (crop, crop, 6) hold flow in pixels of the picture, gain, and
-    colour in grey levels.
-    """
-    size = len(source)
-    last = np.float32(len(maps) - 1.001)
-    zero, top = np.float32(0), np.float32(size - 1.001)
-    value = np.empty(6, np.float32)
-    for y in range(box[1], box[3]):
-        for x in range(box[0], box[2]):
-            u = frame[0, 0] * x + frame[0, 1] * y + frame[0, 2]
-            v = frame[1, 0] * x + frame[1, 1] * y + frame[1, 2]
-            if u < zero or v < zero or u > last or v > last:
-                continue
-            i, j = int(u), int(v)
-            a, b = u - i, v - j
-            for k in range(6):
-                upper = maps[j, i, k] + a * (maps[j, i + 1, k] - maps[j, i, k])
-                lower = maps[j + 1, i, k] + a * (maps[j + 1, i + 1, k] - maps[j + 1, i, k])
-                value[k] = upper + b * (lower - upper)
-            sx = min(max(np.float32(x) + value[0], zero), top)
-            sy = min(max(np.float32(y) + value[1], zero), top)
-            i, j = int(sx), int(sy)
-            a, b = sx - i, sy - j
-            gain = np.float32(1) + value[2]
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _shade(moved, flow, colour, out):
+    """``moved`` (h, w, 3) times one plus the gain in ``flow[..., 2]`` plus ``colour`` (h, w, 3), into ``out``."""
+    zero, top, half = np.float32(0), np.float32(255), np.float32(0.5)
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            gain = np.float32(1) + flow[j, i, 2]
             for c in range(3):
-                upper = source[j, i, c] + a * (np.float32(source[j, i + 1, c]) - source[j, i, c])
-                lower = source[j + 1, i, c] + a * (np.float32(source[j + 1, i + 1, c]) - source[j + 1, i, c])
-                shade = (upper + b * (lower - upper)) * gain + value[3 + c] + np.float32(0.5)
-                picture[y, x, c] = np.uint8(min(np.float32(255), max(zero, shade)))
+                shade = moved[j, i, c] * gain + colour[j, i, c] + half
+                out[j, i, c] = np.uint8(min(top, max(zero, shade)))
 
 
-def _fade() -> F32:
-    """(128, 128): 1 inside, 0 at the crop's edge."""
-    at = np.arange(CROP)
-    near = np.clip(np.minimum(at, CROP - 1 - at) / _EDGE, 0, 1)
-    near = near * near * (3 - 2 * near)
-    return (near[:, None] * near[None]).astype(np.float32)
+def reach(outline: F32) -> F32:
+    """(128, 128): 1 on the face, softly 0 around it and at the crop's edge.
+
+    :param outline: (n, 2) points of the face in the crop.
+    """
+    mask = np.zeros((CROP, CROP), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
+    mask = cv2.dilate(mask, np.ones((2 * _EDGE - 3,) * 2, np.uint8))
+    mask[[0, -1]] = mask[:, [0, -1]] = 0
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _EDGE / 4))
 
 
 class Corrector:
     """Runs the network for one portrait.
 
     :param weights: folder of the shipped weights. :param portrait: (128, 128, 3), the photo's :func:`crop`.
-    :param photo: (52,) the photo's coefficients.
+    :param outline: (n, 2) points of the face in it. :param photo: (52,) the photo's coefficients.
     """
 
-    def __init__(self, weights: Path, portrait: U8, photo: F32) -> None:
+    def __init__(self, weights: Path, portrait: U8, outline: F32, photo: F32) -> None:
         (self._features,) = one_thread_session(weights / PORTRAIT_FILE).run(None, {"portrait": planes(portrait)})
         self._session = one_thread_session(weights / FILE)
         self._photo = photo
-        self._fade = _fade()
-        self.attention = np.zeros((CROP, CROP), np.float32)
-        """(128, 128), in [0, 1]: how much of the last picture is the network's, as GANimation's mask."""
+        self._reach = reach(outline)
+        seen = np.argwhere(self._reach > 0.004)
+        self._low, self._high = seen.min(0)[::-1], seen.max(0)[::-1] + 1
+        """Corners (x, y) of the crop's part that is changed at all."""
 
     def maps(self, drawn: U8, relative: F32, emotion: F32 | None = None) -> F32:
         """(128, 128, 6) as the network gives them, in the units of :data:`MAPS`."""
@@ -160,23 +151,33 @@ class Corrector:
         (raw,) = self._session.run(None, given)
         return np.ascontiguousarray(raw[0].transpose(1, 2, 0))
 
-    def correct(self, picture: U8, frame: NDArray[np.float64], relative: F32, emotion: F32 | None = None) -> U8:
-        """The corrected picture; ``picture`` itself where there is nothing to do.
+    def correct(self, picture: U8, frame: NDArray[np.float64], relative: F32, emotion: F32 | None = None) -> None:
+        """Put ``picture`` right in place.
 
         :param picture: (s, s, 3) as the head was drawn. :param frame: :func:`frame_of` this picture.
+        :param relative: (52,) coefficients of the state.
         """
         share = presence(relative)
         if share == 0:
-            return picture
+            return
         maps = self.maps(crop(picture, frame), relative, emotion)
-        maps *= (self._fade * np.float32(share))[..., None]
-        self.attention = np.minimum(1, np.abs(maps[..., 2]) + np.abs(maps[..., 3:]).max(axis=2))
+        maps *= (self._reach * np.float32(share))[..., None]
         back = cv2.invertAffineTransform(frame)
         maps[..., :2] = maps[..., :2] @ (back[:, :2].T * (CROP / 2)).astype(np.float32)
         maps[..., 3:] *= np.float32(127.5)
-        corners = np.array([(0, 0), (CROP, 0), (0, CROP), (CROP, CROP)]) @ back[:, :2].T + back[:, 2]
-        low = np.clip(np.floor(corners.min(0)), 0, len(picture)).astype(np.int64)
-        high = np.clip(np.ceil(corners.max(0)), 0, len(picture)).astype(np.int64)
-        out = picture.copy()
-        _apply(picture, out, np.r_[low, high], frame.astype(np.float32), maps)
-        return out
+        corners = np.array([(x, y) for x in (self._low[0], self._high[0]) for y in (self._low[1], self._high[1])])
+        corners = corners @ back[:, :2].T + back[:, 2]
+        x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(0)), 0, len(picture)))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(corners.max(0)), 0, len(picture)))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return
+        # The box's pixels to the crop's: the frame, with the origin moved.
+        into = np.c_[frame[:, :2], frame[:, 2] + frame[:, :2] @ (x0, y0)]
+        flow, colour = (
+            cv2.warpAffine(part, into, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            for part in (np.ascontiguousarray(maps[..., :3]), np.ascontiguousarray(maps[..., 3:]))
+        )
+        sources = np.empty((*flow.shape[:2], 2), np.float32)
+        _sources(flow, x0, y0, sources)
+        moved = cv2.remap(picture, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        _shade(moved, flow, colour, picture[y0:y1, x0:x1])

@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Ns
 from avatar.engines.base import Engine
 from avatar.engines.corrector import Corrector, crop
 from avatar.engines.head import HeadEngine, shape_weights
 from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.fit import LANDMARKS
 
 
 class GeneratorEngine(Engine):
@@ -26,8 +29,10 @@ class GeneratorEngine(Engine):
         super().__init__(bundle, size, weights)
         self._head = HeadEngine(bundle, size, weights)
         rest = FaceState(Ns(0))
-        portrait = crop(self._head.render(rest), self._head.face_frame(rest.head))
-        self._corrector = Corrector(weights, portrait, bundle.coefficients)
+        frame, scale = self._head.face_frame(rest.head), size / len(bundle.portrait)
+        points = bundle.landmarks[:LANDMARKS, :2] * scale + (0.5 * scale - 0.5)
+        outline = (points @ frame[:, :2].T + frame[:, 2]).astype(np.float32)
+        self._corrector = Corrector(weights, crop(self._head.render(rest), frame), outline, bundle.coefficients)
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -37,4 +42,5 @@ class GeneratorEngine(Engine):
     def render(self, state: FaceState) -> U8:
         picture = self._head.render(state)
         relative, _, _ = shape_weights(state)
-        return self._corrector.correct(picture, self._head.face_frame(state.head), relative)
+        self._corrector.correct(picture, self._head.face_frame(state.head), relative)
+        return picture

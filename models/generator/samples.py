@@ -7,10 +7,12 @@ smile     a neutral photo in the state of the same person's      that smile, eye
           real smile
 mouth     a portrait with its own open mouth painted over        the portrait
 talk      a speaker's first frame in the state of a later one    the later frame
-same      any portrait in a random state                         the same picture, but for the mouth's inside
+same      a neutral photo of the same people in a random state   the same picture, but for the mouth's inside
 ========= ====================================================== ===================================================
 
-Without ``same`` the network learns smiles alone, and a blink tints the whole face. Everything is stored as it lies in
+Without ``same`` the network learns smiles alone, and a blink tints the whole face. It must show the people who smile
+elsewhere: where only other photos were to be left as they are, the network learnt to tell the two sets apart and did
+nothing for one of them. Everything is stored as it lies in
 the corrector's crop (:mod:`avatar.engines.corrector`).
 """
 
@@ -49,8 +51,8 @@ KINDS = ("smile", "mouth", "talk", "same")
 SIZE = 512
 JITTERS = 3
 """Slightly different states for each real pair: a tracker is never exact."""
-STATES = 5
-"""Random states of each portrait."""
+STATES = 6
+"""Random states of each neutral photo."""
 OPEN = 0.045
 """Gap of the lips, in eye distances, from which a portrait shows the inside of its mouth."""
 EVERY = 8
@@ -190,7 +192,7 @@ def smiles(folder: Path, weights: Path, eyes: Eyes, seed: int = 0) -> Iterator[S
             rgb, _, _ = eyes.photo(person.neutral)
             bundle = onboard(rgb, "learnt", person.name, "licensed", eyes.detector)
             maker = Maker(bundle, person.name, weights)
-            yield from (maker.same(random_state(random)) for _ in range(2))
+            yield from (maker.same(random_state(random)) for _ in range(STATES))
             if person.smile is None:
                 continue
             picture, shown, _ = eyes.photo(person.smile)
@@ -209,9 +211,8 @@ def jittered(state: FaceState, random: np.random.Generator) -> FaceState:
     return FaceState(state.pts, arkit, state.head, state.gaze)
 
 
-def portraits(folder: Path, weights: Path, detector: LandmarkDetector, seed: int = 1) -> Iterator[Sample]:
-    """Random states of every portrait, and the open mouths among them."""
-    random = np.random.default_rng(seed)
+def portraits(folder: Path, weights: Path, detector: LandmarkDetector) -> Iterator[Sample]:
+    """The open mouths among the portraits."""
     for path in folders.portraits(folder):
         try:
             bundle = onboard(read_photo(path), "learnt", path.stem, "synthetic", detector)
@@ -221,10 +222,6 @@ def portraits(folder: Path, weights: Path, detector: LandmarkDetector, seed: int
         gap = np.hypot(*(points[13] - points[14])) / np.hypot(*(points[33] - points[263]))
         if gap > OPEN:
             yield mouth_sample(bundle, path.stem, weights)
-            continue
-        maker = Maker(bundle, path.stem, weights)
-        for _ in range(STATES):
-            yield maker.same(random_state(random))
 
 
 def talk(folder: Path, weights: Path, eyes: Eyes) -> Iterator[Sample]:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 BATCH = 8
 RATE, CRITIC_RATE = 1.5e-3, 4e-4
 SHARES = {"smile": 0.46, "mouth": 0.14, "talk": 0.12, "same": 0.28}
+ELSEWHERE = 0.6
+"""Share of samples whose surroundings are another photo's: people of one studio must not be known by it."""
 CRITIC_FROM = 0.4
 """Share of the run after which the critic is asked: before, there is nothing worth criticising."""
 CHECKPOINT_S = 60.0
@@ -94,7 +96,11 @@ class Sampler:
             relative, photo = relative[_MIRRORED], photo[_MIRRORED]
         dx, dy = (int(v) for v in random.integers(-2, 3, 2))
         pictures, regions = np.roll(pictures, (dy, dx), (1, 2)), np.roll(regions, (dy, dx), (0, 1))
-        pictures = pictures * (random.uniform(0.72, 1.12) * random.uniform(0.93, 1.07, 3)).astype(np.float32)
+        if random.random() < ELSEWHERE:
+            other = s["portrait"][int(random.integers(len(s["portrait"])))].astype(np.float32)
+            inside = cv2.GaussianBlur((regions > 0).astype(np.float32), (0, 0), 2.0)[..., None]
+            pictures = pictures * inside + other * (1 - inside)
+        pictures = another_light(pictures, random)
         planes = np.clip(pictures, 0, 255).transpose(0, 3, 1, 2) * np.float32(2 / 255) - np.float32(1)
         told = np.zeros(CONDITION, np.float32)
         told[: len(ARKIT)] = relative
@@ -102,11 +108,22 @@ class Sampler:
         weight = _WEIGHTS[regions]
         if kind == "same":  # what is inside a painted mouth is not as it should be
             weight = np.where(regions == 3, np.float32(0), np.maximum(weight, 0.5))
-        elif kind == "mouth":
-            weight = np.where(regions == 3, 2 * weight, weight)
+        elif kind == "mouth":  # the skin is as it was photographed, painted mouth or not: it teaches nothing
+            weight = np.where(regions == 3, 2 * weight, np.float32(0.1))
         share = np.float32(1 if kind == "mouth" else presence(relative))
         present = np.full((1, 1, 1), share, np.float32)
         return (*planes, regions[None].astype(np.float32), told, present, weight[None].astype(np.float32))
+
+
+def another_light(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Pictures (k, h, w, 3) in [0, 255] of one sample under one random light: exposure, tint, gamma, a slope."""
+    at = np.linspace(-0.5, 0.5, CROP, dtype=np.float32)
+    across, down = random.normal(0, 0.2, 2)
+    slope = np.clip(1 + across * at[None, :] + down * at[:, None], 0.6, 1.4)[..., None]
+    gain = random.uniform(0.7, 1.15) * random.uniform(0.88, 1.12, 3) * slope
+    curve = float(np.exp(random.normal(0, 0.2)))
+    lit = (np.clip(pictures, 0, 255) / 255) ** curve * gain * 255
+    return np.asarray(lit, np.float32)
 
 
 def edges(x: Tensor) -> tuple[Tensor, Tensor]:
