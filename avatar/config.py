@@ -22,8 +22,8 @@ class Table(BaseModel):
 class AvatarTable(Table):
     name: str = "lin"
     """An avatar of the library, or the path of a photo."""
-    engine: str = "auto"
-    """auto: generator where this machine is fast enough, else head; or an engine's name."""
+    engine: str = "head"
+    """An engine's name; auto: generator where this machine is fast enough, else head."""
     size: int = Field(512, ge=256, le=1024, multiple_of=16)
     fps: int = Field(30, ge=5, le=60)
     badge: Literal["bottom-left", "bottom-right", "top-left", "top-right"] = "bottom-right"
