@@ -98,5 +98,5 @@ def write(trainer: Any, target: Path, without: list[str]) -> None:
         part = path.with_suffix(".part")
         part.write_bytes(content)
         part.replace(path)
-    if without:
-        note(target, without)
+        if without:
+            note(path, without)

@@ -129,3 +129,10 @@ def test_weights_are_small_and_no_pickle():
         assert path.stat().st_size <= 6 * 2**20, path.name
         total += path.stat().st_size
     assert total <= 40 * 2**20
+
+
+def test_every_file_of_a_fold_says_whom_it_has_not_seen():
+    """One without its list would be mixed with shipped siblings: two halves of a network that never met."""
+    folds = [path for path in (ROOT / "models" / "weights" / "without").rglob("*") if path.suffix in (".npz", ".onnx")]
+    assert folds
+    assert all(path.with_name(path.name + ".people.json").is_file() for path in folds)
