@@ -76,7 +76,7 @@ def make_engine(name: str, bundle: AvatarBundle, size: int, fps: int | None = No
         return plugins.load("engines", name)(bundle, size, registry.weights_dir())
     if fps is None:
         return make_engine(choice.RANKED[0], bundle, size)
-    return choice.affordable(lambda each: make_engine(each, bundle, size), fps)
+    return choice.affordable(lambda each: make_engine(each, bundle, size), fps)[0]
 
 
 def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:

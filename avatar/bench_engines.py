@@ -5,7 +5,6 @@ Milliseconds belong to a machine and to what else it does; the ratio to a fixed 
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,7 @@ import numpy as np
 from avatar import plugins
 from avatar.assembly import find_avatar, make_engine
 from avatar.config import Config
-from avatar.core.facs import arkit_vector
-from avatar.core.types import SECOND, FaceState, Gaze, Ns, Pose, freeze
+from avatar.engines.choice import speaking
 from avatar.metrics import percentiles
 from avatar.network import one_thread_session
 
@@ -28,7 +26,6 @@ ROUNDS = 40
 _FRAMES = 6
 """Pictures of an engine in a round. The first is not counted: the yardstick has emptied the caches, which no neighbour
 of an engine does in real use."""
-_FPS = 30
 
 Progress = Callable[[int, int], None]
 
@@ -76,26 +73,6 @@ def engines(
             for name, times in taken.items()
         },
     }
-
-
-def speaking(count: int) -> list[FaceState]:
-    """A head that talks, blinks, smiles and looks about, at 30 states a second: every part of an engine has work."""
-    states = []
-    for index in range(count):
-        t = index / _FPS
-        wave = [math.sin(2 * math.pi * hertz * t) for hertz in (3.7, 0.3, 0.45, 0.2)]
-        arkit = arkit_vector(
-            {
-                "jawOpen": 0.25 + 0.25 * wave[0],
-                "mouthFunnel": max(0.0, 0.4 * math.sin(2 * math.pi * 1.9 * t)),
-                "mouthSmile": 0.25 + 0.25 * wave[1],
-                "browInnerUp": max(0.0, 0.5 * wave[2]),
-                "eyeBlink": 1.0 if t % 3.0 > 2.85 else 0.0,
-            }
-        )
-        pose = Pose.degrees(6 * wave[1], 4 * wave[2], 3 * wave[3])
-        states.append(FaceState(Ns(index * SECOND // _FPS), freeze(arkit), pose, Gaze(0.1 * wave[3], 0.05 * wave[2])))
-    return states
 
 
 def _time(work: Callable[[], object]) -> tuple[float, float]:

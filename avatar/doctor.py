@@ -133,11 +133,11 @@ def engine() -> Check:
     from avatar.engines import choice
 
     asked = Config().avatar
+    bundle = find_avatar(asked.name)
     try:
-        made = make_engine(choice.AUTO, find_avatar(asked.name), asked.size, asked.fps)
+        made, took = choice.affordable(lambda name: make_engine(name, bundle, asked.size), asked.fps)
     except ModelFileError as error:
         return Check("engine", "fail", str(error), "install the package again")
-    took = choice.milliseconds(made)
     return Check("engine", "ok", f"auto is {made.name}: {took:.1f} ms a picture of {asked.size}x{asked.size}")
 
 

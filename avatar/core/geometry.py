@@ -1,4 +1,4 @@
-"""Rotations of the head. Pure functions on numpy arrays.
+"""Rotations of the head, and maps between pictures. Pure functions on numpy arrays.
 
 Axes: x towards the picture's right edge (the subject's left), y up, z out of the picture towards the viewer.
 Angles in degrees at the edges: yaw > 0 = nose towards the right edge, pitch > 0 = nose up, roll > 0 = head turned
@@ -84,3 +84,17 @@ def slerp(a: Quaternion, b: Quaternion, t: float) -> Quaternion:
 def scale(q: Quaternion, factor: float) -> Quaternion:
     """The same axis, ``factor`` times the angle."""
     return slerp(IDENTITY, q, factor) if factor <= 1 else multiply(q, slerp(IDENTITY, q, factor - 1))
+
+
+def similarity(points: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(2, 3): turn, scale and shift that bring ``points`` (n, 2) nearest to ``targets`` (n, 2)."""
+    mean, goal = points.mean(0, dtype=np.float64), targets.mean(0, dtype=np.float64)
+    p, t = points - mean, targets - goal
+    a, b = (p * t).sum(), (p[:, 0] * t[:, 1] - p[:, 1] * t[:, 0]).sum()
+    turn = np.array([[a, -b], [b, a]]) / (p * p).sum()
+    return np.c_[turn, goal - turn @ mean]
+
+
+def mapped(matrix: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """``points`` (n, 2) through ``matrix`` (2, 3)."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)

@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from avatar.core.facs import ARKIT
+from avatar.core.geometry import similarity
 from avatar.core.types import F32, U8
 from avatar.network import one_thread_session
 
@@ -65,15 +66,11 @@ def presence(relative: F32) -> float:
 
 
 def frame_of(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2, 3): from a picture's pixels to the crop's, by the middles of the eyes.
+    """(2, 3): from a picture's pixels to the crop's, by the eyes.
 
-    :param points: (2, 2) the eyes' middles in the picture, the one on its left first.
+    :param points: (2, 2) the middles of the eyes' corners in the picture, the eye on its left first.
     """
-    right, left = np.asarray(points, np.float64)
-    across = left - right
-    a, b = EYES * across / (across @ across)
-    turn = np.array([[a, b], [-b, a]])
-    return np.c_[turn, np.array(MIDDLE) - turn @ ((left + right) / 2)]
+    return similarity(points, np.array(MIDDLE) + np.array([(-EYES / 2, 0.0), (EYES / 2, 0.0)]))
 
 
 def crop(picture: U8, frame: NDArray[np.float64]) -> U8:

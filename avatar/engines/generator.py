@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from avatar.core import facs
+from avatar.core.geometry import mapped
 from avatar.core.types import U8, FaceState, Ns
 from avatar.engines.base import Engine
 from avatar.engines.corrector import Corrector, crop
@@ -29,9 +28,8 @@ class GeneratorEngine(Engine):
         super().__init__(bundle, size, weights)
         self._head = HeadEngine(bundle, size, weights)
         rest = FaceState(Ns(0))
-        frame, scale = self._head.face_frame(rest.head), size / len(bundle.portrait)
-        points = bundle.landmarks[:LANDMARKS, :2] * scale + (0.5 * scale - 0.5)
-        outline = (points @ frame[:, :2].T + frame[:, 2]).astype(np.float32)
+        frame, (_, landmarks) = self._head.face_frame(rest.head), bundle.at_size(size)
+        outline = mapped(frame, landmarks[:LANDMARKS, :2])
         self._corrector = Corrector(weights, crop(self._head.render(rest), frame), outline, bundle.coefficients)
         self._warm_up()
 

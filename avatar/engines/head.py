@@ -11,12 +11,11 @@ import math
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar.core.facs import ARKIT, EYE_RANGE, INDEX
-from avatar.core.geometry import from_euler, to_matrix
+from avatar.core.geometry import from_euler, similarity, to_matrix
 from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, zeros
 from avatar.engines import raster
 from avatar.engines.base import Engine
@@ -77,14 +76,7 @@ class HeadEngine(Engine):
 
     def _prepare(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         basis = HeadBasis.load(weights / "head_basis.npz")
-        portrait = bundle.portrait
-        scale = size / len(portrait)
-        if scale != 1:
-            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-            portrait = cv2.resize(portrait, (size, size), interpolation=flags)
-        # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
-        landmarks = np.asarray(bundle.landmarks, np.float32) * np.float32(scale)
-        landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
+        portrait, landmarks = bundle.at_size(size)
 
         fitted = fit_head(basis, landmarks, bundle.coefficients)
         mesh = build_mesh(basis, fitted, landmarks)
@@ -260,15 +252,6 @@ def soft_limit(value: float, limit: float) -> float:
     if size <= knee:
         return float(value)
     return math.copysign(knee + (limit - knee) * math.tanh((size - knee) / (limit - knee)), value)
-
-
-def similarity(points: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2, 3): turn, scale and shift that bring ``points`` (n, 2) nearest to ``targets`` (n, 2)."""
-    mean, goal = points.mean(0, dtype=np.float64), targets.mean(0, dtype=np.float64)
-    p, t = points - mean, targets - goal
-    a, b = (p * t).sum(), (p[:, 0] * t[:, 1] - p[:, 1] * t[:, 0]).sum()
-    turn = np.array([[a, -b], [b, a]]) / (p * p).sum()
-    return np.c_[turn, goal - turn @ mean]
 
 
 def _number(value: float) -> float:

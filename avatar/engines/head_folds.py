@@ -20,15 +20,13 @@ from avatar.core.types import F32, U8
 from avatar.engines import raster
 from avatar.engines.raster import SKIN
 from avatar.errors import ModelFileError
+from avatar.portrait.fit import LANDMARKS
 
 FILE = "folds.npz"
 FRAME = (152, 128)
 """Height and width of the mean face's frame."""
-LANDMARKS = 468
 GRID = 128
 """Cells of the portrait's box a side."""
-GAIN = 1.0
-"""Share of the learnt strength."""
 _THRESHOLD = 0.004
 """Sum of weights below which nothing is drawn: no map reaches a grey level there."""
 _MOST = 0.7
@@ -137,11 +135,9 @@ class FoldMaps:
                 lined = file["lined"].astype(bool)
                 skin = file["skin"].astype(np.float32) / 255
         except (OSError, ValueError, KeyError) as error:
-            raise ModelFileError(
-                f"{path.name}: not readable ({error}); reinstall or run `avatar models fetch`"
-            ) from error
+            raise ModelFileError(f"{path} is not readable: install the package again") from error
         if strange := sorted(set(names) - set(FOLDS)):
-            raise ModelFileError(f"{path.name}: unknown map {strange[0]!r}; reinstall or run `avatar models fetch`")
+            raise ModelFileError(f"{path} has an unknown map {strange[0]!r}: install the package again")
         return cls(face, names, maps, lined, skin)
 
 
@@ -207,12 +203,12 @@ class Folds:
     :param texels: pixels of the map's sources in one of the portrait.
     """
 
-    def __init__(self, maps: FoldMaps, portrait: U8, landmarks: F32, texels: float, gain: float = GAIN) -> None:
+    def __init__(self, maps: FoldMaps, portrait: U8, landmarks: F32, texels: float) -> None:
         self._mixer = _mixer(maps.names)
         face, points = maps.face, landmarks[:LANDMARKS, :2].astype(np.float32)
         skin = bare_skin(maps, portrait, landmarks)
         strength = np.where(maps.lined, lines(maps, portrait, landmarks, skin), 1.0).astype(np.float32)
-        shaped = maps.maps * (skin * np.float32(gain))[None] * strength[:, None, None]
+        shaped = maps.maps * skin[None] * strength[:, None, None]
 
         low, high = points.min(0), points.max(0)
         step = (GRID - 1) / (high - low)

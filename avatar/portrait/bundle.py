@@ -46,6 +46,17 @@ class AvatarBundle:
     warnings: tuple[str, ...] = ()
     """What the photo check said, one line each."""
 
+    def at_size(self, size: int) -> tuple[U8, F32]:
+        """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
+        scale = size / len(self.portrait)
+        # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
+        landmarks = np.asarray(self.landmarks, np.float32) * np.float32(scale)
+        landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
+        if scale == 1:
+            return self.portrait, landmarks
+        flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(self.portrait, (size, size), interpolation=flags), np.uint8), landmarks
+
 
 def check_name(name: str) -> str:
     """Return ``name`` if it is usable as a folder and an address. Raises UsageError."""

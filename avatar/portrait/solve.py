@@ -59,10 +59,7 @@ def solve(
     :param looks: (52,) with the ``eyeLook*`` entries that the gaze gives: they move the lids and are not solved for.
     """
     shapes = on_landmarks(basis, fitted.expressions)
-    # What the fit left over of the photo's landmarks is this person's too, so that a still face gives zeros.
-    rest = on_landmarks(basis, fitted.rest)
-    missed = photo[:LANDMARKS, :2] * (1, -1) - ((rest @ fitted.rotation.T)[:, :2] * fitted.scale + fitted.offset)
-    rest = rest + np.c_[missed / fitted.scale, np.zeros(LANDMARKS)] @ fitted.rotation
+    rest = at_rest(fitted, on_landmarks(basis, fitted.rest), photo)
     if looks is not None:
         rest = rest + np.tensordot(np.where(_FREE, 0, looks), shapes, 1)
 
@@ -70,6 +67,13 @@ def solve(
     prior = np.where(_FREE, PRIOR_GAIN * np.nan_to_num(coefficients), 0.0)
     weights, rotation, error = _alternate(rest, shapes, target, prior)
     return Solved(freeze(weights.astype(np.float32)), rotation @ fitted.rotation.T, error)
+
+
+def at_rest(fitted: FittedHead, rest: NDArray[np.floating], photo: F32) -> NDArray[np.float64]:
+    """The landmarks (468, 3) of the resting head in its own frame. What the fit left over of the ``photo``'s is this
+    person's too, so that a still face gives zeros. ``rest``: the fitted ones."""
+    missed = photo[:LANDMARKS, :2] * (1, -1) - ((rest @ fitted.rotation.T)[:, :2] * fitted.scale + fitted.offset)
+    return np.asarray(rest + np.c_[missed / fitted.scale, np.zeros(LANDMARKS)] @ fitted.rotation, np.float64)
 
 
 def _alternate(

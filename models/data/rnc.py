@@ -15,6 +15,7 @@ import numpy as np
 
 from avatar.errors import MediaError
 
+_compiled = numba.njit(cache=True)
 _HEAD = struct.Struct(">3sBIIHHBB")
 _LONGEST = 16
 
@@ -36,7 +37,7 @@ def unpack(data: bytes) -> bytes:
     return out.tobytes()
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba does not type its decorators
+@_compiled
 def _take(source: np.ndarray, state: np.ndarray, count: int) -> int:
     """The next ``count`` <= 16 bits. ``state``: place of the word that was read last, bits at hand, their number."""
     value = state[1] & ((1 << count) - 1)
@@ -48,7 +49,7 @@ def _take(source: np.ndarray, state: np.ndarray, count: int) -> int:
     return int(value)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba does not type its decorators
+@_compiled
 def _refill(source: np.ndarray, state: np.ndarray) -> None:
     at = state[0]
     word = 0
@@ -58,7 +59,7 @@ def _refill(source: np.ndarray, state: np.ndarray) -> None:
     state[2] += 16
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba does not type its decorators
+@_compiled
 def _table(source: np.ndarray, state: np.ndarray) -> np.ndarray:
     """(n, 3): code with its first bit lowest, its length, the symbol."""
     count = _take(source, state, 5)
@@ -79,7 +80,7 @@ def _table(source: np.ndarray, state: np.ndarray) -> np.ndarray:
     return out[:used]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba does not type its decorators
+@_compiled
 def _symbol(source: np.ndarray, state: np.ndarray, table: np.ndarray) -> int:
     """A number: symbol k above 1 stands for 2 ** (k - 1) and k - 1 bits that follow. -1 where no code fits."""
     for i in range(len(table)):
@@ -90,7 +91,7 @@ def _symbol(source: np.ndarray, state: np.ndarray, table: np.ndarray) -> int:
     return -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba does not type its decorators
+@_compiled
 def _unpack(source: np.ndarray, out: np.ndarray, chunks: int) -> int:
     """Fill ``out``; returns how many bytes were written, -1 for damaged data."""
     state = np.zeros(3, np.int64)

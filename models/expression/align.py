@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.core.geometry import similarity
 from avatar.core.types import F32, U8
 from avatar.portrait.fit import LANDMARKS, OUTER_LIPS
 
@@ -29,11 +30,8 @@ def transform(landmarks: F32) -> NDArray[np.float64]:
 
     :param landmarks: (478, 3) in the picture's pixels.
     """
-    right, left = (landmarks[list(pair), :2].astype(np.float64).mean(0) for pair in _CORNERS)
-    across = left - right
-    a, b = EYES * across / (across @ across)
-    turn = np.array([[a, b], [-b, a]])
-    return np.c_[turn, np.array(MIDDLE) - turn @ ((left + right) / 2)]
+    eyes = np.stack([landmarks[list(pair), :2].mean(0, dtype=np.float64) for pair in _CORNERS])
+    return similarity(eyes, np.array(MIDDLE) + np.array([(-EYES / 2, 0.0), (EYES / 2, 0.0)]))
 
 
 def align(rgb: U8, landmarks: F32) -> tuple[U8, F32]:

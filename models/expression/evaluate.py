@@ -12,6 +12,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,12 @@ def expression(
     skipped: list[str] = []
     with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
         eyes = Eyes(detector, net)
-        unseen = Unseen(weights, Path(scratch))
+        unseen, basis_of = Unseen(weights, Path(scratch)), cache(HeadBasis.load)
         for done, person in enumerate(wanted):
             progress(done, len(wanted))
             assert person.smile is not None
             folder = unseen.folder(person.name)
-            basis = HeadBasis.load(folder / "head_basis.npz")
+            basis = basis_of(folder / "head_basis.npz")
             try:
                 pair = read_pair(person.name, person.neutral, person.smile, basis, eyes)
             except PhotoError as error:

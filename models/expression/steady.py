@@ -25,16 +25,18 @@ import scipy.optimize
 from avatar.assembly import LANDMARKER, find_avatar, make_engine
 from avatar.config import Config
 from avatar.core import facs
-from avatar.core.types import F32, U8, FaceState, Ns, Pose, freeze
+from avatar.core.geometry import mapped, similarity
+from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, freeze
+from avatar.engines.base import Engine
 from avatar.engines.corrector import EYE_CORNERS, crop, frame_of
-from avatar.engines.head import similarity
+from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.expression import metrics
 from avatar.models.expression.evaluate import engine_names
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.render import Input, plan
 
-SECONDS = 30
+SIZE, FPS, SECONDS = 512, 30, 30
 HELD = 150
 """Frames with a held expression: five seconds."""
 EXPRESSION = {"mouthSmile": 0.5, "cheekSquint": 0.3, "eyeSquint": 0.2, "browInnerUp": 0.2}
@@ -59,40 +61,44 @@ def steady(
 ) -> dict[str, Any]:
     """The figures of one or several engines under ``engines.NAME``.
 
-    Raises UsageError for an unknown engine or avatar.
+    Raises UsageError for an unknown engine or avatar, too little time, or an avatar whose face is not found again.
     """
-    del weights
+    del weights  # engines find theirs by the assembly
+    if not minutes * 60 * FPS > HELD:
+        raise UsageError(f"eval steady: --minutes {minutes:g} is too short; it takes {HELD / FPS / 60:.2f} at least")
     cv2.setNumThreads(1)
-    bundle = find_avatar(avatar)
-    states = speech(round(60 * minutes))
+    bundle, names, states = find_avatar(avatar), engine_names(engine), speech(round(60 * minutes))
     made: dict[str, Any] = {}
-    names = engine_names(engine)
     with LandmarkDetector(registry.path(LANDMARKER)) as detector:
         for number, name in enumerate(names):
-            drawing = make_engine(name, bundle, 512)
-            photo = np.asarray(cv2.resize(bundle.portrait, (512, 512), interpolation=cv2.INTER_AREA), np.uint8)
-            rest = drawing.render(FaceState(Ns(0)))
-            face = detector.detect(rest)[0].landmarks
-            held = [
-                replace(state, arkit=freeze(facs.arkit_vector(EXPRESSION)), gaze=FaceState(Ns(0)).gaze)
-                for state in states[:HELD]
-            ]
-            pictures = [drawing.render(state) for state in held]
-            landmarks = [found[0].landmarks for picture in pictures if (found := detector.detect(picture))]
-            progress(2 * number + 1, 2 * len(names))
-            changes, causes = motion(drawing.render, states)
-            progress(2 * number + 2, 2 * len(names))
-            turned = [_turned(photo, face, state.head) for state in held]
-            made[name] = {
-                "rest_psnr": round(metrics.psnr(metrics.mse(rest, photo, np.ones(photo.shape[:2], bool))), 2),
-                "flicker": round(flicker(pictures, landmarks), 3),
-                "floor": round(flicker([t[0] for t in turned], [t[1] for t in turned]), 3),
-                "jitter_px": round(jitter(landmarks), 3),
-                "frames": len(states),
-                "jumps": len(jumps(changes, causes)),
-                "largest_change": round(float(changes.max()), 2),
-            }
+            progress(number, len(names))
+            made[name] = _look(make_engine(name, bundle, SIZE), states, detector)
+    progress(len(names), len(names))
     return {"task": "steady", "avatar": avatar, "engines": made}
+
+
+def _look(engine: Engine, states: Sequence[FaceState], detector: LandmarkDetector) -> dict[str, Any]:
+    """The figures of one engine. Raises UsageError where the landmarks of what it draws cannot be found."""
+    photo, points = engine.bundle.at_size(SIZE)
+    rest = engine.render(FaceState(Ns(0)))
+    expression = freeze(facs.arkit_vector(EXPRESSION))
+    held = [replace(state, arkit=expression, gaze=Gaze()) for state in states[:HELD]]
+    pictures = [engine.render(state) for state in held]
+    found = [detector.detect(picture) for picture in pictures]
+    if not all(found):
+        raise UsageError(f"eval steady: in {found.count([])} of {HELD} pictures no face is found; take another avatar")
+    landmarks = [faces[0].landmarks for faces in found]
+    turned = [_turned(photo, points, state.head) for state in held]
+    changes, causes = motion(engine.render, states)
+    return {
+        "rest_psnr": round(metrics.psnr(metrics.mse(rest, photo, np.ones(photo.shape[:2], bool))), 2),
+        "flicker": round(flicker(pictures, landmarks), 3),
+        "floor": round(flicker([picture for picture, _ in turned], [at for _, at in turned]), 3),
+        "jitter_px": round(jitter(landmarks), 3),
+        "frames": len(states),
+        "jumps": len(jumps(changes, causes)),
+        "largest_change": round(float(changes.max()), 2),
+    }
 
 
 def speech(seconds: int) -> list[FaceState]:
@@ -100,7 +106,7 @@ def speech(seconds: int) -> list[FaceState]:
     config = Config()
     sound = registry.samples_dir() / "demo.ogg"
     once = list(plan(config, Input(audio=sound)).states)
-    return [once[i % len(once)] for i in range(30 * seconds)]
+    return [once[i % len(once)] for i in range(FPS * seconds)]
 
 
 def _turned(photo: U8, landmarks: F32, head: Pose) -> tuple[U8, F32]:
@@ -111,7 +117,7 @@ def _turned(photo: U8, landmarks: F32, head: Pose) -> tuple[U8, F32]:
     matrix[:, 2] += np.array((yaw, -pitch)) * np.ptp(landmarks[:468, 0]) / 120
     made = cv2.warpAffine(photo, matrix, photo.shape[:2], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     points = landmarks.copy()
-    points[:, :2] = landmarks[:, :2] @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
+    points[:, :2] = mapped(matrix, landmarks[:, :2])
     return np.asarray(made, np.uint8), points
 
 
@@ -145,7 +151,7 @@ def jitter(landmarks: Sequence[F32]) -> float:
     laid = []
     for one in landmarks:
         matrix = similarity(one[:468, :2], first)
-        laid.append(one[:468, :2] @ matrix[:, :2].T + matrix[:, 2])
+        laid.append(mapped(matrix, one[:468, :2]))
     course = np.stack(laid)
     kernel = np.ones(5) / 5
     smooth = np.apply_along_axis(lambda v: np.convolve(v, kernel, "valid"), 0, course)

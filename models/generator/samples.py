@@ -28,9 +28,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from avatar.core.geometry import mapped, similarity
 from avatar.core.types import F32, U8, FaceState, Ns
 from avatar.engines.corrector import CROP, EYE_CORNERS, crop
-from avatar.engines.head import HeadEngine, similarity
+from avatar.engines.head import HeadEngine
 from avatar.engines.head_mesh import TRACKED, TRACKED_LIPS
 from avatar.errors import PhotoError
 from avatar.models import registry
@@ -107,31 +108,24 @@ def regions_of(face: F32, contours: F32) -> U8:
     return out
 
 
-def _into(frame: np.ndarray, points: F32) -> F32:
-    return (points @ frame[:, :2].T + frame[:, 2]).astype(np.float32)
-
-
 class Maker:
     """Makes samples of one avatar."""
 
-    def __init__(self, bundle: AvatarBundle, person: str, weights: Path, engine: HeadEngine | None = None) -> None:
+    def __init__(self, bundle: AvatarBundle, person: str, weights: Path) -> None:
         self._factory = Factory(bundle, weights, SIZE)
-        if engine is not None:
-            self._factory.engine = engine
         self.bundle, self._person = bundle, key_of(person)
         rest = self._factory.render(FaceState(Ns(0)))
         self._portrait = crop(rest.picture, rest.frame)
-        scale = SIZE / len(bundle.portrait)
-        outline = bundle.landmarks[:LANDMARKS, :2] * np.float32(scale) + np.float32(0.5 * scale - 0.5)
-        self._outline = _into(rest.frame, outline)
+        _, landmarks = bundle.at_size(SIZE)
+        self._outline = mapped(rest.frame, landmarks[:LANDMARKS, :2])
 
     def real(self, kind: str, state: FaceState, picture: U8, landmarks: F32) -> Sample:
         """``state`` beside the photo (h, w, 3) that it was read from; ``landmarks`` (478, 3) are the photo's."""
         made = self._factory.render(state)
-        contours = _into(made.frame, made.landmarks)
+        contours = mapped(made.frame, made.landmarks)
         corners = landmarks[list(EYE_CORNERS), :2].astype(np.float64)
         place = similarity(corners, contours[_CORNERS_TRACKED])
-        shown = _into(place, landmarks[:LANDMARKS, :2])
+        shown = mapped(place, landmarks[:LANDMARKS, :2])
         lips = shown[list(OUTER_LIPS)]
         both = contours.copy()
         both[TRACKED_LIPS] = np.where(np.abs(lips - 64) > np.abs(both[TRACKED_LIPS] - 64), lips, both[TRACKED_LIPS])
@@ -143,7 +137,7 @@ class Maker:
         """A drawn face that is as it should be."""
         made = self._factory.render(state)
         drawn = crop(made.picture, made.frame)
-        regions = regions_of(self._outline, _into(made.frame, made.landmarks))
+        regions = regions_of(self._outline, mapped(made.frame, made.landmarks))
         return self._sample("same", drawn, drawn, regions, state.arkit)
 
     def _sample(self, kind: str, drawn: U8, wanted: U8, regions: U8, relative: F32) -> Sample:
@@ -172,13 +166,11 @@ def mouth_sample(bundle: AvatarBundle, person: str, weights: Path) -> Sample:
     rest = FaceState(Ns(0))
     frame = engine.face_frame(rest.head)
     drawn = crop(engine.render(rest), frame)
-    scale = SIZE / len(bundle.portrait)
-    photo = cv2.resize(bundle.portrait, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    outline = bundle.landmarks[:LANDMARKS, :2] * np.float32(scale) + np.float32(0.5 * scale - 0.5)
-    regions = regions_of(_into(frame, outline), _into(frame, engine.contours))
+    photo, landmarks = bundle.at_size(SIZE)
+    regions = regions_of(mapped(frame, landmarks[:LANDMARKS, :2]), mapped(frame, engine.contours))
     still = np.zeros_like(bundle.coefficients)
     return Sample(
-        KINDS.index("mouth"), key_of(person), drawn, drawn, crop(np.asarray(photo, np.uint8), frame), regions,
+        KINDS.index("mouth"), key_of(person), drawn, drawn, crop(photo, frame), regions,
         bundle.coefficients, still,
     )  # fmt: skip
 

@@ -233,7 +233,7 @@ class Trainer:
         if criticised:
             loss = loss + self._criticise(made, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.both.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
@@ -261,7 +261,7 @@ class Trainer:
             taught = functional.relu(1 - verdict).mean() + functional.relu(1 + against).mean()
             taught = taught + ((read - state) ** 2).mean()
             self.judging.zero_grad(set_to_none=True)
-            taught.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(taught)
             self.judging.step()
             with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
                 against, read, seen = judge(fake)

@@ -27,7 +27,7 @@ from avatar.models.head_basis.landmarks import COUNT, SurfacePoints
 from avatar.models.head_basis.transfer import lip_side, mirrored
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.fit import FittedHead, fit_head, on_landmarks, scaled_orthographic
-from avatar.portrait.solve import relative_to, solve
+from avatar.portrait.solve import at_rest, relative_to, solve
 
 log = logging.getLogger(__name__)
 F64 = NDArray[np.float64]
@@ -115,10 +115,7 @@ def _solved(bare: HeadBasis, head: FittedHead, pair: Pair) -> tuple[F64, F64]:
     relative = relative_to(pair.neutral_coefficients, pair.smile_coefficients)
     solved = solve(bare, head, pair.neutral, pair.smile, relative)
     weights = solved.weights.astype(np.float64)
-    photo = head.rest @ head.rotation.T
-    own = pair.neutral[:COUNT, :2] * (1, -1) - (photo[:, :2] * head.scale + head.offset)
-    points = head.rest + np.c_[own / head.scale, np.zeros(COUNT)] @ head.rotation
-    points = points + np.tensordot(weights, head.expressions, 1)
+    points = at_rest(head, head.rest, pair.neutral) + np.tensordot(weights, head.expressions, 1)
     target = pair.smile[:COUNT, :2] * (1, -1)
     rotation, scale, offset = scaled_orthographic(points, target.astype(np.float64), np.ones(COUNT))
     left = (target - offset) / scale - (points @ rotation.T)[:, :2]

@@ -5,7 +5,7 @@ A shape should move what its action unit moves and nothing else. Lengths are cen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -39,14 +39,13 @@ def level_corners(head: Head, marks: SurfacePoints) -> Head:
     """The corners keep their place between the lips: chin raiser and jaw are no lip corner depressors."""
     expressions = head.expressions.copy()
     near = _corner_weights(head, marks)
-    for name, part in LEVEL.items():
-        for one in _numbers(name):
-            y = marks.on(expressions[one])[:, 1]
-            wanted = y[_UPPER_EDGE] + _BETWEEN * (y[_LOWER_EDGE] - y[_UPPER_EDGE])
-            # A one-sided shape owes its half to the corner of its own side alone.
-            own = [k for k, mark in enumerate(CORNERS) if abs(y[mark]) >= 0.3 * np.abs(y[list(CORNERS)]).max()]
-            for k in own if _sided(name) else range(2):
-                expressions[one, :, 1] += part * (wanted - y[CORNERS[k]]) * near[k]
+    for one, part in _shapes(LEVEL):
+        y = marks.on(expressions[one])[:, 1]
+        wanted = y[_UPPER_EDGE] + _BETWEEN * (y[_LOWER_EDGE] - y[_UPPER_EDGE])
+        # A one-sided shape owes its half to the corner of its own side alone.
+        own = [k for k, mark in enumerate(CORNERS) if abs(y[mark]) >= 0.3 * np.abs(y[list(CORNERS)]).max()]
+        for k in own if ARKIT[one] not in LEVEL else range(2):
+            expressions[one, :, 1] += part * (wanted - y[CORNERS[k]]) * near[k]
     return replace(head, expressions=expressions)
 
 
@@ -54,11 +53,10 @@ def steady_corners(head: Head, marks: SurfacePoints) -> Head:
     """Lips that part do not draw the corners inwards."""
     expressions = head.expressions.copy()
     near = _corner_weights(head, marks)
-    for name, part in STEADY.items():
-        for one in _numbers(name):
-            x = marks.on(expressions[one])[:, 0]
-            for k, mark in enumerate(CORNERS):
-                expressions[one, :, 0] -= part * x[mark] * near[k]
+    for one, part in _shapes(STEADY):
+        x = marks.on(expressions[one])[:, 0]
+        for k, mark in enumerate(CORNERS):
+            expressions[one, :, 0] -= part * x[mark] * near[k]
     return replace(head, expressions=expressions)
 
 
@@ -127,12 +125,10 @@ def protrude_funnel(head: Head, marks: SurfacePoints) -> Head:
 _OUT = 0.25
 
 
-def _numbers(name: str) -> Sequence[int]:
-    return [i for i, known in enumerate(ARKIT) if known in (name, name + "Left", name + "Right")]
-
-
-def _sided(name: str) -> bool:
-    return name not in INDEX
+def _shapes(table: Mapping[str, float]) -> Iterator[tuple[int, float]]:
+    """Number and value of every shape that a table names; a name without a side stands for both sides."""
+    for name, value in table.items():
+        yield from ((i, value) for i, known in enumerate(ARKIT) if known in (name, name + "Left", name + "Right"))
 
 
 def _corner_weights(head: Head, marks: SurfacePoints) -> F64:

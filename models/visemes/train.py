@@ -184,7 +184,7 @@ def work(net: VisemeNet, sampler: Sampler, clock: Clock, rate: float = 1.0) -> G
                 group["lr"] = full * share
         loss, parts = total_loss(net, Tensors.of(sampler.batch(BATCH)))
         net.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         for optimizer, _ in optimizers:
             optimizer.step()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from avatar.core.facs import ARKIT, INDEX, arkit_vector
+from avatar.core.geometry import similarity
 from avatar.core.types import FaceState, Ns, Pose
 from avatar.engines import corrector
 from avatar.engines.corrector import CONDITION, CROP, EYES, MIDDLE, condition, crop, frame_of, presence
-from avatar.engines.head import similarity
 from avatar.models import disjoint, registry
 from avatar.models.data import render
 from avatar.portrait import bundle

@@ -139,7 +139,7 @@ def test_the_folds_without_somebody_are_others(maps):
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):
-    with pytest.raises(ModelFileError, match="reinstall"):
+    with pytest.raises(ModelFileError, match="install the package again"):
         FoldMaps.load(tmp_path / FILE)
 
 
