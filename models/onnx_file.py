@@ -8,6 +8,7 @@ turned into float32 by a ``Cast`` that the runtime folds away at loading.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -110,6 +111,13 @@ class Graph:
         properties = b"".join(_bytes(14, _bytes(1, k) + _bytes(2, v)) for k, v in metadata.items())
         opset = _bytes(8, _number(2, OPSET))
         return _number(1, IR_VERSION) + _bytes(2, "vultus") + _bytes(7, graph) + opset + properties
+
+
+def save(target: Path, content: bytes) -> None:
+    """All or nothing."""
+    part = target.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(target)
 
 
 def with_output(model: bytes, name: str) -> bytes:

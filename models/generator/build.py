@@ -19,6 +19,7 @@ from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.disjoint import FOLDS, fold_of, note, place
 from avatar.models.expression import folders
+from avatar.models.onnx_file import save
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,6 @@ def write(trainer: Any, target: Path, without: list[str]) -> None:
         (target, corrector_bytes(net, about)),
         (target.parent / PORTRAIT_FILE, portrait_bytes(portrait)),
     ):
-        part = path.with_suffix(".part")
-        part.write_bytes(content)
-        part.replace(path)
+        save(path, content)
         if without:
             note(path, without)

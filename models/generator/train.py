@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar.core.facs import ARKIT, INDEX
-from avatar.engines.corrector import CONDITION, CROP, presence
+from avatar.engines.corrector import CROP, condition, presence
 from avatar.models.generator.model import CorrectorNet, Critic, Portrait, Shape, compose
 from avatar.models.generator.samples import KINDS
-from avatar.models.visemes.train import Average, has_bfloat16
+from avatar.models.run import Run, has_bfloat16
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +30,8 @@ ELSEWHERE = 0.6
 CRITIC_FROM = 0.4
 """Share of the run after which the critic is asked: before, there is nothing worth criticising."""
 CHECKPOINT_S = 60.0
+_KEPT = ("both", "judges", "optimizer", "judging")
+"""What goes into a checkpoint, besides what every run keeps."""
 ADVERSARY, FEATURES, COEFFICIENTS, EDGES, SHADE, EVEN = 0.008, 0.05, 0.02, 0.6, 2.0, 20.0
 """Weights: the critic's verdict, its layers, its reading of the expression; edges; low frequencies outside mouth and
 eyes (a face whose colour wanders is worse than one without folds); unevenness of the flow."""
@@ -102,9 +103,7 @@ class Sampler:
             pictures = pictures * inside + other * (1 - inside)
         pictures = another_light(pictures, random)
         planes = np.clip(pictures, 0, 255).transpose(0, 3, 1, 2) * np.float32(2 / 255) - np.float32(1)
-        told = np.zeros(CONDITION, np.float32)
-        told[: len(ARKIT)] = relative
-        told[len(ARKIT) : 2 * len(ARKIT)] = np.clip(photo + relative * (1 - photo), 0, 1)
+        told = condition(relative, photo)
         weight = _WEIGHTS[regions]
         if kind == "same":  # what is inside a painted mouth is not as it should be
             weight = np.where(regions == 3, np.float32(0), np.maximum(weight, 0.5))
@@ -156,10 +155,10 @@ def mouths(x: Tensor, regions: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-class Trainer:
-    """A run that can be stopped and taken up again.
+class Trainer(Run):
+    """Trains the corrector.
 
-    :param folder: of checkpoint.pt, log.csv and sample sheets.
+    :param folder: of checkpoint.pt, log.csv and sample sheets. :param without: people who are left out.
     """
 
     def __init__(
@@ -168,54 +167,36 @@ class Trainer:
     ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        self.folder, self.shape = folder, shape or Shape()
-        folder.mkdir(parents=True, exist_ok=True)
+        self.shape = shape or Shape()
         self.portrait, self.net = Portrait(self.shape), CorrectorNet(self.shape)
         self.both = nn.ModuleDict({"portrait": self.portrait, "corrector": self.net})
+        super().__init__(self.both, folder, every=50)
         self.critic, self.local = Critic(self.shape.critic), Critic(self.shape.critic)
         self.judges = nn.ModuleDict({"whole": self.critic, "mouth": self.local})
-        self.average = Average(self.both)
         self.sampler = Sampler(samples, without or set(), seed)
         self.optimizer = torch.optim.AdamW(self.both.parameters(), RATE, (0.85, 0.99), weight_decay=1e-4)
         self.judging = torch.optim.Adam(self.judges.parameters(), CRITIC_RATE, (0.5, 0.99))
-        self.spent, self.steps = 0.0, 0
-        self.rows: list[dict[str, float]] = []
-        self._seen: list[dict[str, float]] = []
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    def save(self) -> None:
-        part = self.checkpoint.with_suffix(".part")
-        parts = ("both", "judges", "optimizer", "judging")
-        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
-        state |= {"average": self.average.state, "spent": self.spent, "steps": self.steps, "rows": self.rows}
-        torch.save(state, part)
-        part.replace(self.checkpoint)
-        if self.rows:
-            with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(self.rows)
+    def state(self) -> dict[str, Any]:
+        return super().state() | {name: getattr(self, name).state_dict() for name in _KEPT}
 
     def resume(self) -> None:
         """Go on from the checkpoint."""
-        state = torch.load(self.checkpoint, weights_only=True)
-        for name in ("both", "judges", "optimizer", "judging"):
+        state = self.load()
+        for name in _KEPT:
             getattr(self, name).load_state_dict(state[name])
-        self.average.state, self.average.steps = state["average"], state["steps"]
-        self.spent, self.steps, self.rows = state["spent"], state["steps"], state["rows"]
 
     def run(self, minutes: float, most_steps: int | None = None) -> None:
         """Train until ``minutes`` are spent in all, or ``most_steps`` are made in all."""
-        began = time.monotonic() - 60 * self.spent
+        began = time.monotonic() - self.spent
         saved = time.monotonic()
         while (done := (time.monotonic() - began) / (60 * minutes)) < 1:
             share = min(1.0, (self.steps + 1) / 80) * (1 - done) ** 0.8
             for group in self.optimizer.param_groups:
                 group["lr"] = RATE * max(share, 0.01)
-            self._count(self._step(done > CRITIC_FROM), minutes, began)
+            parts = self._step(done > CRITIC_FROM)
+            self.spent = time.monotonic() - began
+            self.count(parts)
             if time.monotonic() - saved > CHECKPOINT_S:
                 self.save()
                 saved = time.monotonic()
@@ -271,18 +252,6 @@ class Trainer:
             total = total - ADVERSARY * against.float().mean() + FEATURES * alike
             total = total + COEFFICIENTS * ((read.float() - state) ** 2).mean()
         return total
-
-    def _count(self, parts: dict[str, float], minutes: float, began: float) -> None:
-        self.steps += 1
-        self.average.step(self.both)
-        self.spent = (time.monotonic() - began) / 60
-        self._seen.append(parts)
-        if len(self._seen) == 50:
-            row = {"minutes": round(self.spent, 2), "steps": self.steps}
-            row |= {name: round(float(np.mean([p[name] for p in self._seen])), 5) for name in parts}
-            self.rows.append(row)
-            log.info("%s", row)
-            self._seen = []
 
     def averaged(self) -> tuple[Portrait, CorrectorNet]:
         """The networks that ship."""

@@ -16,6 +16,7 @@ import platformdirs
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.data import corpus as corpora
+from avatar.models.onnx_file import save
 
 log = logging.getLogger(__name__)
 
@@ -107,18 +108,11 @@ def finish(folder: Path, checkpoint: Path, target: Path) -> dict[str, Any]:
         "shape": [round(float(v), 3) for v in shape],
         "press_bias": {str(k): 0.0 for k in net.shape.heads},
     }
-    write(target, onnx_bytes(net, about))
+    save(target, onnx_bytes(net, about))
     items: Sequence[corpora.Utterance] = validation(folder)
     if items:
         about["press_bias"] = choose(registry.weights_dir(), target, list(items))
-        write(target, onnx_bytes(net, about))
+        save(target, onnx_bytes(net, about))
     else:
         log.warning("%s has no voices for validation: thresholds are left at one half", folder)
     return {"bytes": target.stat().st_size, "press_bias": json.dumps(about["press_bias"])}
-
-
-def write(target: Path, content: bytes) -> None:
-    """All or nothing."""
-    part = target.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(target)

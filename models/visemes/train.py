@@ -8,16 +8,13 @@ without locks (Niu et al. 2011, "Hogwild!"). Needs torch (``vultus[train]``).
 from __future__ import annotations
 
 import contextlib
-import csv
 import logging
 import math
 import multiprocessing
 import queue
-import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar.core.facs import VISEME_INDEX
+from avatar.models.run import Run, has_bfloat16
 from avatar.models.visemes.dataset import Item
 from avatar.models.visemes.model import Shape, VisemeNet
 from avatar.models.visemes.muon import Muon
@@ -101,13 +99,6 @@ def head_loss(out: Tensor, phones: Tensor, truth: Tensors, ahead: int) -> tuple[
     return loss, {"viseme": viseme.item(), "press": press.item(), "jaw": jaw.item()}
 
 
-@cache
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32 (a step takes half the time then)."""
-    flags = Path("/proc/cpuinfo")
-    return flags.is_file() and re.search(r"avx512_bf16|amx_bf16", flags.read_text()) is not None
-
-
 def total_loss(net: VisemeNet, truth: Tensors) -> tuple[Tensor, dict[str, float]]:
     """Over all heads; the second is of the head that is live by default."""
     loss = torch.zeros(())
@@ -120,25 +111,6 @@ def total_loss(net: VisemeNet, truth: Tensors) -> tuple[Tensor, dict[str, float]
         if ahead == 4 or not seen:
             seen = parts
     return loss, seen
-
-
-class Average:
-    """Exponential mean of a network's weights, steadier than the last step's."""
-
-    def __init__(self, net: nn.Module, keep: float = 0.998) -> None:
-        self._keep = keep
-        self.steps = 0
-        self.state = {k: v.detach().clone() for k, v in net.state_dict().items()}
-
-    def step(self, net: nn.Module, count: int = 1) -> None:
-        """After ``count`` more steps of training."""
-        self.steps += count
-        keep = min(self._keep, self.steps / (self.steps + 10)) ** count
-        for name, value in net.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.state[name].lerp_(value, 1 - keep)
-            else:
-                self.state[name].copy_(value)
 
 
 def make_optimizers(net: VisemeNet) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -198,8 +170,8 @@ def _worker(net: VisemeNet, sampler: Sampler, clock: Clock, rate: float, results
         results.put(parts)
 
 
-class Trainer:
-    """A training run that can be stopped and taken up again.
+class Trainer(Run):
+    """Trains the viseme network.
 
     :param folder: of checkpoint.pt and log.csv.
     :param every: steps from one line of the log to the next.
@@ -209,42 +181,19 @@ class Trainer:
         self, items: Sequence[Item], shape: np.ndarray, size: Shape, folder: Path, seed: int = 0, every: int = 25
     ) -> None:
         torch.manual_seed(seed)
-        self.folder, self.size, self.shape = folder, size, shape
-        folder.mkdir(parents=True, exist_ok=True)
+        self.size, self.shape = size, shape
         self.net = VisemeNet(size, dropout=0.05)
+        super().__init__(self.net, folder, every)
         self._items, self._seed = items, seed
-        self.average = Average(self.net)
-        self.spent, self.steps, self._every = 0.0, 0, every
-        self.rows: list[dict[str, float]] = []
-        self._seen: list[dict[str, float]] = []
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    def save(self) -> None:
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(
-            {
-                "net": self.net.state_dict(), "average": self.average.state, "spent": self.spent, "steps": self.steps,
-                "shape": torch.from_numpy(self.shape), "size": asdict(self.size), "rows": self.rows,
-            },
-            part,
-        )  # fmt: skip
-        part.replace(self.checkpoint)
-        if self.rows:
-            with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(self.rows)
+    def state(self) -> dict[str, Any]:
+        own = {"net": self.net.state_dict(), "shape": torch.from_numpy(self.shape), "size": asdict(self.size)}
+        return super().state() | own
 
     def resume(self) -> None:
         """Go on from the checkpoint. Momentum is built up anew; what the network sees first stays as it was."""
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = self.load()
         self.net.load_state_dict(state["net"])
-        self.average.state = state["average"]
-        self.spent, self.steps, self.rows = state["spent"], state["steps"], state["rows"]
-        self.average.steps = self.steps
         self.shape = state["shape"].numpy()
 
     def run(self, minutes: float, workers: int = 1, most_steps: int | None = None) -> None:
@@ -267,7 +216,7 @@ class Trainer:
         with contextlib.closing(steps):
             for parts in steps:
                 self.spent = before + time.monotonic() - clock.began
-                self._count(parts)
+                self.count(parts)
                 if time.monotonic() - saved > CHECKPOINT_S:
                     self.save()
                     saved = time.monotonic()
@@ -295,17 +244,6 @@ class Trainer:
         finally:
             for process in processes:
                 process.terminate()
-
-    def _count(self, parts: dict[str, float]) -> None:
-        self.steps += 1
-        self.average.step(self.net)
-        self._seen.append(parts)
-        if len(self._seen) == self._every:
-            row = {"minutes": round(self.spent / 60, 2), "steps": self.steps}
-            row |= {name: round(float(np.mean([p[name] for p in self._seen])), 4) for name in parts}
-            self.rows.append(row)
-            log.info("%s", row)
-            self._seen = []
 
 
 def load_net(checkpoint: Path) -> tuple[VisemeNet, np.ndarray]:
