@@ -1,6 +1,6 @@
 """The gallery of the documentation: every shipped avatar in sixteen states, and a strip of speech.
 
-Made again by ``python -m avatar.models.expression.gallery --engine generator --out docs/gallery``. Every picture
+Made again by ``python -m avatar.models.expression.gallery --out docs/gallery``. Every picture
 carries the badge, as on air.
 """
 
@@ -13,13 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from avatar import plugins
 from avatar.assembly import find_avatar, library, make_engine
 from avatar.config import Config
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Gaze, Ns, Pose, freeze
 from avatar.engines.badge import Badge
+from avatar.errors import AvatarError
 from avatar.models import registry
-from avatar.models.expression.evaluate import engine_names
 from avatar.render import Input, plan
 
 CELL, TEXT = 224, 22
@@ -27,8 +28,8 @@ CELL, TEXT = 224, 22
 _SIZE = 512
 _BOX = slice(40, 460), slice(46, 466)
 """Rows and columns of the drawn picture that are shown."""
-STRIP = 14
-"""Frames of speech, two of three at 30 a second."""
+STRIP = 8
+"""Frames of speech, every second one of 30 a second."""
 
 Units = Mapping[int, float]
 STATES: Mapping[str, tuple[Units, tuple[float, float, float], tuple[float, float]]] = {
@@ -76,11 +77,11 @@ def grid(cells: Sequence[U8], columns: int) -> U8:
     return np.vstack([np.hstack(full[i : i + columns]) for i in range(0, len(full), columns)])
 
 
-def write(folder: Path, engine: str, names: Sequence[str]) -> None:
-    """A sheet for each avatar, and one strip of speech with three of them."""
+def write(folder: Path, engine: str, names: Sequence[str], audio: Path) -> None:
+    """A sheet for each avatar, and a strip of each as it speaks ``audio``. Raises AvatarError."""
     folder.mkdir(parents=True, exist_ok=True)
     strips = []
-    heard = list(plan(Config(), Input(audio=registry.samples_dir() / "demo.ogg")).states)[20 : 20 + 2 * STRIP : 2]
+    heard = list(plan(Config(), Input(audio=audio)).states)[20 : 20 + 2 * STRIP : 2]
     for name in names:
         draw = make_engine(engine, find_avatar(name), _SIZE).render
         save(folder / f"{name}.jpg", grid([cell(draw(state_of(s)), s) for s in STATES], 4))
@@ -95,12 +96,15 @@ def save(path: Path, picture: U8) -> None:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="draw the gallery of the documentation")
-    parser.add_argument("--engine", default="generator")
+    parser.add_argument("--engine", default=Config().avatar.engine, choices=plugins.names("engines"))
     parser.add_argument("--out", type=Path, default=Path("docs/gallery"))
     parser.add_argument("names", nargs="*", help="avatars; all that are shipped where none is named")
+    parser.add_argument("--audio", type=Path, default=registry.samples_dir() / "demo.ogg", help="what the strips say")
     given = parser.parse_args()
-    (engine,) = engine_names(given.engine)
-    write(given.out, engine, given.names or [entry.name for entry in library().entries()])
+    try:
+        write(given.out, given.engine, given.names or [entry.name for entry in library().entries()], given.audio)
+    except AvatarError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
