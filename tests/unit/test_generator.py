@@ -155,7 +155,7 @@ def test_both_folds_hold_people():
 
 
 def test_the_file_says_what_torch_says(tmp_path: Path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
     from avatar.models.generator.export import corrector_bytes, portrait_bytes
     from avatar.models.generator.model import CorrectorNet, Portrait, Shape, compose
 
@@ -179,7 +179,7 @@ def test_the_file_says_what_torch_says(tmp_path: Path):
 
 
 def test_nobody_who_is_left_out_is_learnt_from():
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
     from avatar.models.generator.train import Sampler
 
     n = 8
