@@ -18,6 +18,7 @@ from numba import njit
 from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
 from avatar.engines import raster
+from avatar.engines.head_warp import smoothstep
 from avatar.engines.raster import SKIN
 from avatar.errors import ModelFileError
 from avatar.portrait.fit import LANDMARKS
@@ -242,12 +243,12 @@ def bare_skin(maps: FoldMaps, portrait: U8, landmarks: F32) -> F32:
     face = maps.face
     grey = log_luminance(face, portrait, landmarks)
     around = _wide_median(grey, face.inside)
-    dark = _ramp(around - grey, 0.35, 0.60)
+    dark = smoothstep(0.35, 0.60, around - grey)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-    thin = _ramp(cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, disc), 0.22, 0.40)
+    thin = smoothstep(0.22, 0.40, cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, disc))
     fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
     plain = maps.skin > 0.5
-    rough = _ramp(np.sqrt(_mean_where(fine * fine, plain, 3.0)), 0.055, 0.11)
+    rough = smoothstep(0.055, 0.11, np.sqrt(_mean_where(fine * fine, plain, 3.0)))
     covered = np.maximum(dark, np.maximum(thin, rough)) * maps.skin
     covered = cv2.dilate(covered, np.ones((3, 3), np.uint8))
     return np.asarray(1 - np.clip(cv2.GaussianBlur(covered, (0, 0), 2.0) * 1.3, 0, 1), np.float32)
@@ -292,8 +293,3 @@ def _wide_median(grey: F32, inside: np.ndarray) -> F32:
     bytes_ = np.round((small - low) / (high - low) * 255).astype(np.uint8)
     middle = cv2.medianBlur(bytes_, 15).astype(np.float32) / 255 * (high - low) + low
     return np.asarray(cv2.resize(middle, (FRAME[1], FRAME[0]), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _ramp(values: F32, low: float, high: float) -> F32:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)

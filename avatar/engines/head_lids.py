@@ -12,6 +12,7 @@ from numba import njit
 from scipy.interpolate import CubicSpline
 
 from avatar.core.types import F32, U8
+from avatar.engines.head_warp import smoothstep
 from avatar.engines.raster import EYE, SKIN
 from avatar.portrait.fit import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 
@@ -125,7 +126,7 @@ class Lid:
 
     def draw(self, picture: U8, shown: np.ndarray, contour: F32, closed: float) -> None:
         """Change ``picture`` in place. ``contour`` (16, 2) is where the eye is now; ``closed``: 1 is shut."""
-        strength = _smoothstep(0.08, 0.45, closed)
+        strength = float(smoothstep(0.08, 0.45, closed))
         if strength <= 0:
             return
         frame = eye_frame(contour)
@@ -133,7 +134,7 @@ class Lid:
         # Shut lids meet in one smooth curve, whatever the corners of the open eye look like.
         upper = upper + strength * (self._smooth @ upper - upper)
         edge = _curve(upper @ frame[:, :2].T + frame[:, 2])
-        shut = _smoothstep(0.7, 0.97, closed)
+        shut = float(smoothstep(0.7, 0.97, closed))
         edge += np.float32(shut * _LOW) * self._middle
         curves = np.stack([self._top, self._fold, edge, self._lower], axis=1)
         width = float(np.hypot(*(contour[8] - contour[0])))
@@ -165,11 +166,6 @@ def _fold_band(upper: F32, brow: F32) -> tuple[F32, F32]:
     top = np.maximum(upper - _FOLD_FROM, np.interp(_S, edge[:, 0], edge[:, 1]))
     top = np.minimum(top, upper - 0.10)
     return top.astype(np.float32), np.clip(upper + 0.02 - top, 0.10, _FOLD).astype(np.float32)
-
-
-def _smoothstep(low: float, high: float, x: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
 
 
 # --- the lid's skin -------------------------------------------------------------------------------------------------

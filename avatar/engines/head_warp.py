@@ -310,20 +310,21 @@ def _fading(size: int, g: int, cell: int, landmarks: F32) -> tuple[F32, F32]:
     at = (np.arange(g) + 0.5) * cell - 0.5
     dx = (at[None, :] - centre[0]) / half[0]
     dy = (at[:, None] - centre[1]) / half[1]
-    above = 1 - _smoothstep(1.35, 2.3, np.hypot(dx, dy))
-    below = 1 - _smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
+    above = 1 - smoothstep(1.35, 2.3, np.hypot(dx, dy))
+    below = 1 - smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
     follow = np.where(dy < 0, above, np.minimum(above, below))
     yy, xx = np.meshgrid(at, at, indexing="ij")
     outside = np.array(
         [-cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in zip(xx.ravel(), yy.ravel(), strict=True)]
     ).reshape(g, g)
-    spill = 1 - _smoothstep(0.0, _SPILL, outside / half[0])
-    border = _smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
+    spill = 1 - smoothstep(0.0, _SPILL, outside / half[0])
+    border = smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
     edge = border[None, :] * border[:, None]
     blurred = [cv2.GaussianBlur(a.astype(np.float32), (0, 0), 2.0) * edge for a in (follow, spill)]
     return blurred[0].astype(np.float32), blurred[1].astype(np.float32)
 
 
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+def smoothstep(low: float, high: float, x: np.ndarray | float) -> np.ndarray:
+    """0 up to ``low``, 1 from ``high`` on, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
