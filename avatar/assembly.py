@@ -1,6 +1,6 @@
 """THE wiring: a configuration in, a running engine out. It reads from top to bottom as the diagram in the README.
 
-This module, :mod:`avatar.control` and :mod:`avatar.cli` are the only ones that know streams and models.
+This module, :mod:`avatar.control` and :mod:`avatar.commands` are the only ones that know streams and models.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ RULES = {
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
 # fmt: on
-WIRING = {"assembly", "bench", "bench_engines", "cli", "control", "doctor", "render"}
+WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,305 @@
+"""What each command of :mod:`avatar.cli` does: parsed arguments in, exit code out; raises AvatarError with one line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from avatar.config import Config, load
+from avatar.errors import AvatarError, UsageError
+from avatar.memory import few_arenas
+
+# --- the live engine -------------------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> int:
+    few_arenas()
+    config = load(args.config, args.set).config
+
+    async def live() -> int:
+        from avatar.assembly import Pipeline
+
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on the loop
+            for name in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(name, stop.set)
+        print("Preparing the face ... (the first start on a machine compiles the engine)", file=sys.stderr)
+        pipeline = Pipeline(config)
+        task = asyncio.create_task(pipeline.run(_say_address))
+        waiter = asyncio.create_task(stop.wait())
+        await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            return 0
+        await task
+        return 0
+
+    try:
+        code = asyncio.run(live())
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    # Everything is closed. The interpreter would now spend up to a second taking apart what libraries have loaded.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """The error in a group that a user can act on, else the first."""
+    known, other = group.split(AvatarError)
+    error: BaseException = (known or other or group).exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _say_address(address: str) -> None:
+    print(f"Vultus is live: {address}" if address else "Vultus is live (no page)", flush=True)
+
+
+# --- offline ---------------------------------------------------------------------------------------------------------
+
+
+def _offline_config(args: argparse.Namespace) -> Config:
+    settings = list(args.set)
+    for key, value in (
+        ("avatar.name", getattr(args, "avatar", None)),
+        ("avatar.engine", getattr(args, "engine", None)),
+        ("avatar.size", getattr(args, "size", None)),
+        ("avatar.fps", getattr(args, "fps", None)),
+        ("face.head", getattr(args, "head", None)),
+    ):
+        if value is not None:
+            settings.append(f"{key}={json.dumps(value)}")
+    if (emotion := getattr(args, "emotion", None)) is not None:
+        label, _, degree = emotion.partition(":")
+        settings.append(f"face.emotion={json.dumps(label)}")
+        if degree:
+            settings.append(f"face.intensity={degree}")
+    return load(args.config, settings).config
+
+
+def _input(args: argparse.Namespace) -> Any:
+    from avatar.render import Input
+
+    given = {key: getattr(args, key, None) for key in ("audio", "video", "text", "states")}
+    if sum(value is not None for value in given.values()) != 1:
+        raise UsageError("give one of " + ", ".join(f"--{key}" for key in given if hasattr(args, key)))
+    return Input(**given)
+
+
+def render(args: argparse.Namespace) -> int:
+    from avatar.render import render
+
+    config, source = _offline_config(args), _input(args)
+    with _progress("rendering") as progress:
+        count = render(config, source, args.output, args.states_out, progress)
+    _report(
+        args, {"file": str(args.output), "frames": count, "fps": config.avatar.fps}, f"{args.output}: {count} frames"
+    )
+    return 0
+
+
+def analyze(args: argparse.Namespace) -> int:
+    from avatar.render import analyze
+
+    count = analyze(_offline_config(args), _input(args), args.states_out)
+    _report(args, {"file": str(args.states_out), "states": count}, f"{args.states_out}: {count} states")
+    return 0
+
+
+def image(args: argparse.Namespace) -> int:
+    import cv2
+
+    from avatar.assembly import find_avatar, labelled, make_engine
+    from avatar.core import facs
+    from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
+
+    config = _offline_config(args)
+    try:
+        if args.au:
+            arkit = facs.from_action_units({int(k): v for k, v in _pairs(args.au)})
+        else:
+            arkit = facs.arkit_vector(dict(_pairs(args.arkit or "")))
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{args.au or args.arkit}: no such unit or coefficient: {error}") from error
+    state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
+    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    pixels = labelled(engine, config.avatar.badge)(state)
+    if not cv2.imwrite(str(args.output), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)):
+        raise UsageError(f"{args.output}: cannot be written as a picture; use a .png or .jpg in an existing folder")
+    _report(args, {"file": str(args.output)}, str(args.output))
+    return 0
+
+
+def _pairs(text: str) -> Iterator[tuple[str, float]]:
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, _, value = item.partition("=")
+        try:
+            yield key.strip(), float(value)
+        except ValueError:
+            raise UsageError(f"{item!r}: write name=value, as in 12=0.8 or jawOpen=0.5") from None
+
+
+# --- avatars, models, devices ----------------------------------------------------------------------------------------
+
+
+def create(args: argparse.Namespace) -> int:
+    from avatar.assembly import detector, library
+
+    with detector() as finder:
+        made = library().create(args.photo, args.name, args.title or args.name, args.consent, finder, args.overwrite)
+    for line in made.warnings:
+        print(f"avatar: {args.photo}: {line}", file=sys.stderr)
+    _report(args, {"name": made.name, "warnings": list(made.warnings)}, f"avatar {made.name} is ready")
+    return 0
+
+
+def avatars(args: argparse.Namespace) -> int:
+    from avatar.assembly import library
+
+    if args.delete:
+        library().delete(args.delete)
+        _report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
+        return 0
+    shelf = library()
+    found = []
+    for entry in shelf.entries():
+        consent = entry.error or shelf.load(entry.name).consent
+        found.append({"name": entry.name, "title": entry.title, "consent": consent, "builtin": entry.builtin})
+    _report(args, {"avatars": found}, "\n".join(f"{a['name']:16} {a['title']} ({a['consent']})" for a in found))
+    return 0
+
+
+def models(args: argparse.Namespace) -> int:
+    from avatar.models import registry
+
+    if args.action == "fetch":
+        for path in registry.fetch():
+            _report(args, {"file": str(path)}, str(path))
+        return 0
+    rows = [{"name": name, "state": state} for name, state in registry.verify()]
+    _report(args, {"models": rows}, "\n".join(f"{row['name']:32} {row['state']}" for row in rows))
+    return 1 if args.action == "verify" and any(row["state"] != "ok" for row in rows) else 0
+
+
+def devices(args: argparse.Namespace) -> int:
+    from avatar.streams.devices import devices
+
+    found = devices()
+    lines = [f"{kind}:\n" + "\n".join(f"  {d}" for d in rows or ["none"]) for kind, rows in found.items()]
+    _report(args, found, "\n".join(lines))
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from avatar.doctor import checks
+
+    found = checks()
+    marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+    text = "\n".join(
+        f"{marks[c.status]}  {c.name}: {c.detail}" + (f"\n      fix: {c.fix}" if c.fix else "") for c in found
+    )
+    rows = [{"name": c.name, "status": c.status, "detail": c.detail, "fix": c.fix} for c in found]
+    _report(args, {"checks": rows}, text)
+    return int(any(c.status == "fail" for c in found))
+
+
+def config_show(args: argparse.Namespace) -> int:
+    loaded = load(args.config, args.set)
+    rows = {name: {"value": value, "origin": origin} for name, value, origin in loaded.rows()}
+    text = "\n".join(f"{name} = {json.dumps(row['value'])}    # {row['origin']}" for name, row in rows.items())
+    _report(args, rows, text)
+    return 0
+
+
+# --- training and measuring ------------------------------------------------------------------------------------------
+
+
+def train(args: argparse.Namespace) -> int:
+    from avatar.models.training import train
+
+    options = {"corpus": args.corpus, "minutes": args.minutes, "resume": args.resume or None}
+    _report(args, train(args.model, args.data, args.output, **options), f"{args.model}: done")
+    return 0
+
+
+def judge(args: argparse.Namespace) -> int:
+    from avatar.models.evaluation import evaluate, table
+
+    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
+    with _progress(f"judging {args.task}") as progress:
+        result = evaluate(args.task, options, progress)
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, heads, rows, notes in table(result):
+        made = Table(*heads, title=title, title_justify="left")
+        for row in rows:
+            made.add_row(*row)
+        if rows:
+            console.print(made)
+        for note in notes:
+            console.print(note, markup=False, highlight=False)
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    from avatar import bench
+
+    size = [] if args.size is None else [f"avatar.size={args.size}"]
+    config = load(args.config, [*args.set, *size]).config
+    match args.what:
+        case "live":
+            result = bench.live(config, args.seconds or 60.0)
+        case "sync":
+            from avatar import bench_sync
+
+            result = bench_sync.sync(config, bench_sync.Plan.of(args))
+        case "soak":
+            from avatar.bench_soak import soak
+
+            with _progress("soaking") as progress:
+                result = soak(config, args.seconds or 1800.0, progress)
+        case "engines":
+            from avatar.bench_engines import engines
+
+            names = list(filter(None, (name.strip() for name in args.engine.split(","))))
+            with _progress("drawing") as progress:
+                result = engines(config, names, progress=progress)
+        case _:
+            result = bench.stages(config)
+    print(json.dumps(result) if args.json else json.dumps(result, indent=2))
+    return 0
+
+
+# --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
+    print(json.dumps(data, default=str) if args.json else text)
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar where standard error is a terminal; silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
