@@ -26,7 +26,7 @@ from avatar.errors import ModelFileError
 HEAD_FILE = "headpose.npz"
 LAG = 12
 """Hops of 10 ms between a sound and the decision what it was."""
-SMOOTH_S = 0.08
+SMOOTH_S = 0.06
 """Time constant of the spring that follows the states' means. It is looked ahead by as much, so it delays nothing."""
 
 LIVELINESS: dict[str, tuple[float, float]] = {
@@ -280,13 +280,15 @@ class HmmHead:
         ahead = SMOOTH_S / HOP_S
         if self._next is not None:
             gesture, path = self._next
-            path.phase += 1.0
             if path.phase + ahead >= 0:
                 self._gesture, self._path, self._next = gesture, path, None
+            else:
+                path.phase += 1.0
         if self._path is None:
             return [0.0, 0.0, 0.0]
+        value = self._path.at(self._path.phase + ahead)
         self._path.phase += 1.0
-        return self._path.at(self._path.phase + ahead)
+        return value
 
     def _feel(self) -> None:
         """Range and pace go over to the emotion's within a second or so."""

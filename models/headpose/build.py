@@ -84,7 +84,7 @@ def build(
         seconds = {"recorded": round(sum(len(c.pose) for c in clips) / 100, 1), "generated": 0.0}
     else:
         clips, seconds = default_clips(data, corpus)
-    found = study(clips, seed=seed, tries=6)
+    found = study(clips, seed=seed)
     target.parent.mkdir(parents=True, exist_ok=True)
     found.model.save(target)
     made = {
