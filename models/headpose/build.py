@@ -19,7 +19,7 @@ from avatar.models.headpose.generated import move
 
 log = logging.getLogger(__name__)
 
-SECONDS_A_VOICE = 26.0
+SECONDS_A_VOICE = 20.0
 PAUSE_S = (0.25, 1.1)
 """Between two sentences of one voice."""
 
