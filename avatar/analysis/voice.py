@@ -71,9 +71,7 @@ class VoiceAnalyzer:
         ``LIVE_MS`` and ``CALM_MS`` of :mod:`avatar.analysis.visemes` are the two that the network is best at.
     """
 
-    def __init__(
-        self, weights: Path, head: HeadKind = "rules", seed: int = 0, look_ahead_ms: int = LIVE_MS
-    ) -> None:
+    def __init__(self, weights: Path, head: HeadKind = "rules", seed: int = 0, look_ahead_ms: int = LIVE_MS) -> None:
         self._vad = SileroVad(weights / VAD_FILE)
         self._visemes = VisemeEstimator(weights / WEIGHTS_FILE, look_ahead_ms)
         # A contact that is decided on with two hops to spare begins in time; live, 10 ms late.
