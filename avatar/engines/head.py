@@ -32,6 +32,7 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
+from avatar.engines.head_own import mixer, own_maps, understand
 from avatar.engines.head_warp import TEXTURE_SCALE, Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
@@ -83,9 +84,15 @@ class HeadEngine(Engine):
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
         self._warp = Warp(portrait, landmarks)
-        self._folds = None
+        self._folds, own_folds = None, None
+        if bundle.smile is not None:
+            own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile)
+
+            def own_folds(maps: FoldMaps, skin: F32, strength: F32) -> tuple[F32, F32]:
+                return own_maps(maps, own, portrait, landmarks, skin, strength), mixer(own)
+
         if self.folds:
-            self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE)
+            self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
 
