@@ -23,7 +23,9 @@ from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
 from avatar.engines.head_folds import FILE as FOLDS_FILE
 from avatar.engines.head_folds import FoldMaps, Folds
+from avatar.engines.head_glasses import Glasses
 from avatar.engines.head_mesh import (
+    MOUTH_BACK,
     TRACKED,
     TRACKED_INNER,
     TRACKED_LEFT_EYE,
@@ -32,7 +34,8 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
-from avatar.engines.head_own import mixer, own_maps, understand
+from avatar.engines.head_own import OwnSmile, mixer, own_maps, understand
+from avatar.engines.head_teeth import OwnTeeth, mark_upper_teeth
 from avatar.engines.head_warp import TEXTURE_SCALE, Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
@@ -83,10 +86,14 @@ class HeadEngine(Engine):
         mesh = build_mesh(basis, fitted, landmarks)
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
+        self._glasses = None
+        if (frame := bundle.glasses_at(size)) is not None:
+            self._glasses = Glasses(portrait, landmarks, frame, TEXTURE_SCALE)
+            portrait = self._glasses.bare
         self._warp = Warp(portrait, landmarks)
-        self._folds, own_folds = None, None
+        self._folds, own_folds, own = None, None, None
         if bundle.smile is not None:
-            own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile)
+            own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile.at_size(size))
 
             def own_folds(maps: FoldMaps, skin: F32, strength: F32) -> tuple[F32, F32]:
                 return own_maps(maps, own, portrait, landmarks, skin, strength), mixer(own)
@@ -95,6 +102,7 @@ class HeadEngine(Engine):
             self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
+        self._teeth = None
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -116,6 +124,8 @@ class HeadEngine(Engine):
         self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
         self._eye_distance = eye_distance(landmarks)
         self._warm_up()
+        if own is not None:
+            self._take_teeth(own, portrait, landmarks)
 
     def _warm_up(self) -> None:
         """Compile every kernel, so that the first frame is as fast as the next."""
@@ -125,6 +135,19 @@ class HeadEngine(Engine):
         self.render(FaceState(Ns(0), wild, Pose.degrees(3, 3, 3), Gaze(0.1, 0.1)))
         self.render(FaceState(Ns(0)))
         self._warp.set_depth(self._depth, self._shown, _BEHIND * self._fitted.scale)
+        if self._glasses is not None:
+            self._glasses.set_depth(self._depth, self._shown, self._fitted.scale)
+
+    def _take_teeth(self, own: OwnSmile, portrait: U8, landmarks: F32) -> None:
+        teeth = OwnTeeth(own, portrait, landmarks, self._mouth.cavity)
+        if not teeth.found:
+            return
+        mark_upper_teeth(self._mesh)
+        teeth.end_at_edge(self._mesh)
+        self._teeth = teeth
+        picture = self.render(FaceState(Ns(0), own.weights))
+        teeth.match(self._mesh, picture, self._values, self._shown)
+        self._attributes[:] = self._mesh.attributes
 
     def render(self, state: FaceState) -> U8:
         mesh = self._mesh
@@ -148,7 +171,8 @@ class HeadEngine(Engine):
         count = len(mesh.triangles) if parted else mesh.outer
         buffers = self._depth, self._values, self._shown
         raster.rasterize(self._points, self._attributes, mesh.triangles, mesh.kinds, count, *buffers)
-        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._moving())
+        self._rigid_now = self._rigid(matrix, offset)
+        picture = self._warp.draw(self._values, self._shown, self._rigid_now, self._moving())
         if self._folds is not None:
             self._folds.draw(picture, self._warp.map, self._shown, self._face(), weights)
         tracked = self._tracked
@@ -163,8 +187,17 @@ class HeadEngine(Engine):
         if parted:
             tongue = float(weights[INDEX["tongueOut"]])
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
+            if self._teeth is not None:
+                back = MOUTH_BACK * self._fitted.scale
+                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), (matrix, offset), back)
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
+        self.lay_glasses(picture)
         return picture
+
+    def lay_glasses(self, picture: U8) -> None:
+        """Over what was drawn last, in place; nothing where nobody wears any."""
+        if self._glasses is not None:
+            self._glasses.draw(picture, self._rigid_now)
 
     @property
     def contours(self) -> F32:

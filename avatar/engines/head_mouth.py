@@ -8,7 +8,7 @@ from numba import njit
 
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
-from avatar.engines.raster import MOUTH, NOTHING
+from avatar.engines.raster import MOUTH, NOTHING, TEETH
 from avatar.engines.raster import TONGUE as TONGUE_SHOWN
 from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FittedHead, eye_distance
 
@@ -138,7 +138,8 @@ def _mark(shown, hull, x0, y0, opening):
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            inside = kind == TONGUE_SHOWN or (kind == MOUTH and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
+            of_mouth = kind == MOUTH or kind == TEETH  # noqa: SIM109 - a tuple is slower in a kernel
+            inside = kind == TONGUE_SHOWN or (of_mouth and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside
     return count
@@ -195,7 +196,7 @@ class Mouth:
 
     def __init__(self, illumination: F32, landmarks: F32) -> None:
         self._eyes = eye_distance(landmarks)
-        self._cavity = _CAVITY * illumination
+        self.cavity = _CAVITY * illumination
 
     def draw(
         self, picture: U8, values: F32, shown: np.ndarray, lips: F32, inner: F32, opened: float, tongue: float
@@ -232,4 +233,4 @@ class Mouth:
         light = np.float32((0.72 + 0.28 * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * min(1.0, opened)))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
-        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self.cavity, reach, light, run)

@@ -43,6 +43,10 @@ class Smile:
     coefficients: F32
     """(52,) ARKit coefficients that it shows."""
 
+    def at_size(self, size: int) -> Smile:
+        """The same, (size, size, 3)."""
+        return Smile(*_at_size(self.portrait, self.landmarks, size), self.coefficients)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -82,14 +86,25 @@ class AvatarBundle:
 
     def at_size(self, size: int) -> tuple[U8, F32]:
         """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
-        scale = size / len(self.portrait)
-        # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
-        landmarks = np.asarray(self.landmarks, np.float32) * np.float32(scale)
-        landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
-        if scale == 1:
-            return self.portrait, landmarks
-        flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(self.portrait, (size, size), interpolation=flags), np.uint8), landmarks
+        return _at_size(self.portrait, self.landmarks, size)
+
+    def glasses_at(self, size: int) -> U8 | None:
+        """(size, size): above 127 on the frame of glasses; None where there are none."""
+        if self.glasses is None or size == len(self.glasses):
+            return self.glasses
+        flags = cv2.INTER_AREA if size < len(self.glasses) else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(self.glasses, (size, size), interpolation=flags), np.uint8)
+
+
+def _at_size(portrait: U8, landmarks: F32, size: int) -> tuple[U8, F32]:
+    scale = size / len(portrait)
+    # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
+    landmarks = np.asarray(landmarks, np.float32) * np.float32(scale)
+    landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
+    if scale == 1:
+        return portrait, landmarks
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(portrait, (size, size), interpolation=flags), np.uint8), landmarks
 
 
 def check_name(name: str) -> str:
