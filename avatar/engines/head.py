@@ -150,8 +150,12 @@ class HeadEngine(Engine):
         self._attributes[:] = self._mesh.attributes
 
     def render(self, state: FaceState) -> U8:
+        return self.draw(*shape_weights(state), state.head)
+
+    def draw(self, weights: F32, gaze_yaw: float, gaze_pitch: float, head: Pose) -> U8:
+        """The picture (size, size, 3) with these weights (52,) of the shapes as they are, also below 0, eyes turned by
+        radians, and pose."""
         mesh = self._mesh
-        weights, gaze_yaw, gaze_pitch = shape_weights(state)
         np.copyto(self._vertices, mesh.rest)
         raster.add_shapes(self._vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
         turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
@@ -160,7 +164,7 @@ class HeadEngine(Engine):
         raster.on_landmarks(self._vertices, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         opened = (self._lip_gap() - self._rest_gap) / self._lip_unit
         closed = tuple(1 - self._lid_gap(eye) / rest for eye, rest in zip(_EYES, self._rest_lids, strict=True))
-        matrix, offset = self._camera(state.head)
+        matrix, offset = self._camera(head)
         raster.project(self._vertices, matrix, offset, self._points)
         raster.on_landmarks(self._points, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         self._points[:, 2] -= mesh.backward * np.float32(self._fitted.scale)

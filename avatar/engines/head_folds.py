@@ -251,8 +251,8 @@ class Folds:
         :param sources: (s, s, 2) each pixel's texel; :param shown: (s, s) what it shows; :param box: x0, y0, x1, y1 of
             the face; :param weights: (52,) of the shapes.
         """
-        folds = np.minimum(self._mixer @ weights, np.float32(1))
-        if folds.sum() < _THRESHOLD:
+        folds = np.clip(self._mixer @ weights, np.float32(-1), np.float32(1))
+        if np.abs(folds).sum() < _THRESHOLD:
             return
         _add_up(self._maps, folds, np.float32(_MOST), self._grid)
         _multiply(picture, sources, shown, box, *self._step, *self._origin, self._grid)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.core.types import F32, U8
-from avatar.portrait.landmarks import FACE_OVAL, DetectedFace
+from avatar.portrait.landmarks import FACE_OVAL, IRIS_LEFT, IRIS_RIGHT, DetectedFace
 
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
@@ -88,13 +88,19 @@ def lid_gap(face: DetectedFace) -> float:
     return float(min(gaps))
 
 
+def mouth_gap(landmarks: F32) -> float:
+    """Height between the inner lips in the middle, in distances between the irises."""
+    eyes = float(np.hypot(*(landmarks[IRIS_LEFT, :2] - landmarks[IRIS_RIGHT, :2])))
+    return float(np.hypot(*(landmarks[13, :2] - landmarks[14, :2]))) / max(eyes, 1e-6)
+
+
 def _expression(face: DetectedFace) -> Iterator[str]:
     def both(name: str) -> float:
         return (face.coefficient(name + "Left") + face.coefficient(name + "Right")) / 2
 
     if both("eyeBlink") > 0.45 or lid_gap(face) < 0.12:
         yield "the eyes are closed or look down; use a photo with open eyes that look into the camera"
-    gap = float(np.hypot(*(face.landmarks[13, :2] - face.landmarks[14, :2]))) / face.eye_distance
+    gap = mouth_gap(face.landmarks)
     smile = both("mouthSmile") > 0.4
     if gap > 0.06 and smile:
         yield "the photo shows an open smile; a closed, resting mouth speaks better"
