@@ -15,10 +15,10 @@ from avatar.core.types import F32, U8
 from avatar.engines.raster import NOTHING
 from avatar.portrait.fit import eye_distance
 
-_AROUND, _SOFT = 0.012, 0.018
+_AROUND, _SOFT = 0.018, 0.018
 """Distances between the eyes' outer corners: rim of the frame that goes with it, and the width of the soft edge."""
-_FRONT = 0.9
-"""Centimetres from the skin's nearest point of a column to the frame."""
+_FRONT = 0.6
+"""Centimetres from the nearest skin of brows and cheeks to the frame."""
 _INPAINT = 4.0
 
 
@@ -51,20 +51,24 @@ class Glasses:
             portrait, matrix, (scale * (x1 - x0), scale * (y1 - y0)), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE
         )
         self._scale = np.float32(scale)
+        self._unit, self._middle = unit, float(landmarks[168, 0])
         self._depth = np.zeros(size, np.float32)
 
     def set_depth(self, depth: F32, shown: np.ndarray, centimetre: float) -> None:
         """Lay the frames in front of the resting face. :param depth: (s, s) pixels, larger = nearer."""
-        _, y0, _, y1 = self._box
+        x0, y0, x1, y1 = self._box
         known = shown[y0:y1] != NOTHING
-        columns = np.flatnonzero(known.any(0))
-        if not len(columns):
+        # The nose is no part of the surface that frames lie on; what is beyond the eyes' corners falls back too steeply.
+        away = np.abs(np.arange(len(depth)) - self._middle) / self._unit
+        columns = np.flatnonzero(known.any(0) & (away > 0.14) & (away < 0.52))
+        if len(columns) < 5:
             return
         nearest = np.where(known, depth[y0:y1], -np.inf).max(0)[columns]
-        line = np.interp(np.arange(len(depth)), columns, nearest).astype(np.float32)
-        width = max(1.0, 0.6 * centimetre)
-        self._depth[:] = cv2.GaussianBlur(line[None], (0, 0), width, borderType=cv2.BORDER_REPLICATE)[0]
-        self._depth += np.float32(_FRONT * centimetre)
+        across = (np.arange(len(depth)) - self._middle) / self._unit
+        curve = np.polyfit(across[columns], nearest, 2)
+        curve[0] = min(curve[0], 0.0)
+        curve[2] += float(np.median(nearest - np.polyval(curve, across[columns]))) + _FRONT * centimetre
+        self._depth[:] = np.polyval(curve, across)
 
     def draw(self, picture: U8, rigid: F32) -> None:
         """Into ``picture`` (s, s, 3), in place. :param rigid: (2, 4) maps (x, y, 1, depth) to the photo's x, y."""

@@ -36,6 +36,8 @@ _TYPICAL_HIGHLIGHT = 240.0
 _NARROW, _WIDE = 0.36, 0.46
 """Widths of the mouth, in eye distances: of a funnel, of a mouth at rest."""
 _ROUND_SHADE = 0.45
+_GREY = 0.05
+"""(max - min) / max of the colours of grey skin; from twice that on it has colour."""
 _WARMTH = 0.3
 """How much of the highlights' colour is the light's; the rest is the skin's."""
 
@@ -69,7 +71,9 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
-    mesh.attributes[inside] = colour[inside]
+    # In a grey photo, or of a sculpture, the mouth is grey too.
+    grey = colour.mean(1, keepdims=True)
+    mesh.attributes[inside] = (grey + (colour - grey) * _colourfulness(portrait, landmarks))[inside]
     return illumination
 
 
@@ -107,6 +111,17 @@ def _illumination(portrait: U8, landmarks: F32) -> F32:
     tint = np.median(face[value >= high], axis=0)
     tint = 1 + _WARMTH * (tint / max(float(tint.max()), 1.0) - 1)
     return (np.clip(brightness, 0.5, 1.0) * tint).astype(np.float32)
+
+
+def _colourfulness(portrait: U8, landmarks: F32) -> float:
+    """0 where the skin is grey, 1 where it has the colour of any skin."""
+    mask = np.zeros(portrait.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[:, :2]).astype(np.int32)), 1)
+    face = portrait[mask > 0].astype(np.float32)
+    if not len(face):
+        return 1.0
+    top = np.maximum(face.max(1), 1.0)
+    return float(np.clip((np.median((top - face.min(1)) / top) - _GREY) / _GREY, 0, 1))
 
 
 def _lip_colour(portrait: U8, landmarks: F32, mouth_open: bool) -> F32:

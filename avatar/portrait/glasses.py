@@ -22,11 +22,14 @@ CROP = (88, 168)
 """Height and width of what the network sees."""
 EYES, MIDDLE = 64.0, (83.5, 38.0)
 """Pixels between the eyes in it, and where the point between them lies."""
-SURE = 0.5
+SURE, LIKELY = 0.5, 0.25
+"""What is likely frame counts where it hangs together with what surely is."""
 _CORNERS = ((33, 133), (362, 263))
 """Of the eye on the picture's left, and of the one on its right."""
-_LEAST, _LEAST_SIDE, _LEAST_BRIDGE = 330.0, 110.0, 3.0
-"""Pixels of frame in the crop: in all, at each eye, and of the nose's columns, those that hold some."""
+_PART = 12
+"""Pixels that are surely frame, in a part that counts."""
+_LEAST, _LEAST_SIDE, _LEAST_BRIDGE = 330, 110, 3
+"""Pixels that are surely frame: in all, at each eye, and of the bridge's eleven columns, those that hold some."""
 
 
 def crop_matrix(landmarks: F32) -> NDArray[np.float64]:
@@ -73,26 +76,22 @@ class GlassesFinder:
             return None
         height, width = rgb.shape[:2]
         back = cv2.warpAffine(frame, crop_matrix(landmarks), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        return freeze(np.where(back > SURE, 255, 0).astype(np.uint8))
+        return freeze(np.where(back > LIKELY, 255, 0).astype(np.uint8))
 
 
 def frame_of(probability: F32) -> F32 | None:
     """The probabilities (88, 168) of what hangs together as glasses, 0 elsewhere; None where there are none."""
-    sure = (probability > SURE).astype(np.uint8)
+    sure = probability > SURE
     # Parts of one frame may be cut by a highlight or a strand of hair.
-    joined = cv2.morphologyEx(sure, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    if count < 2:
-        return None
-    middle, half = round(MIDDLE[0]), round(EYES / 2)
-    keep = np.zeros_like(sure)
-    for k in range(1, count):
-        columns = np.flatnonzero((labels == k).any(0))
-        if stats[k, cv2.CC_STAT_AREA] >= 12 and columns[-1] > middle - 2 * half - 4 and columns[0] < middle + 2 * half + 4:
-            keep |= (labels == k).astype(np.uint8)
+    joined = cv2.morphologyEx((probability > LIKELY).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    counts = np.bincount(labels[sure], minlength=len(stats))
+    parts = [k for k in range(1, len(stats)) if counts[k] >= _PART]
+    keep = np.isin(labels, parts)
     sure &= keep
+    middle = round(MIDDLE[0])
     right, left = sure[:, : middle - 6].sum(), sure[:, middle + 7 :].sum()
     bridge = sure[:, middle - 5 : middle + 6].any(0).sum()
     if sure.sum() < _LEAST or min(right, left) < _LEAST_SIDE or bridge < _LEAST_BRIDGE:
         return None
-    return np.where(cv2.dilate(keep, np.ones((3, 3), np.uint8)) > 0, probability, 0).astype(np.float32)
+    return np.where(keep, probability, 0).astype(np.float32)
