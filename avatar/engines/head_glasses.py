@@ -15,8 +15,9 @@ from avatar.core.types import F32, U8
 from avatar.engines.raster import NOTHING
 from avatar.portrait.fit import eye_distance
 
-_AROUND, _SOFT = 0.018, 0.018
-"""Distances between the eyes' outer corners: rim of the frame that goes with it, and the width of the soft edge."""
+_AROUND, _SHADOW, _SOFT = 0.022, 0.02, 0.018
+"""Distances between the eyes' outer corners: what goes with the frame around it and, as its shadow, below it; and the
+width of the soft edge."""
 _FRONT = 0.6
 """Centimetres from the nearest skin of brows and cheeks to the frame."""
 _INPAINT = 4.0
@@ -34,6 +35,8 @@ class Glasses:
         side = 2 * max(1, round(_AROUND * unit)) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         core = cv2.dilate((mask > 127).astype(np.uint8), disc)
+        drop = max(1, round(_SHADOW * unit))
+        core[drop:] |= core[:-drop].copy()
         away = cv2.distanceTransform(1 - core, cv2.DIST_L2, 5)
         alpha = np.clip(1 - away / max(1.5, _SOFT * unit), 0, 1).astype(np.float32)
         rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
