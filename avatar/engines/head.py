@@ -96,7 +96,7 @@ class HeadEngine(Engine):
             own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile.at_size(size))
 
             def own_folds(maps: FoldMaps, skin: F32, strength: F32) -> tuple[F32, F32]:
-                return own_maps(maps, own, portrait, landmarks, skin, strength), mixer(own)
+                return own_maps(maps, own, portrait, landmarks, skin, strength, frame), mixer(own)
 
         if self.folds:
             self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from avatar.core import facs
@@ -31,6 +32,8 @@ the cheeks is the smile's; where not, only what is as small as folds."""
 _OTHER_LIGHT = (0.10, 0.22)
 """Spread of the coarse part of the log ratio: of one light, of two."""
 _MOST = 0.6
+_FRAMES_NEAR = 5
+"""Pixels of the frame around glasses about which the second photo says nothing."""
 _EYES_END = (5.0, 14.0)
 """Rows below the eyes' corners between which the eyes' map goes over into the mouth's."""
 
@@ -81,11 +84,14 @@ def mixer(own: OwnSmile) -> F32:
     return made
 
 
-def own_maps(maps: FoldMaps, own: OwnSmile, portrait: U8, landmarks: F32, skin: F32, strength: F32) -> F32:
+def own_maps(
+    maps: FoldMaps, own: OwnSmile, portrait: U8, landmarks: F32, skin: F32, strength: F32, frames: U8 | None = None
+) -> F32:
     """(2, h, w) log ratios of :data:`NAMES`, to be added to the learnt ones.
 
     :param portrait: the first photo and :param landmarks: its points; :param skin: (h, w) where it is bare skin.
-    :param strength: (n,) of the learnt maps on this skin.
+    :param strength: (n,) of the learnt maps on this skin. :param frames: (s, s) above 0 where glasses are, which sit
+        elsewhere in the second photo.
     """
     face, inside = maps.face, maps.face.inside
     ratio = log_luminance(face, own.picture, own.landmarks) - log_luminance(face, portrait, landmarks)
@@ -101,6 +107,10 @@ def own_maps(maps: FoldMaps, own: OwnSmile, portrait: U8, landmarks: F32, skin: 
     rows = np.arange(FRAME[0], dtype=np.float32)[:, None]
     brows = face.points[[105, 334], 1].mean()
     trusted = maps.skin * skin * smoothstep(brows - 6, brows + 2, rows)
+    if frames is not None:
+        near = face.bring(frames.astype(np.float32) / 255, landmarks)
+        near = cv2.dilate((near > 0.2).astype(np.uint8), np.ones((2 * _FRAMES_NEAR + 1,) * 2, np.uint8))
+        trusted = trusted * (1 - cv2.GaussianBlur(near.astype(np.float32), (0, 0), 2.0))
     eyes = 1 - smoothstep(*(float(face.points[[33, 263], 1].mean()) + end for end in _EYES_END), rows)
     own_part = (found - learnt) * trusted
     return np.stack([own_part * (1 - eyes), own_part * eyes]).astype(np.float32)

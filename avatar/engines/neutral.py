@@ -20,7 +20,8 @@ from avatar.engines.head_mesh import TRACKED_INNER
 from avatar.portrait.bundle import AvatarBundle, Smile
 from avatar.portrait.checks import mouth_gap
 from avatar.portrait.fit import photo_weights
-from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
+from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.smile import smile_of
 
 SMILES, OPEN = 0.4, 0.06
 """mouthSmile, mean of both sides, and gap between the lips in distances between the eyes, from which a photo is not at
@@ -32,10 +33,31 @@ _OVERLAP = 0.03
 _ROUNDS = 4
 
 
+def rested(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> AvatarBundle:
+    """The avatar as it is, or, where its photo is not at rest, brought to rest if that comes out well; the report and
+    the warnings say which."""
+    if not needs_rest(bundle):
+        return bundle
+    made = at_rest(bundle, weights, detector)
+    if made is None:
+        said = "it could not be brought to rest and stays as it is"
+    elif bundle.smile is None:
+        said = "it was brought to rest as well as one photo allows, and is your smile"
+    else:
+        said = "it was brought to rest as well as one photo allows"
+    made, report, warnings = made or bundle, [], list(bundle.warnings)
+    for finding in bundle.report:
+        if finding.name == "expression" and finding.grade == "poor":
+            told = f"{finding.text}; {said}"
+            warnings = [told if line == finding.text else line for line in warnings]
+            finding = replace(finding, text=told)
+        report.append(finding)
+    return replace(made, report=tuple(report), warnings=tuple(warnings))
+
+
 def needs_rest(bundle: AvatarBundle) -> bool:
     """The photo shows a smile or an open mouth."""
-    smile = (bundle.coefficients[INDEX["mouthSmileLeft"]] + bundle.coefficients[INDEX["mouthSmileRight"]]) / 2
-    return bool(smile > SMILES or mouth_gap(bundle.landmarks) > OPEN)
+    return bool(smile_of(bundle.coefficients) > SMILES or mouth_gap(bundle.landmarks) > OPEN)
 
 
 def at_rest(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> AvatarBundle | None:
@@ -51,7 +73,7 @@ def at_rest(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> 
         return None
     middle = size / 2
     face = min(found, key=lambda f: math.dist(f.landmarks[1, :2], (middle, middle)))
-    if mouth_gap(face.landmarks) > _STILL_OPEN or _smile(face) > max(SMILES, 0.5 * _smile_of(bundle)):
+    if mouth_gap(face.landmarks) > _STILL_OPEN or smile_of(face.coefficients) > max(SMILES, 0.5 * smile_of(bundle.coefficients)):
         return None
     return replace(
         bundle,
@@ -60,14 +82,6 @@ def at_rest(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> 
         coefficients=face.coefficients,
         smile=bundle.smile or Smile(bundle.portrait, bundle.landmarks, bundle.coefficients),
     )
-
-
-def _smile(face: DetectedFace) -> float:
-    return (face.coefficient("mouthSmileLeft") + face.coefficient("mouthSmileRight")) / 2
-
-
-def _smile_of(bundle: AvatarBundle) -> float:
-    return float(bundle.coefficients[[INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]].mean())
 
 
 class _Relaxing(HeadEngine):
