@@ -193,7 +193,8 @@ class HeadEngine(Engine):
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
             if self._teeth is not None:
                 back = MOUTH_BACK * self._fitted.scale
-                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), (matrix, offset), back)
+                bared = self._teeth.bared(weights)
+                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), (matrix, offset), back, bared)
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         self.lay_glasses(picture)
         return picture

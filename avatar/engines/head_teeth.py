@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numba import njit
 
+from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import TEETH_LOWER, TEETH_UPPER, DrawMesh
 from avatar.engines.head_own import OwnSmile
@@ -23,13 +24,22 @@ _LEAST_TEETH = 0.25
 """Share of the opening that must look like teeth."""
 _MARGIN, _SOFT = 0.010, 0.008
 """Width of the lips' shadow that is left out, and softness of the edge, in distances between the eyes' outer corners."""
+_HIGH = 0.3
+"""Share of the opening between the upper lip and where the upper teeth begin, at most."""
+_RED, _LEAST_RED = 0.6, 0.06
+"""Redness (r - g) / r of teeth, at most, in shares of the skin's, and what counts as not red in any case."""
 _BETWEEN = 0.012
 """Half of the widest dark gap between two teeth of one row."""
 _FRONT, _SEEN = 0.8, 0.5
 """Half-width (cm) of the incisors, and share of the painted ones' height that the photo must show."""
+_BARING = [INDEX[name + side] for name in ("mouthSmile", "mouthUpperUp") for side in ("Left", "Right")]
 _CHEEKS = (50, 280, 101, 330, 118, 347)
 _GAIN = (0.75, 1.4)
 """What the two photos' light may differ by."""
+_MOST_SHADE = 1.3
+"""What the mouth's drawing darkens the teeth by, at most."""
+_UNDER_LIP = 0.75
+"""Light on teeth that the lips hardly bare, in shares of that in the second photo."""
 _COLOUR = (0.6, 1.15)
 """What painted teeth may be multiplied by to look like the real ones."""
 
@@ -55,24 +65,34 @@ class OwnTeeth:
         self._to_picture = own.to_picture
         self._cavity = cavity.astype(np.float32)
         depth = cv2.distanceTransform((opening > 127).astype(np.uint8), cv2.DIST_L2, 5)
-        sure = _teeth(patch, depth > _MARGIN * unit)
+        sure = _teeth(patch, depth > _MARGIN * unit, _light(portrait, landmarks))
         side = 2 * max(1, round(_BETWEEN * unit)) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         row = _largest(cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_CLOSE, disc))
         self._row = row > 0
         alpha = np.clip((cv2.distanceTransform(row, cv2.DIST_L2, 5) - 0.8) / max(1.5, _SOFT * unit), 0, 1)
         self._rgba = np.ascontiguousarray(np.dstack([patch, alpha]), np.float32)
+        self._bares = _bares(own.weights)
         gaps = np.hypot(*(own.landmarks[list(UPPER_INNER_LIP), :2] - own.landmarks[list(LOWER_INNER_LIP), :2]).T)
         open_ = int((depth > _MARGIN * unit).sum())
-        self.found = bool(gaps.max() > _LEAST_GAP * unit and row.sum() > max(40, _LEAST_TEETH * open_))
+        enough = gaps.max() > _LEAST_GAP * unit and row.sum() > max(40, _LEAST_TEETH * open_)
+        self.found = bool(enough and _hangs(row, opening))
 
     def lay(
-        self, values: F32, shown: np.ndarray, depth: F32, box: tuple[int, int, int, int], camera: tuple[F32, F32], back: float
+        self,
+        values: F32,
+        shown: np.ndarray,
+        depth: F32,
+        box: tuple[int, int, int, int],
+        camera: tuple[F32, F32],
+        back: float,
+        bared: float,
     ) -> None:
         """Write the photo's colours over the upper teeth's in ``values`` (s, s, 3).
 
         :param camera: matrix and offset with which the picture was drawn. :param back: pixels that the teeth were pushed
-            back by in ``depth``. :param box: x0, y0, x1, y1 of the mouth.
+            back by in ``depth``. :param box: x0, y0, x1, y1 of the mouth. :param bared: how far the lips are drawn from
+            the teeth, 1 as in the photo.
         """
         matrix, offset = camera
         back_to_head = np.linalg.inv(matrix.astype(np.float64))
@@ -80,7 +100,12 @@ class OwnTeeth:
             [np.c_[back_to_head, back_to_head @ ((0, 0, back) - offset.astype(np.float64))], (0, 0, 0, 1)]
         )
         whole[:, 3] -= self._low
-        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, self._cavity)
+        light = np.float32(_UNDER_LIP + (1 - _UNDER_LIP) * min(1.0, max(0.0, bared)))
+        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, self._cavity, light)
+
+    def bared(self, weights: F32) -> float:
+        """How far these weights (52,) draw the lips from the teeth: 0 not at all, 1 as in the photo."""
+        return _bares(weights) / max(self._bares, 0.1)
 
     def end_at_edge(self, mesh: DrawMesh) -> None:
         """Nothing of the painted teeth may hang out below the photo's, or there would be a seam across them. A photo that
@@ -114,7 +139,7 @@ class OwnTeeth:
         teeth = shown == TEETH
         if teeth.any():
             shade = np.median(values[teeth].mean(1) / np.maximum(picture[teeth].mean(1), 1.0))
-            self._rgba[..., :3] = np.minimum(self._rgba[..., :3] * np.float32(np.clip(shade, 1.0, 1.45)), 255)
+            self._rgba[..., :3] = np.minimum(self._rgba[..., :3] * np.float32(np.clip(shade, 1.0, _MOST_SHADE)), 255)
         real = self._rgba[self._row, :3]
         painted = np.percentile(mesh.attributes[mesh.parts == TEETH_UPPER], 75, axis=0)
         both = (mesh.parts == TEETH_UPPER) | (mesh.parts == TEETH_LOWER)
@@ -128,11 +153,24 @@ def mark_upper_teeth(mesh: DrawMesh) -> None:
     mesh.kinds[upper & (mesh.kinds == MOUTH)] = TEETH
 
 
-def _teeth(rgb: F32, inside: np.ndarray) -> np.ndarray:
-    """(h, w): bright and hardly coloured, against lips, gums and the dark."""
-    top, least = rgb.max(2), rgb.min(2)
+def _teeth(rgb: F32, inside: np.ndarray, skin: F32) -> np.ndarray:
+    """(h, w): bright and much less red than the ``skin`` (3,), against lips, gums, tongue and the dark."""
+    top = np.maximum(rgb.max(2), 1.0)
     bright = top > 0.6 * np.percentile(top[inside], 95) if inside.any() else top > 255
-    return inside & bright & ((top - least) < 0.38 * top)
+    red = float(max(skin[0] - skin[1], 0.0) / max(float(skin[0]), 1.0))
+    return inside & bright & (rgb[..., 0] - rgb[..., 1] < max(_LEAST_RED, _RED * red) * top)
+
+
+def _hangs(row: U8, opening: U8) -> bool:
+    """A row of teeth (h, w) begins right under the upper lip, so it is the upper one."""
+    columns = np.flatnonzero(row.any(0))
+    inside = opening[:, columns] > 127
+    top, height = inside.argmax(0), np.maximum(inside.sum(0), 1)
+    return bool(np.median((row[:, columns].argmax(0) - top) / height) < _HIGH)
+
+
+def _bares(weights: F32) -> float:
+    return float(weights[_BARING].sum()) / 2
 
 
 def _largest(mask: U8) -> U8:
@@ -155,9 +193,9 @@ def _light(picture: U8, landmarks: F32) -> F32:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _lay(values, shown, depth, box, whole, rgba, cavity):
+def _lay(values, shown, depth, box, whole, rgba, cavity, light):
     """``whole`` (2, 4) maps x, y, depth, 1 of the drawn picture to the pixels of ``rgba`` (h, w, 4), whose last value is
-    how much it counts; below 0 there is no tooth but ``cavity`` (3,)."""
+    how much it counts; below 0 there is no tooth but ``cavity`` (3,). ``light`` multiplies the colours."""
     height, width = rgba.shape[:2]
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
@@ -180,4 +218,4 @@ def _lay(values, shown, depth, box, whole, rgba, cavity):
             for c in range(3):
                 colour = rgba[j, i, c] * w00 + rgba[j, i + 1, c] * w10
                 colour += rgba[j + 1, i, c] * w01 + rgba[j + 1, i + 1, c] * w11
-                values[y, x, c] += a * (colour - values[y, x, c])
+                values[y, x, c] += a * (colour * light - values[y, x, c])
