@@ -144,10 +144,10 @@ class HeadEngine(Engine):
             return
         mark_upper_teeth(self._mesh)
         teeth.end_at_edge(self._mesh)
-        self._teeth = teeth
         picture = self.render(FaceState(Ns(0), own.weights))
-        teeth.match(self._mesh, picture, self._values, self._shown)
+        teeth.match(self._mesh, picture, self._values, self._shown, self._opened)
         self._attributes[:] = self._mesh.attributes
+        self._teeth = teeth
 
     def render(self, state: FaceState) -> U8:
         return self.draw(*shape_weights(state), state.head)
@@ -171,6 +171,7 @@ class HeadEngine(Engine):
 
         rows = mesh.lip_rows
         self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
+        self._opened = opened
         parted = opened > _PARTED
         count = len(mesh.triangles) if parted else mesh.outer
         buffers = self._depth, self._values, self._shown
@@ -194,7 +195,8 @@ class HeadEngine(Engine):
             if self._teeth is not None:
                 back = MOUTH_BACK * self._fitted.scale
                 bared = self._teeth.bared(weights)
-                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), (matrix, offset), back, bared)
+                camera = matrix, offset
+                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), camera, back, bared, opened)
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         self.lay_glasses(picture)
         return picture

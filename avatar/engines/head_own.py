@@ -19,7 +19,7 @@ from avatar.engines.head_folds import FOLDS, FRAME, FoldMaps, band, fold_weights
 from avatar.engines.head_warp import smoothstep
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import Smile
-from avatar.portrait.fit import LANDMARKS, UPPER_INNER_LIP, FittedHead, on_landmarks, scaled_orthographic
+from avatar.portrait.fit import LANDMARKS, FittedHead, on_landmarks, scaled_orthographic
 from avatar.portrait.solve import at_rest, relative_to, solve
 
 NAMES = ("own_smile", "own_eyes")
@@ -48,7 +48,7 @@ class OwnSmile:
     landmarks: F32
     """(478, 3) in pixels of ``picture``."""
     to_picture: F32
-    """(3, 4) from the head's frame (x, y, z, 1) to ``picture``: x, y (down), nearness; exact at the upper lip."""
+    """(3, 4) from the head's frame (x, y, z, 1) to ``picture``: x, y (down), nearness."""
 
 
 def understand(basis: HeadBasis, fitted: FittedHead, photo: F32, coefficients: F32, smile: Smile) -> OwnSmile:
@@ -64,9 +64,6 @@ def understand(basis: HeadBasis, fitted: FittedHead, photo: F32, coefficients: F
     points = points + np.tensordot(solved.weights + looks, on_landmarks(basis, fitted.expressions), 1)
     target = smile.landmarks[:LANDMARKS, :2].astype(np.float64) * (1, -1)
     rotation, scale, offset = scaled_orthographic(points, target, np.ones(LANDMARKS))
-    # Teeth lie right under the upper lip: it, not the whole face, says where.
-    lip = list(UPPER_INNER_LIP)
-    offset = offset + (target[lip] - (points[lip] @ rotation.T)[:, :2] * scale - offset).mean(0)
     camera = np.c_[rotation * scale, (*offset, 0.0)] * np.array((1.0, -1.0, 1.0))[:, None]
     return OwnSmile(solved.weights, smile.portrait, smile.landmarks, camera.astype(np.float32))
 

@@ -24,10 +24,13 @@ _LEAST_TEETH = 0.25
 """Share of the opening that must look like teeth."""
 _MARGIN, _SOFT = 0.010, 0.008
 """Width of the lips' shadow that is left out, and softness of the edge, in distances between the eyes' outer corners."""
-_HIGH = 0.3
+_HIGH = 0.4
 """Share of the opening between the upper lip and where the upper teeth begin, at most."""
-_RED, _LEAST_RED = 0.6, 0.06
-"""Redness (r - g) / r of teeth, at most, in shares of the skin's, and what counts as not red in any case."""
+_TWO = 0.3
+"""Share of the columns with two rows of teeth from which the jaw is open: which row is which is unsure."""
+_SURE, _LIKELY, _PART = (0.6, 0.6, 0.06), (0.42, 0.95, 0.14), 8
+"""Brightness of teeth in shares of the brightest there; redness (r - g) / r, at most, in shares of the skin's; what
+counts as not red in any case. Sure ones, likely ones, and how many of the former make the latter count."""
 _BETWEEN = 0.012
 """Half of the widest dark gap between two teeth of one row."""
 _FRONT, _SEEN = 0.8, 0.5
@@ -38,6 +41,8 @@ _GAIN = (0.75, 1.4)
 """What the two photos' light may differ by."""
 _MOST_SHADE = 1.3
 """What the mouth's drawing darkens the teeth by, at most."""
+_WIDER = 0.5
+"""Share by which a mouth may be wider open than in the photo until only the teeth themselves are taken from it."""
 _UNDER_LIP = 0.75
 """Light on teeth that the lips hardly bare, in shares of that in the second photo."""
 _COLOUR = (0.6, 1.15)
@@ -64,19 +69,21 @@ class OwnTeeth:
         self._low = low.astype(np.float32)
         self._to_picture = own.to_picture
         self._cavity = cavity.astype(np.float32)
+        self._opened = 1.0
         depth = cv2.distanceTransform((opening > 127).astype(np.uint8), cv2.DIST_L2, 5)
-        sure = _teeth(patch, depth > _MARGIN * unit, _light(portrait, landmarks))
+        likely, sure = _teeth(patch, depth > _MARGIN * unit, _light(portrait, landmarks))
         side = 2 * max(1, round(_BETWEEN * unit)) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        row = _largest(cv2.morphologyEx(sure.astype(np.uint8), cv2.MORPH_CLOSE, disc))
+        row = _largest(cv2.morphologyEx(likely, cv2.MORPH_CLOSE, disc))
         self._row = row > 0
         alpha = np.clip((cv2.distanceTransform(row, cv2.DIST_L2, 5) - 0.8) / max(1.5, _SOFT * unit), 0, 1)
-        self._rgba = np.ascontiguousarray(np.dstack([patch, alpha]), np.float32)
+        whole = np.clip((depth - _MARGIN * unit) / max(1.0, _SOFT * unit), 0, 1)
+        self._rgba = np.ascontiguousarray(np.dstack([patch, whole, alpha]), np.float32)
         self._bares = _bares(own.weights)
         gaps = np.hypot(*(own.landmarks[list(UPPER_INNER_LIP), :2] - own.landmarks[list(LOWER_INNER_LIP), :2]).T)
         open_ = int((depth > _MARGIN * unit).sum())
         enough = gaps.max() > _LEAST_GAP * unit and row.sum() > max(40, _LEAST_TEETH * open_)
-        self.found = bool(enough and _hangs(row, opening))
+        self.found = bool(enough and hangs(sure & self._row, opening) < _HIGH and rows_of(sure & self._row) < _TWO)
 
     def lay(
         self,
@@ -87,12 +94,13 @@ class OwnTeeth:
         camera: tuple[F32, F32],
         back: float,
         bared: float,
+        opened: float,
     ) -> None:
         """Write the photo's colours over the upper teeth's in ``values`` (s, s, 3).
 
         :param camera: matrix and offset with which the picture was drawn. :param back: pixels that the teeth were pushed
             back by in ``depth``. :param box: x0, y0, x1, y1 of the mouth. :param bared: how far the lips are drawn from
-            the teeth, 1 as in the photo.
+            the teeth, 1 as in the photo. :param opened: how far the mouth is open.
         """
         matrix, offset = camera
         back_to_head = np.linalg.inv(matrix.astype(np.float64))
@@ -101,7 +109,9 @@ class OwnTeeth:
         )
         whole[:, 3] -= self._low
         light = np.float32(_UNDER_LIP + (1 - _UNDER_LIP) * min(1.0, max(0.0, bared)))
-        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, self._cavity, light)
+        wider = (opened / max(self._opened, 1e-3) - 1) / _WIDER
+        like = np.float32(1 - min(1.0, max(0.0, wider)))
+        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, self._cavity, light, like)
 
     def bared(self, weights: F32) -> float:
         """How far these weights (52,) draw the lips from the teeth: 0 not at all, 1 as in the photo."""
@@ -114,7 +124,7 @@ class OwnTeeth:
         upper = mesh.rest[mesh.parts == TEETH_UPPER]
         front = upper[np.abs(upper[:, 0]) < _FRONT]
         at = np.c_[front, np.ones(len(front))] @ self._to_picture[:2].T - self._low
-        columns = self._rgba[..., 3] > 0.2
+        columns = self._rgba[..., 4] > 0.2
         near = np.abs(np.arange(columns.shape[1]) - np.median(at[:, 0])) < np.ptp(at[:, 0]) / 2
         middle = np.flatnonzero(columns.any(0) & near)
         if not len(middle):
@@ -123,28 +133,29 @@ class OwnTeeth:
         bottom = height - 1 - columns[::-1].argmax(0)
         top, edge = float(np.median(columns.argmax(0)[middle])), float(np.median(bottom[middle]))
         if edge - top < _SEEN * (float(at[:, 1].max()) - top):
-            self._rgba[..., 3] = 0
+            self._rgba[..., 4] = 0
             return
         shown = np.flatnonzero(columns.any(0))
         line = np.interp(np.arange(columns.shape[1]), shown, bottom[shown])
         below = np.arange(height)[:, None] > cv2.GaussianBlur(line[None].astype(np.float32), (0, 0), 0.8) + 0.5
-        self._rgba[..., 3] = np.where(below, -1, self._rgba[..., 3])
+        self._rgba[..., 4] = np.where(below, -1, self._rgba[..., 4])
 
-    def match(self, mesh: DrawMesh, picture: U8, values: F32, shown: np.ndarray) -> None:
+    def match(self, mesh: DrawMesh, picture: U8, values: F32, shown: np.ndarray, opened: float) -> None:
         """Undo the shade that the mouth's drawing adds, since the photo has its own, and give the painted teeth of
         ``mesh`` the colour of the real ones.
 
-        :param picture, values, shown: as drawn at the second photo's strength, with these teeth.
+        :param picture, values, shown, opened: as drawn at the second photo's strength with the painted teeth.
         """
+        self._opened = opened
         teeth = shown == TEETH
-        if teeth.any():
-            shade = np.median(values[teeth].mean(1) / np.maximum(picture[teeth].mean(1), 1.0))
-            self._rgba[..., :3] = np.minimum(self._rgba[..., :3] * np.float32(np.clip(shade, 1.0, _MOST_SHADE)), 255)
-        real = self._rgba[self._row, :3]
-        painted = np.percentile(mesh.attributes[mesh.parts == TEETH_UPPER], 75, axis=0)
+        if not teeth.any():
+            return
+        drawn = np.median(values[teeth], axis=0)
+        shade = float(np.median(values[teeth].mean(1) / np.maximum(picture[teeth].mean(1), 1.0)))
+        self._rgba[..., :3] = np.minimum(self._rgba[..., :3] * np.float32(np.clip(shade, 1.0, _MOST_SHADE)), 255)
+        real = np.median(self._rgba[self._row, :3], axis=0)
         both = (mesh.parts == TEETH_UPPER) | (mesh.parts == TEETH_LOWER)
-        factor = np.clip(np.percentile(real, 65, axis=0) / np.maximum(painted, 1.0), *_COLOUR)
-        mesh.attributes[both] *= factor.astype(np.float32)
+        mesh.attributes[both] *= np.clip(real / np.maximum(drawn, 1.0), *_COLOUR).astype(np.float32)
 
 
 def mark_upper_teeth(mesh: DrawMesh) -> None:
@@ -153,20 +164,41 @@ def mark_upper_teeth(mesh: DrawMesh) -> None:
     mesh.kinds[upper & (mesh.kinds == MOUTH)] = TEETH
 
 
-def _teeth(rgb: F32, inside: np.ndarray, skin: F32) -> np.ndarray:
-    """(h, w): bright and much less red than the ``skin`` (3,), against lips, gums, tongue and the dark."""
+def _teeth(rgb: F32, inside: np.ndarray, skin: F32) -> tuple[U8, np.ndarray]:
+    """(h, w) 1 on teeth: bright and much less red than the ``skin`` (3,), against lips, gums, tongue and the dark; and
+    what hangs together with that and is somewhat so. And the sure part alone."""
+    if not inside.any():
+        return np.zeros(inside.shape, np.uint8), inside
     top = np.maximum(rgb.max(2), 1.0)
-    bright = top > 0.6 * np.percentile(top[inside], 95) if inside.any() else top > 255
+    full = np.percentile(top[inside], 95)
     red = float(max(skin[0] - skin[1], 0.0) / max(float(skin[0]), 1.0))
-    return inside & bright & (rgb[..., 0] - rgb[..., 1] < max(_LEAST_RED, _RED * red) * top)
+    redness = (rgb[..., 0] - rgb[..., 1]) / top
+    sure, likely = (
+        inside & (top > bright * full) & (redness < max(least, share * red)) for bright, share, least in (_SURE, _LIKELY)
+    )
+    _, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
+    counts = np.bincount(labels[sure], minlength=labels.max() + 1)
+    counts[0] = 0
+    return np.isin(labels, np.flatnonzero(counts >= _PART)).astype(np.uint8), sure
 
 
-def _hangs(row: U8, opening: U8) -> bool:
-    """A row of teeth (h, w) begins right under the upper lip, so it is the upper one."""
+def hangs(row: np.ndarray, opening: U8) -> float:
+    """Median share of the opening (h, w) between the upper lip and a row of teeth: small where it is the upper row."""
     columns = np.flatnonzero(row.any(0))
+    if not len(columns):
+        return 1.0
     inside = opening[:, columns] > 127
     top, height = inside.argmax(0), np.maximum(inside.sum(0), 1)
-    return bool(np.median((row[:, columns].argmax(0) - top) / height) < _HIGH)
+    return float(np.median((row[:, columns].argmax(0) - top) / height))
+
+
+def rows_of(teeth: np.ndarray) -> float:
+    """Share of the columns of ``teeth`` (h, w) in which there are two, one over the other."""
+    columns = teeth[:, teeth.any(0)]
+    if not columns.size:
+        return 0.0
+    starts = np.diff(np.pad(columns.astype(np.int8), ((1, 0), (0, 0))), axis=0) > 0
+    return float((starts.sum(0) > 1).mean())
 
 
 def _bares(weights: F32) -> float:
@@ -193,10 +225,15 @@ def _light(picture: U8, landmarks: F32) -> F32:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _lay(values, shown, depth, box, whole, rgba, cavity, light):
-    """``whole`` (2, 4) maps x, y, depth, 1 of the drawn picture to the pixels of ``rgba`` (h, w, 4), whose last value is
-    how much it counts; below 0 there is no tooth but ``cavity`` (3,). ``light`` multiplies the colours."""
+def _lay(values, shown, depth, box, whole, rgba, cavity, light, like):
+    """``whole`` (2, 4) maps x, y, depth, 1 of the drawn picture to the pixels of ``rgba`` (h, w, 5).
+
+    Its fourth value is how much a pixel counts in a mouth ``like`` (0 to 1) the photo's, where all between the lips is
+    taken from there. Its fifth is the same in a wider one, where it is the teeth alone; below 0 there is no tooth but
+    ``cavity`` (3,). ``light`` multiplies the colours.
+    """
     height, width = rgba.shape[:2]
+    one = np.float32(1)
     for y in range(box[1], box[3]):
         for x in range(box[0], box[2]):
             if shown[y, x] != TEETH:
@@ -209,13 +246,16 @@ def _lay(values, shown, depth, box, whole, rgba, cavity, light):
             i, j = int(u), int(v)
             u -= np.float32(i)
             v -= np.float32(j)
-            w00, w10 = (np.float32(1) - u) * (np.float32(1) - v), u * (np.float32(1) - v)
-            w01, w11 = (np.float32(1) - u) * v, u * v
-            if rgba[j, i, 3] < 0 or rgba[j + 1, i, 3] < 0:
-                values[y, x, 0], values[y, x, 1], values[y, x, 2] = cavity[0], cavity[1], cavity[2]
-                continue
-            a = rgba[j, i, 3] * w00 + rgba[j, i + 1, 3] * w10 + rgba[j + 1, i, 3] * w01 + rgba[j + 1, i + 1, 3] * w11
-            for c in range(3):
-                colour = rgba[j, i, c] * w00 + rgba[j, i + 1, c] * w10
-                colour += rgba[j + 1, i, c] * w01 + rgba[j + 1, i + 1, c] * w11
-                values[y, x, c] += a * (colour * light - values[y, x, c])
+            w00, w10, w01, w11 = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+            a, b, c, d = rgba[j, i], rgba[j, i + 1], rgba[j + 1, i], rgba[j + 1, i + 1]
+            near = (a[3] * w00 + b[3] * w10 + c[3] * w01 + d[3] * w11) * like
+            far = a[4] * w00 + b[4] * w10 + c[4] * w01 + d[4] * w11
+            gone = np.float32(0)
+            if a[4] < 0 or c[4] < 0:
+                gone = one - like
+                far = np.float32(0)
+            cover = near + max(np.float32(0), far) * (one - like)
+            for k in range(3):
+                colour = (a[k] * w00 + b[k] * w10 + c[k] * w01 + d[k] * w11) * light
+                value = values[y, x, k]
+                values[y, x, k] = value + cover * (colour - value) + gone * (cavity[k] - value)
