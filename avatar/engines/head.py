@@ -139,11 +139,10 @@ class HeadEngine(Engine):
             self._glasses.set_depth(self._depth, self._shown, self._fitted.scale)
 
     def _take_teeth(self, own: OwnSmile, portrait: U8, landmarks: F32) -> None:
-        teeth = OwnTeeth(own, portrait, landmarks, self._mouth.cavity)
+        teeth = OwnTeeth(own, portrait, landmarks)
         if not teeth.found:
             return
         mark_upper_teeth(self._mesh)
-        teeth.end_at_edge(self._mesh)
         picture = self.render(FaceState(Ns(0), own.weights))
         teeth.match(self._mesh, picture, self._values, self._shown, self._opened)
         self._attributes[:] = self._mesh.attributes

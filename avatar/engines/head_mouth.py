@@ -211,7 +211,7 @@ class Mouth:
 
     def __init__(self, illumination: F32, landmarks: F32) -> None:
         self._eyes = eye_distance(landmarks)
-        self.cavity = _CAVITY * illumination
+        self._cavity = _CAVITY * illumination
 
     def draw(
         self, picture: U8, values: F32, shown: np.ndarray, lips: F32, inner: F32, opened: float, tongue: float
@@ -248,4 +248,4 @@ class Mouth:
         light = np.float32((0.72 + 0.28 * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * min(1.0, opened)))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
-        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self.cavity, reach, light, run)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)

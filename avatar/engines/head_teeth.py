@@ -1,8 +1,8 @@
 """The person's own upper teeth, from a second photo in which they smile.
 
 Upper teeth are rigid with the skull. So where the z-buffer shows one, its place in the second photo follows from the
-two cameras alone, whatever jaw and lips do. What that photo does not show of the teeth keeps the painted ones, in the
-colour of the real ones.
+two cameras alone, whatever jaw and lips do. A mouth that is opened wider bares more of the teeth than the photo shows;
+there the painted ones take over, in the colour of the real ones.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ _SURE, _LIKELY, _PART = (0.6, 0.6, 0.06), (0.42, 0.95, 0.14), 8
 counts as not red in any case. Sure ones, likely ones, and how many of the former make the latter count."""
 _BETWEEN = 0.012
 """Half of the widest dark gap between two teeth of one row."""
-_FRONT, _SEEN = 0.8, 0.5
-"""Half-width (cm) of the incisors, and share of the painted ones' height that the photo must show."""
 _BARING = [INDEX[name + side] for name in ("mouthSmile", "mouthUpperUp") for side in ("Left", "Right")]
 _CHEEKS = (50, 280, 101, 330, 118, 347)
 _GAIN = (0.75, 1.4)
@@ -42,7 +40,8 @@ _GAIN = (0.75, 1.4)
 _MOST_SHADE = 1.3
 """What the mouth's drawing darkens the teeth by, at most."""
 _WIDER = 0.5
-"""Share by which a mouth may be wider open than in the photo until only the teeth themselves are taken from it."""
+"""Share by which a mouth may be wider open than in the photo until nothing but the colour is taken from it: what the
+lips hide there of the teeth would leave a seam."""
 _UNDER_LIP = 0.75
 """Light on teeth that the lips hardly bare, in shares of that in the second photo."""
 _COLOUR = (0.6, 1.15)
@@ -53,10 +52,9 @@ class OwnTeeth:
     """Looks up teeth in the second photo.
 
     :param own: at the drawn size. :param portrait, landmarks: the first photo, whose light counts.
-    :param cavity: (3,) colour of the mouth's dark.
     """
 
-    def __init__(self, own: OwnSmile, portrait: U8, landmarks: F32, cavity: F32) -> None:
+    def __init__(self, own: OwnSmile, portrait: U8, landmarks: F32) -> None:
         inner = own.landmarks[list(INNER_LIPS), :2]
         unit = eye_distance(own.landmarks)
         low = np.maximum(0, np.floor(inner.min(0)) - 3).astype(int)
@@ -68,7 +66,6 @@ class OwnTeeth:
         patch *= np.clip(self.gain, *_GAIN)
         self._low = low.astype(np.float32)
         self._to_picture = own.to_picture
-        self._cavity = cavity.astype(np.float32)
         self._opened = 1.0
         depth = cv2.distanceTransform((opening > 127).astype(np.uint8), cv2.DIST_L2, 5)
         likely, sure = _teeth(patch, depth > _MARGIN * unit, _light(portrait, landmarks))
@@ -76,9 +73,8 @@ class OwnTeeth:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         row = _largest(cv2.morphologyEx(likely, cv2.MORPH_CLOSE, disc))
         self._row = row > 0
-        alpha = np.clip((cv2.distanceTransform(row, cv2.DIST_L2, 5) - 0.8) / max(1.5, _SOFT * unit), 0, 1)
-        whole = np.clip((depth - _MARGIN * unit) / max(1.0, _SOFT * unit), 0, 1)
-        self._rgba = np.ascontiguousarray(np.dstack([patch, whole, alpha]), np.float32)
+        alpha = np.clip((depth - _MARGIN * unit) / max(1.0, _SOFT * unit), 0, 1)
+        self._rgba = np.ascontiguousarray(np.dstack([patch, alpha]), np.float32)
         self._bares = _bares(own.weights)
         gaps = np.hypot(*(own.landmarks[list(UPPER_INNER_LIP), :2] - own.landmarks[list(LOWER_INNER_LIP), :2]).T)
         open_ = int((depth > _MARGIN * unit).sum())
@@ -111,34 +107,11 @@ class OwnTeeth:
         light = np.float32(_UNDER_LIP + (1 - _UNDER_LIP) * min(1.0, max(0.0, bared)))
         wider = (opened / max(self._opened, 1e-3) - 1) / _WIDER
         like = np.float32(1 - min(1.0, max(0.0, wider)))
-        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, self._cavity, light, like)
+        _lay(values, shown, depth, box, whole.astype(np.float32), self._rgba, light, like)
 
     def bared(self, weights: F32) -> float:
         """How far these weights (52,) draw the lips from the teeth: 0 not at all, 1 as in the photo."""
         return _bares(weights) / max(self._bares, 0.1)
-
-    def end_at_edge(self, mesh: DrawMesh) -> None:
-        """Nothing of the painted teeth may hang out below the photo's, or there would be a seam across them. A photo that
-        shows but a strip of them gives their colour only.
-        """
-        upper = mesh.rest[mesh.parts == TEETH_UPPER]
-        front = upper[np.abs(upper[:, 0]) < _FRONT]
-        at = np.c_[front, np.ones(len(front))] @ self._to_picture[:2].T - self._low
-        columns = self._rgba[..., 4] > 0.2
-        near = np.abs(np.arange(columns.shape[1]) - np.median(at[:, 0])) < np.ptp(at[:, 0]) / 2
-        middle = np.flatnonzero(columns.any(0) & near)
-        if not len(middle):
-            return
-        height = columns.shape[0]
-        bottom = height - 1 - columns[::-1].argmax(0)
-        top, edge = float(np.median(columns.argmax(0)[middle])), float(np.median(bottom[middle]))
-        if edge - top < _SEEN * (float(at[:, 1].max()) - top):
-            self._rgba[..., 4] = 0
-            return
-        shown = np.flatnonzero(columns.any(0))
-        line = np.interp(np.arange(columns.shape[1]), shown, bottom[shown])
-        below = np.arange(height)[:, None] > cv2.GaussianBlur(line[None].astype(np.float32), (0, 0), 0.8) + 0.5
-        self._rgba[..., 4] = np.where(below, -1, self._rgba[..., 4])
 
     def match(self, mesh: DrawMesh, picture: U8, values: F32, shown: np.ndarray, opened: float) -> None:
         """Undo the shade that the mouth's drawing adds, since the photo has its own, and give the painted teeth of
@@ -155,7 +128,9 @@ class OwnTeeth:
         self._rgba[..., :3] = np.minimum(self._rgba[..., :3] * np.float32(np.clip(shade, 1.0, _MOST_SHADE)), 255)
         real = np.median(self._rgba[self._row, :3], axis=0)
         both = (mesh.parts == TEETH_UPPER) | (mesh.parts == TEETH_LOWER)
-        mesh.attributes[both] *= np.clip(real / np.maximum(drawn, 1.0), *_COLOUR).astype(np.float32)
+        factor = np.clip(real / np.maximum(drawn, 1.0), *_COLOUR)
+        # Half of the tint: the mirror of lips and skin in wet teeth is no colour of theirs.
+        mesh.attributes[both] *= np.sqrt(factor * factor.mean()).astype(np.float32)
 
 
 def mark_upper_teeth(mesh: DrawMesh) -> None:
@@ -225,13 +200,9 @@ def _light(picture: U8, landmarks: F32) -> F32:
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _lay(values, shown, depth, box, whole, rgba, cavity, light, like):
-    """``whole`` (2, 4) maps x, y, depth, 1 of the drawn picture to the pixels of ``rgba`` (h, w, 5).
-
-    Its fourth value is how much a pixel counts in a mouth ``like`` (0 to 1) the photo's, where all between the lips is
-    taken from there. Its fifth is the same in a wider one, where it is the teeth alone; below 0 there is no tooth but
-    ``cavity`` (3,). ``light`` multiplies the colours.
-    """
+def _lay(values, shown, depth, box, whole, rgba, light, like):
+    """``whole`` (2, 4) maps x, y, depth, 1 of the drawn picture to the pixels of ``rgba`` (h, w, 4), whose last value,
+    times ``like``, is how much they count; ``light`` multiplies the colours."""
     height, width = rgba.shape[:2]
     one = np.float32(1)
     for y in range(box[1], box[3]):
@@ -248,14 +219,7 @@ def _lay(values, shown, depth, box, whole, rgba, cavity, light, like):
             v -= np.float32(j)
             w00, w10, w01, w11 = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
             a, b, c, d = rgba[j, i], rgba[j, i + 1], rgba[j + 1, i], rgba[j + 1, i + 1]
-            near = (a[3] * w00 + b[3] * w10 + c[3] * w01 + d[3] * w11) * like
-            far = a[4] * w00 + b[4] * w10 + c[4] * w01 + d[4] * w11
-            gone = np.float32(0)
-            if a[4] < 0 or c[4] < 0:
-                gone = one - like
-                far = np.float32(0)
-            cover = near + max(np.float32(0), far) * (one - like)
+            cover = (a[3] * w00 + b[3] * w10 + c[3] * w01 + d[3] * w11) * like
             for k in range(3):
                 colour = (a[k] * w00 + b[k] * w10 + c[k] * w01 + d[k] * w11) * light
-                value = values[y, x, k]
-                values[y, x, k] = value + cover * (colour - value) + gone * (cavity[k] - value)
+                values[y, x, k] += cover * (colour - values[y, x, k])
