@@ -102,7 +102,7 @@ class HeadEngine(Engine):
             self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
-        self._teeth = None
+        self._teeth: OwnTeeth | None = None
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)

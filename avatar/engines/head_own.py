@@ -54,7 +54,8 @@ class OwnSmile:
 def understand(basis: HeadBasis, fitted: FittedHead, photo: F32, coefficients: F32, smile: Smile) -> OwnSmile:
     """How ``smile`` relates to the photo.
 
-    :param fitted: the head of the photo. :param photo: (478, 3) its landmarks. :param coefficients: (52,) what it shows.
+    :param fitted: the head of the photo. :param photo: (478, 3) its landmarks.
+    :param coefficients: (52,) what it shows.
     """
     yaw, pitch = np.subtract(facs.eye_look(smile.coefficients), facs.eye_look(coefficients))
     looks = np.zeros(len(ARKIT), np.float32)
@@ -105,10 +106,11 @@ def own_maps(
     brows = face.points[[105, 334], 1].mean()
     trusted = maps.skin * skin * smoothstep(brows - 6, brows + 2, rows)
     if frames is not None:
-        near = face.bring(frames.astype(np.float32) / 255, landmarks)
+        near = face.bring((frames > 50).astype(np.float32), landmarks)
         near = cv2.dilate((near > 0.2).astype(np.uint8), np.ones((2 * _FRAMES_NEAR + 1,) * 2, np.uint8))
         trusted = trusted * (1 - cv2.GaussianBlur(near.astype(np.float32), (0, 0), 2.0))
-    eyes = 1 - smoothstep(*(float(face.points[[33, 263], 1].mean()) + end for end in _EYES_END), rows)
+    corners = float(face.points[[33, 263], 1].mean())
+    eyes = 1 - smoothstep(corners + _EYES_END[0], corners + _EYES_END[1], rows)
     own_part = (found - learnt) * trusted
     return np.stack([own_part * (1 - eyes), own_part * eyes]).astype(np.float32)
 

@@ -23,7 +23,7 @@ _LEAST_GAP = 0.045
 _LEAST_TEETH = 0.25
 """Share of the opening that must look like teeth."""
 _MARGIN, _SOFT = 0.010, 0.008
-"""Width of the lips' shadow that is left out, and softness of the edge, in distances between the eyes' outer corners."""
+"""Width of the lips' shadow that is left out, and softness of the edge, in the same unit."""
 _HIGH = 0.4
 """Share of the opening between the upper lip and where the upper teeth begin, at most."""
 _TWO = 0.3
@@ -94,8 +94,9 @@ class OwnTeeth:
     ) -> None:
         """Write the photo's colours over the upper teeth's in ``values`` (s, s, 3).
 
-        :param camera: matrix and offset with which the picture was drawn. :param back: pixels that the teeth were pushed
-            back by in ``depth``. :param box: x0, y0, x1, y1 of the mouth. :param bared: how far the lips are drawn from
+        :param camera: matrix and offset with which the picture was drawn.
+        :param back: pixels that the teeth were pushed back by in ``depth``.
+        :param box: x0, y0, x1, y1 of the mouth. :param bared: how far the lips are drawn from
             the teeth, 1 as in the photo. :param opened: how far the mouth is open.
         """
         matrix, offset = camera
@@ -149,7 +150,8 @@ def _teeth(rgb: F32, inside: np.ndarray, skin: F32) -> tuple[U8, np.ndarray]:
     red = float(max(skin[0] - skin[1], 0.0) / max(float(skin[0]), 1.0))
     redness = (rgb[..., 0] - rgb[..., 1]) / top
     sure, likely = (
-        inside & (top > bright * full) & (redness < max(least, share * red)) for bright, share, least in (_SURE, _LIKELY)
+        inside & (top > bright * full) & (redness < max(least, share * red))
+        for bright, share, least in (_SURE, _LIKELY)
     )
     _, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
     counts = np.bincount(labels[sure], minlength=labels.max() + 1)

@@ -46,7 +46,8 @@ def with_smile(
     parted = mouth_gap(shot.face.landmarks) > max(PARTED, mouth_gap(made.landmarks) + PARTED / 2)
     if not parted and (shown < SMILES or shown < smile_of(made.coefficients) + MORE):
         raise PhotoError(
-            "the smile photo does not smile more than the first; smile with your teeth showing, or leave it out", "no_smile"
+            "the smile photo does not smile more than the first; smile with your teeth showing, or leave it out",
+            "no_smile",
         )
     like = likeness(made.portrait, made.landmarks, shot.portrait, shot.face.landmarks)
     if like < OTHER:

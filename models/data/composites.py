@@ -24,11 +24,12 @@ from avatar.core.types import F32, U8, freeze
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.portrait import bundle
-from avatar.portrait.checks import EYE_LEFT, EYE_RIGHT, INNER_LIPS, LIPS, warnings_for
+from avatar.portrait.checks import EYE_LEFT, EYE_RIGHT, INNER_LIPS, LIPS
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import FACE_OVAL, DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import find_face, portrait_square
-from avatar.portrait.report import report, warnings_of
 from avatar.portrait.photo import read_photo
+from avatar.portrait.report import report, warnings_of
 
 log = logging.getLogger(__name__)
 

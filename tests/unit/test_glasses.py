@@ -53,7 +53,9 @@ def test_drawn_glasses_are_found_where_they_are(finder):
     eyes = np.stack([avatar.landmarks[list(pair), :2].mean(0) for pair in ((33, 133), (362, 263))])
     found, overlaps = 0, []
     for seed in range(8):
-        worn, frame = wear(np.random.default_rng(seed), avatar.portrait, tuple(eyes.mean(0)), float(eyes[1, 0] - eyes[0, 0]))
+        worn, frame = wear(
+            np.random.default_rng(seed), avatar.portrait, tuple(eyes.mean(0)), float(eyes[1, 0] - eyes[0, 0])
+        )
         mask = finder.mask(worn, avatar.landmarks)
         if mask is not None:
             found += 1

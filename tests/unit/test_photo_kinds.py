@@ -11,7 +11,6 @@ from PIL import Image
 from avatar.core.facs import arkit_vector
 from avatar.core.types import FaceState, Ns
 from avatar.engines.head import HeadEngine
-from avatar.errors import PhotoError
 from avatar.models import registry
 from avatar.portrait import bundle, checks
 from avatar.portrait.bundle import AvatarBundle, Finding
@@ -81,9 +80,9 @@ def test_a_hand_over_the_mouth_is_noticed(detector, name):
     x, y = points[9]
     skin = np.median(covered[int(y) - 12 : int(y) + 12, int(x) - 12 : int(x) + 12].reshape(-1, 3), axis=0)
     for k in range(4):  # four fingers, one above the other
-        at = points[2] + (0, (0.16 + 0.17 * k) * unit)
+        at = points[2] + np.array((0, (0.16 + 0.17 * k) * unit))
         shade = tuple(float(v) for v in skin * (0.97 - 0.02 * k))
-        ends = [tuple(int(v) for v in at + (side * 0.42 * unit, 0)) for side in (-1, 1)]
+        ends = [(int(at[0] + side * 0.42 * unit), int(at[1])) for side in (-1, 1)]
         cv2.line(covered, *ends, shade, int(0.19 * unit), cv2.LINE_AA)
     made = told(covered, detector)
     assert finding(made, "occlusion").grade == "poor"
@@ -113,14 +112,11 @@ def test_a_grey_sculpture_gets_a_grey_mouth(detector, sam):
     assert np.ptp(coloured, axis=2).max() > 30
 
 
-def test_a_cartoon_is_an_avatar_or_one_clear_line(detector, sam):
+def test_a_cartoon_is_an_avatar(detector, sam):
     flat = cv2.bilateralFilter(sam.portrait, 9, 60, 9) // 48 * 48 + 24
     assert told(flat.astype(np.uint8), detector).portrait.shape[0] >= 512
-    try:
-        told(drawn_face(512).portrait, detector)
-    except PhotoError as error:
-        assert error.code == "no_face"
-        assert "\n" not in str(error)
+    drawn = told(drawn_face(512).portrait, detector)
+    assert np.abs(drawn.landmarks[1, :2] / len(drawn.portrait) - 0.5).max() < 0.1
 
 
 def test_a_dark_beard_is_noticed_and_bare_chins_are_none(detector):

@@ -124,7 +124,7 @@ def test_own_teeth_are_those_of_the_photo(sam, with_both):
     assert plain._teeth is not None
     smile = with_both.smile
     row = np.zeros(smile.portrait.shape[:2], np.uint8)
-    low, (height, width) = plain._teeth._low, plain._teeth._row.shape
+    low = plain._teeth._low
     small = cv2.resize(plain._teeth._row.astype(np.uint8), None, fx=len(row) / SIZE, fy=len(row) / SIZE)
     y, x = (np.array(low[::-1]) * len(row) / SIZE).astype(int)
     row[y : y + small.shape[0], x : x + small.shape[1]] = small
