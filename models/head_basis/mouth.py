@@ -1,9 +1,9 @@
 """What is seen inside a face: two arches of teeth with gums, the tongue, and the eyeballs. All generated.
 
 Tooth widths and crown heights are the usual textbook means of permanent teeth (Ash & Nelson, Wheeler's Dental Anatomy),
-rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars. All are
-scaled a little to this head (:data:`_WIDER`, :data:`_TALLER`), where they came nearest to photographed smiles. Upper
-crowns are a tenth longer, as a smile shows them from below the lip.
+rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars. All
+are a little larger than that (:data:`_WIDER`, :data:`_TALLER`): so they come nearest to photographed smiles on this head.
+Upper crowns are a tenth longer, as a smile shows them from below the lip.
 """
 
 from __future__ import annotations
