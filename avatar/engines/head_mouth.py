@@ -26,7 +26,6 @@ _SMOOTH = 0.5
 """Centimetres over which the row of teeth counts as one smooth arch."""
 _ENAMEL, _GLOSS = 1.02, 0.5
 """Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
-_TEETH_REACH, _TEETH_SCATTER = 2.2, 0.34
 _FURROW = 0.25
 """How much darker the tongue is along its middle."""
 _GAP = 0.4
@@ -39,7 +38,10 @@ _NARROW, _WIDE = 0.36, 0.46
 _ROUND_SHADE = 0.45
 _UNDER_LIP, _AT_RIM = 0.12, 0.38
 """How much darker the mouth is right under the upper lip, and at the edges of its opening."""
-_DIM, _DARKEST = 0.72, 0.5
+_DIM = 0.72
+"""The light in a mouth that is only just parted."""
+_DARKEST = 0.5
+"""No photo's light counts as less."""
 _WARMTH = 0.3
 """How much of the highlights' colour is the light's; the rest is the skin's."""
 
@@ -62,9 +64,9 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     colour[teeth] = _TEETH
     # Teeth are near the lips and glossy; soft tissue further in gets little light.
     tongue = parts == TONGUE
-    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [_TEETH_REACH, 0.8], 0.7)[:, None]
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 0.8], 0.7)[:, None]
     free = np.where(tongue, 0.9, 0.4)[:, None]
-    scattered = np.select([teeth, tongue], [_TEETH_SCATTER, 0.22], 0.12)[:, None]
+    scattered = np.select([teeth, tongue], [0.34, 0.22], 0.12)[:, None]
     light = scattered + (1 - scattered) * np.exp(-np.maximum(behind - free, 0) / reach) * side
     light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
     light[teeth] *= _relief(mesh, teeth)[:, None]
@@ -152,7 +154,8 @@ def _mark(shown, hull, x0, y0, opening):
 def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, under_lip, at_rim, run):
     """Blend the mouth into ``picture``: smoothed colours, darker near the rims and under the upper lip.
 
-    ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space.
+    ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space;
+    ``under_lip`` and ``at_rim`` say how much darker it is there.
     """
     height, width = opening.shape
     run[:] = 0
@@ -229,10 +232,9 @@ class Mouth:
         # Less comes in through lips that are drawn together than through the same opening of a wide mouth.
         width = float(np.ptp(inner[:, 0])) / self._eyes
         round_ = 1 - min(1.0, max(0.0, (width - _NARROW) / (_WIDE - _NARROW)))
-        light = np.float32((_DIM + (1 - _DIM) * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * min(1.0, opened)))
+        parted = min(1.0, opened)
+        light = np.float32((_DIM + (1 - _DIM) * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * parted))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
-        _compose(
-            picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, np.float32(_UNDER_LIP),
-            np.float32(_AT_RIM), run,
-        )  # fmt: skip
+        shades = np.float32(_UNDER_LIP), np.float32(_AT_RIM)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, *shades, run)

@@ -2,7 +2,7 @@
 
 Tooth widths and crown heights are the usual textbook means of permanent teeth (Ash & Nelson, Wheeler's Dental Anatomy),
 rounded, in centimetres, from the middle outwards: central and lateral incisor, canine, two premolars, two molars. All
-are a little larger than that (:data:`_WIDER`, :data:`_TALLER`): so they come nearest to photographed smiles on this head.
+are a little larger than that (:data:`_WIDER`, :data:`_TALLER`): so they come nearest to photographed smiles here.
 Upper crowns are a tenth longer, as a smile shows them from below the lip.
 """
 
