@@ -8,7 +8,7 @@ from numba import njit
 
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
-from avatar.engines.raster import MOUTH, NOTHING
+from avatar.engines.raster import MOUTH, NOTHING, TEETH
 from avatar.engines.raster import TONGUE as TONGUE_SHOWN
 from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FittedHead, eye_distance
 
@@ -42,6 +42,8 @@ _DIM = 0.72
 """The light in a mouth that is only just parted."""
 _DARKEST = 0.5
 """No photo's light counts as less."""
+_GREY = 0.05
+"""(max - min) / max of the colours of grey skin; from twice that on it has colour."""
 _WARMTH = 0.3
 """How much of the highlights' colour is the light's; the rest is the skin's."""
 
@@ -75,7 +77,9 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
-    mesh.attributes[inside] = colour[inside]
+    # In a grey photo, or of a sculpture, the mouth is grey too.
+    grey = colour.mean(1, keepdims=True)
+    mesh.attributes[inside] = (grey + (colour - grey) * _colourfulness(portrait, landmarks))[inside]
     return illumination
 
 
@@ -115,6 +119,17 @@ def _illumination(portrait: U8, landmarks: F32) -> F32:
     return (np.clip(brightness, _DARKEST, 1.0) * tint).astype(np.float32)
 
 
+def _colourfulness(portrait: U8, landmarks: F32) -> float:
+    """0 where the skin is grey, 1 where it has the colour of any skin."""
+    mask = np.zeros(portrait.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[:, :2]).astype(np.int32)), 1)
+    face = portrait[mask > 0].astype(np.float32)
+    if not len(face):
+        return 1.0
+    top = np.maximum(face.max(1), 1.0)
+    return float(np.clip((np.median((top - face.min(1)) / top) - _GREY) / _GREY, 0, 1))
+
+
 def _lip_colour(portrait: U8, landmarks: F32, mouth_open: bool) -> F32:
     mask = np.zeros(portrait.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(landmarks[list(OUTER_LIPS), :2]).astype(np.int32)], 1)
@@ -144,7 +159,8 @@ def _mark(shown, hull, x0, y0, opening):
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            inside = kind == TONGUE_SHOWN or (kind == MOUTH and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
+            of_mouth = kind == MOUTH or kind == TEETH  # noqa: SIM109 - a tuple is slower in a kernel
+            inside = kind == TONGUE_SHOWN or (of_mouth and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside
     return count
@@ -198,7 +214,7 @@ class Mouth:
 
     def __init__(self, illumination: F32, landmarks: F32) -> None:
         self._eyes = eye_distance(landmarks)
-        self._cavity = _CAVITY * illumination
+        self.cavity = _CAVITY * illumination
 
     def draw(
         self, picture: U8, values: F32, shown: np.ndarray, lips: F32, inner: F32, opened: float, tongue: float
@@ -237,4 +253,4 @@ class Mouth:
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
         shades = np.float32(_UNDER_LIP), np.float32(_AT_RIM)
-        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, *shades, run)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self.cavity, reach, light, *shades, run)

@@ -17,6 +17,7 @@ from avatar.engines.head_folds import (
     FRAME,
     FoldMaps,
     Folds,
+    band,
     bare_skin,
     fold_weights,
     log_ratio,
@@ -25,7 +26,7 @@ from avatar.engines.raster import SKIN
 from avatar.errors import ModelFileError
 from avatar.models.folds.designed import line
 from avatar.models.folds.mean_face import skin_mask
-from avatar.models.folds.ridge import band, symmetric_ridge
+from avatar.models.folds.ridge import symmetric_ridge
 
 SIZE = 256
 
