@@ -102,7 +102,7 @@ class HeadEngine(Engine):
             self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
-        self._teeth = None
+        self._teeth: OwnTeeth | None = None
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -139,15 +139,14 @@ class HeadEngine(Engine):
             self._glasses.set_depth(self._depth, self._shown, self._fitted.scale)
 
     def _take_teeth(self, own: OwnSmile, portrait: U8, landmarks: F32) -> None:
-        teeth = OwnTeeth(own, portrait, landmarks, self._mouth.cavity)
+        teeth = OwnTeeth(own, portrait, landmarks)
         if not teeth.found:
             return
         mark_upper_teeth(self._mesh)
-        teeth.end_at_edge(self._mesh)
-        self._teeth = teeth
         picture = self.render(FaceState(Ns(0), own.weights))
-        teeth.match(self._mesh, picture, self._values, self._shown)
+        teeth.match(self._mesh, picture, self._values, self._shown, self._opened)
         self._attributes[:] = self._mesh.attributes
+        self._teeth = teeth
 
     def render(self, state: FaceState) -> U8:
         return self.draw(*shape_weights(state), state.head)
@@ -171,6 +170,7 @@ class HeadEngine(Engine):
 
         rows = mesh.lip_rows
         self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
+        self._opened = opened
         parted = opened > _PARTED
         count = len(mesh.triangles) if parted else mesh.outer
         buffers = self._depth, self._values, self._shown
@@ -193,7 +193,9 @@ class HeadEngine(Engine):
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
             if self._teeth is not None:
                 back = MOUTH_BACK * self._fitted.scale
-                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), (matrix, offset), back)
+                bared = self._teeth.bared(weights)
+                camera = matrix, offset
+                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), camera, back, bared, opened)
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         self.lay_glasses(picture)
         return picture

@@ -51,7 +51,11 @@ class Glasses:
         self._alpha = np.ascontiguousarray(alpha[y0:y1, x0:x1])
         matrix = np.array([[scale, 0, -scale * x0], [0, scale, -scale * y0]], np.float64)
         self._texture = cv2.warpAffine(
-            portrait, matrix, (scale * (x1 - x0), scale * (y1 - y0)), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE
+            portrait,
+            matrix,
+            (scale * (x1 - x0), scale * (y1 - y0)),
+            flags=cv2.INTER_LANCZOS4,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         self._scale = np.float32(scale)
         self._unit, self._middle = unit, float(landmarks[168, 0])
@@ -59,9 +63,9 @@ class Glasses:
 
     def set_depth(self, depth: F32, shown: np.ndarray, centimetre: float) -> None:
         """Lay the frames in front of the resting face. :param depth: (s, s) pixels, larger = nearer."""
-        x0, y0, x1, y1 = self._box
+        _, y0, _, y1 = self._box
         known = shown[y0:y1] != NOTHING
-        # The nose is no part of the surface that frames lie on; what is beyond the eyes' corners falls back too steeply.
+        # The nose is no part of what frames lie on, and beyond the eyes' corners the face falls back too steeply.
         away = np.abs(np.arange(len(depth)) - self._middle) / self._unit
         columns = np.flatnonzero(known.any(0) & (away > 0.14) & (away < 0.52))
         if len(columns) < 5:
@@ -78,7 +82,9 @@ class Glasses:
         x0, y0, x1, y1 = self._box
         corners = np.array([(x, y) for x in (x0, x1) for y in (y0, y1)], np.float64)
         deep = self._depth[[min(len(self._depth) - 1, int(x)) for x, _ in corners]]
-        there = np.linalg.solve(rigid[:, :2].astype(np.float64), (corners - rigid[:, 2] - rigid[:, 3] * deep[:, None]).T).T
+        there = np.linalg.solve(
+            rigid[:, :2].astype(np.float64), (corners - rigid[:, 2] - rigid[:, 3] * deep[:, None]).T
+        ).T
         low, high = np.floor(there.min(0)).astype(int) - 2, np.ceil(there.max(0)).astype(int) + 3
         size = len(picture)
         box = (max(0, int(low[0])), max(0, int(low[1])), min(size, int(high[0])), min(size, int(high[1])))

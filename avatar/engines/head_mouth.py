@@ -214,7 +214,7 @@ class Mouth:
 
     def __init__(self, illumination: F32, landmarks: F32) -> None:
         self._eyes = eye_distance(landmarks)
-        self.cavity = _CAVITY * illumination
+        self._cavity = _CAVITY * illumination
 
     def draw(
         self, picture: U8, values: F32, shown: np.ndarray, lips: F32, inner: F32, opened: float, tongue: float
@@ -253,4 +253,4 @@ class Mouth:
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
         shades = np.float32(_UNDER_LIP), np.float32(_AT_RIM)
-        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self.cavity, reach, light, *shades, run)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, *shades, run)

@@ -19,7 +19,7 @@ from avatar.engines.head_folds import FOLDS, FRAME, FoldMaps, band, fold_weights
 from avatar.engines.head_warp import smoothstep
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import Smile
-from avatar.portrait.fit import LANDMARKS, UPPER_INNER_LIP, FittedHead, on_landmarks, scaled_orthographic
+from avatar.portrait.fit import LANDMARKS, FittedHead, on_landmarks, scaled_orthographic
 from avatar.portrait.solve import at_rest, relative_to, solve
 
 NAMES = ("own_smile", "own_eyes")
@@ -48,13 +48,14 @@ class OwnSmile:
     landmarks: F32
     """(478, 3) in pixels of ``picture``."""
     to_picture: F32
-    """(3, 4) from the head's frame (x, y, z, 1) to ``picture``: x, y (down), nearness; exact at the upper lip."""
+    """(3, 4) from the head's frame (x, y, z, 1) to ``picture``: x, y (down), nearness."""
 
 
 def understand(basis: HeadBasis, fitted: FittedHead, photo: F32, coefficients: F32, smile: Smile) -> OwnSmile:
     """How ``smile`` relates to the photo.
 
-    :param fitted: the head of the photo. :param photo: (478, 3) its landmarks. :param coefficients: (52,) what it shows.
+    :param fitted: the head of the photo. :param photo: (478, 3) its landmarks.
+    :param coefficients: (52,) what it shows.
     """
     yaw, pitch = np.subtract(facs.eye_look(smile.coefficients), facs.eye_look(coefficients))
     looks = np.zeros(len(ARKIT), np.float32)
@@ -64,9 +65,6 @@ def understand(basis: HeadBasis, fitted: FittedHead, photo: F32, coefficients: F
     points = points + np.tensordot(solved.weights + looks, on_landmarks(basis, fitted.expressions), 1)
     target = smile.landmarks[:LANDMARKS, :2].astype(np.float64) * (1, -1)
     rotation, scale, offset = scaled_orthographic(points, target, np.ones(LANDMARKS))
-    # Teeth lie right under the upper lip: it, not the whole face, says where.
-    lip = list(UPPER_INNER_LIP)
-    offset = offset + (target[lip] - (points[lip] @ rotation.T)[:, :2] * scale - offset).mean(0)
     camera = np.c_[rotation * scale, (*offset, 0.0)] * np.array((1.0, -1.0, 1.0))[:, None]
     return OwnSmile(solved.weights, smile.portrait, smile.landmarks, camera.astype(np.float32))
 
@@ -108,10 +106,11 @@ def own_maps(
     brows = face.points[[105, 334], 1].mean()
     trusted = maps.skin * skin * smoothstep(brows - 6, brows + 2, rows)
     if frames is not None:
-        near = face.bring(frames.astype(np.float32) / 255, landmarks)
+        near = face.bring((frames > 50).astype(np.float32), landmarks)
         near = cv2.dilate((near > 0.2).astype(np.uint8), np.ones((2 * _FRAMES_NEAR + 1,) * 2, np.uint8))
         trusted = trusted * (1 - cv2.GaussianBlur(near.astype(np.float32), (0, 0), 2.0))
-    eyes = 1 - smoothstep(*(float(face.points[[33, 263], 1].mean()) + end for end in _EYES_END), rows)
+    corners = float(face.points[[33, 263], 1].mean())
+    eyes = 1 - smoothstep(corners + _EYES_END[0], corners + _EYES_END[1], rows)
     own_part = (found - learnt) * trusted
     return np.stack([own_part * (1 - eyes), own_part * eyes]).astype(np.float32)
 

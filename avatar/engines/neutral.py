@@ -1,8 +1,8 @@
 """A smiling or open-mouthed photo, brought to rest as well as one photo allows.
 
-The fitted head says which shapes the photo shows; drawn with those of the mouth below zero, lips meet, corners sink, and
-the learnt folds are divided out (the inverse of the expression ratio image). The photo itself then serves as the smile
-that the person shows when they smile: teeth and folds come back from it.
+The fitted head says which shapes the photo shows; drawn with those of the mouth below zero, lips meet, corners sink,
+and the learnt folds are divided out (the inverse of the expression ratio image). The photo itself then serves as the
+smile that the person shows when they smile: teeth and folds come back from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,16 @@ from avatar.portrait.smile import smile_of
 SMILES, OPEN = 0.4, 0.06
 """mouthSmile, mean of both sides, and gap between the lips in distances between the eyes, from which a photo is not at
 rest (:mod:`avatar.portrait.checks` warns of the same)."""
-_MOUTH = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthUpperUp", "mouthLowerDown", "mouthFrown", "mouthFunnel", "jaw")
+_MOUTH = (
+    "mouthSmile",
+    "mouthDimple",
+    "mouthStretch",
+    "mouthUpperUp",
+    "mouthLowerDown",
+    "mouthFrown",
+    "mouthFunnel",
+    "jaw",
+)
 _STILL_OPEN = 0.05
 _OVERLAP = 0.03
 """Centimetres by which the lips are pressed together beyond touching."""
@@ -73,7 +82,9 @@ def at_rest(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> 
         return None
     middle = size / 2
     face = min(found, key=lambda f: math.dist(f.landmarks[1, :2], (middle, middle)))
-    if mouth_gap(face.landmarks) > _STILL_OPEN or smile_of(face.coefficients) > max(SMILES, 0.5 * smile_of(bundle.coefficients)):
+    if mouth_gap(face.landmarks) > _STILL_OPEN or smile_of(face.coefficients) > max(
+        SMILES, 0.5 * smile_of(bundle.coefficients)
+    ):
         return None
     return replace(
         bundle,

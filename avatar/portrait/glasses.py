@@ -1,8 +1,8 @@
 """Glasses in a portrait: which pixels are frame, so that an engine can keep them rigid while the face moves.
 
 A small network (``models/weights/glasses.onnx``, made by :mod:`avatar.models.glasses`) says for every pixel around the
-eyes how surely it is frame. Only what reaches over the bridge of the nose to both eyes counts as glasses: a heavy brow, a
-fringe or the rim of a hat does not.
+eyes how surely it is frame. Only what reaches over the bridge of the nose to both eyes counts as glasses: a heavy brow,
+a fringe or the rim of a hat does not.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class GlassesFinder:
         if frame is None:
             return None
         height, width = rgb.shape[:2]
-        back = cv2.warpAffine(frame, crop_matrix(landmarks), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        back = cv2.warpAffine(
+            frame, crop_matrix(landmarks), (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
         return freeze(np.where(back > LIKELY, 255, 0).astype(np.uint8))
 
 

@@ -80,7 +80,7 @@ def _light(portrait: U8, lab: F32, face: DetectedFace, dark: bool) -> Finding:
     if abs(uneven) > _ONE_SIDED:
         side = "right" if uneven > 0 else "left"
         much = "only " if abs(uneven) > _SIDE_LIT else ""
-        return Finding("light", "fair", f"the light comes {much}from the picture's {side}; the shadows stay where they are "
+        return Finding("light", "fair", f"the light comes {much}from the picture's {side}; the shadows stay there "
                        "when the head turns, so light from the front is better")  # fmt: skip
     return Finding("light", "good", "bright and even")
 
@@ -139,7 +139,9 @@ def _occlusion(lab: F32, face: DetectedFace, dark: bool, glasses: bool) -> Findi
         return Finding("occlusion", "fair", "glasses: their frame stays rigid, reflections move with the skin; a photo "
                        "without them shows the eyes better")  # fmt: skip
     if checks.bearded(lab, face):
-        return Finding("occlusion", "fair", "a beard: it moves with the jaw as one piece, and hides the lips' shape a little")
+        return Finding(
+            "occlusion", "fair", "a beard: it moves with the jaw as one piece, and hides the lips' shape a little"
+        )
     return Finding("occlusion", "good", "nothing covers the face")
 
 

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,14 @@ def _base(rgb: U8, landmarks: F32) -> U8:
     matrix = crop_matrix(landmarks) * _DRAW
     matrix[:, 2] += _MARGIN * _DRAW + 0.5 * _DRAW - 0.5
     size = ((CROP[1] + 2 * _MARGIN) * _DRAW, (CROP[0] + 2 * _MARGIN) * _DRAW)
-    return np.asarray(cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(rgb, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def sample(rng: np.random.Generator, bases: Sequence[Base]) -> tuple[U8, F32]:
     """A picture (88, 168, 3) and its frame (88, 168) in [0, 1], which is 0 where there are no glasses."""
-    picture = bases[rng.integers(len(bases))].picture
+    picture = bases[int(rng.integers(len(bases)))].picture
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
     middle = (_DRAW * (MIDDLE[0] + _MARGIN + 0.5) - 0.5, _DRAW * (MIDDLE[1] + _MARGIN + 0.5) - 0.5)
@@ -134,7 +137,7 @@ class Net(nn.Module):
             down.append(_pair(before, channels))
             before = channels
         self.down = nn.ModuleList(down)
-        self.grow = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(CHANNELS, CHANNELS[1:], strict=False)])
+        self.grow = nn.ModuleList([nn.ConvTranspose2d(b, a, 2, 2) for a, b in pairwise(CHANNELS)])
         self.up = nn.ModuleList([_pair(2 * a, a) for a in CHANNELS[:-1]])
         self.last = nn.Conv2d(CHANNELS[0], 1, 1)
 
@@ -183,11 +186,11 @@ def train(bases: Sequence[Base], minutes: float, seed: int) -> tuple[Net, int]:
     return net.eval(), steps
 
 
-def network_bytes(net: Net, about: dict[str, Any]) -> bytes:
+def network_bytes(net: Any, about: dict[str, Any]) -> bytes:
     """``picture`` (1, 3, 88, 168), values of :func:`avatar.portrait.glasses.as_input`, to ``frame`` (1, 1, 88, 168)."""
     g = Graph("glasses")
 
-    def conv(x: str, layer: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> str:
+    def conv(x: str, layer: Any, norm: Any = None) -> str:
         weight = layer.weight.detach()
         bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach()
         if norm is not None:
@@ -197,7 +200,7 @@ def network_bytes(net: Net, about: dict[str, Any]) -> bytes:
         k, pad = layer.kernel_size[0], int(layer.padding[0])
         return g.node("Conv", x, g.weight(weight.numpy()), g.weight(bias.numpy()), kernel_shape=[k, k], pads=[pad] * 4)
 
-    def pair(x: str, block: nn.Sequential) -> str:
+    def pair(x: str, block: Any) -> str:
         for i in (0, 3):
             x = g.node("Relu", conv(x, block[i], block[i + 1]))
         return x

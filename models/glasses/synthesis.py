@@ -90,7 +90,8 @@ def draw_frame(rng: np.random.Generator, shape: tuple[int, int], middle: tuple[f
         stroke(np.array([(hinge, at), (side * far, at + drop)]), thick * rng.uniform(0.7, 1.4))
         if thick < 0.05:
             stroke(np.array([(hinge - side * 0.01, at - 0.01), (hinge + side * 0.06, at)]), thick * 1.6)
-    return Glasses(frame.astype(np.float32) / 255, np.where(frame > 0, 0, lens).astype(np.float32) / 255)
+    clear = np.where(frame > 0, 0, lens)
+    return Glasses(*(np.asarray(mask / 255, np.float32) for mask in (frame, clear)))
 
 
 def wear(rng: np.random.Generator, face: U8, middle: tuple[float, float], eyes: float) -> tuple[U8, F32]:
@@ -122,7 +123,9 @@ def _material(rng: np.random.Generator, frame: F32, eyes: float) -> F32:
     made = base * np.clip(1 + spread * 0.6 * grain + slope, 0.2, 2.5)[..., None]
     # A bevel: the side that turns to the light is brighter.
     soft = cv2.GaussianBlur(frame, (0, 0), max(0.6, 0.012 * eyes))
-    light = cv2.Sobel(soft, cv2.CV_32F, 0, 1) * rng.uniform(0.5, 1) + cv2.Sobel(soft, cv2.CV_32F, 1, 0) * rng.uniform(-0.5, 0.5)
+    light = cv2.Sobel(soft, cv2.CV_32F, 0, 1) * rng.uniform(0.5, 1) + cv2.Sobel(soft, cv2.CV_32F, 1, 0) * rng.uniform(
+        -0.5, 0.5
+    )
     return np.asarray(made + (light * rng.uniform(0, 90))[..., None], np.float32)
 
 
