@@ -159,7 +159,7 @@ def _mark(shown, hull, x0, y0, opening):
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            of_mouth = kind == MOUTH or kind == TEETH  # noqa: SIM109 - a tuple is slower in a kernel
+            of_mouth = kind in (MOUTH, TEETH)
             inside = kind == TONGUE_SHOWN or (of_mouth and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside
