@@ -5,6 +5,7 @@ NAME/
   landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
   avatar.json      title, consent, provenance, what the photo check said
   coefficients.npy float32 (52,): ARKit coefficients that the photo shows
+  matte.png        optional: coverage by the person, grey, as large as portrait.png; without it, it is found anew
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class AvatarBundle:
     provenance: str = ""
     warnings: tuple[str, ...] = ()
     """What the photo check said, one line each."""
+    matte: U8 | None = None
+    """(n, n) coverage of ``portrait`` by the person, 0 to 255; None = to be found (:mod:`avatar.portrait.matte`)."""
 
     def at_size(self, size: int) -> tuple[U8, F32]:
         """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
@@ -82,8 +85,10 @@ def save(bundle: AvatarBundle, folder: Path) -> None:
     (folder / "portrait.png").write_bytes(png.tobytes())
     np.save(folder / "landmarks.npy", bundle.landmarks)
     np.save(folder / "coefficients.npy", bundle.coefficients)
+    if bundle.matte is not None:
+        (folder / "matte.png").write_bytes(cv2.imencode(".png", bundle.matte)[1].tobytes())
     meta = asdict(bundle)
-    for key in ("name", "portrait", "landmarks", "coefficients"):
+    for key in ("name", "portrait", "landmarks", "coefficients", "matte"):
         del meta[key]
     (folder / "avatar.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -95,6 +100,7 @@ def load(folder: Path) -> AvatarBundle:
         pixels = cv2.imdecode(np.frombuffer((folder / "portrait.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
         coefficients = np.load(folder / "coefficients.npy", allow_pickle=False).astype(np.float32)
+        matte = _load_matte(folder / "matte.png", None if pixels is None else pixels.shape[:2])
     except (OSError, ValueError) as error:
         raise UsageError(f"avatar {folder.name}: not a readable avatar ({error}); create it again") from error
     if pixels is None or landmarks.shape != (478, 3) or coefficients.shape != (52,) or not isinstance(meta, dict):
@@ -111,4 +117,15 @@ def load(folder: Path) -> AvatarBundle:
         created=str(meta.get("created", "")),
         provenance=str(meta.get("provenance", "")),
         warnings=tuple(map(str, meta.get("warnings", ()))),
+        matte=matte,
     )
+
+
+def _load_matte(file: Path, shape: tuple[int, ...] | None) -> U8 | None:
+    """The matte, where there is one. Raises OSError, and ValueError where it does not fit the portrait."""
+    if not file.is_file():
+        return None
+    matte = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if matte is None or matte.shape != shape:
+        raise ValueError("matte.png is not as large as the portrait; take it away or put it right")
+    return freeze(matte)
