@@ -91,7 +91,7 @@ class HeadEngine(Engine):
         matte = matte_of(bundle, size, weights) if self.layered else None
         self._doubt = matte.doubt if matte is not None else "its layers are not looked for"
         self._layers = layers.take_apart(portrait, matte) if matte is not None and not matte.doubt else None
-        self._warp = Warp(portrait, landmarks, alone=self._layers is not None)
+        self._warp = Warp(portrait, landmarks, None if self._layers is None else self._layers.cut[..., 3])
         self._background = layers.KEEP
         if self._layers is not None:
             self._warp.put_over(self._layers.kept, self._layers.behind)

@@ -244,10 +244,11 @@ def _smooth_folds(sources, x0, y0, x1, y1, lines):
 class Warp:
     """Draws the portrait through the z-buffer's map. ``landmarks`` (478, 3) and ``portrait`` are in drawn pixels.
 
-    :param alone: the portrait is only the person's layer (:meth:`put_over`): what surrounds the head may move as it does.
+    :param person: (s, s) coverage by the person where that is a layer of its own (:meth:`put_over`): what surrounds the
+        head may then move as it does.
     """
 
-    def __init__(self, portrait: np.ndarray, landmarks: F32, alone: bool = False) -> None:
+    def __init__(self, portrait: np.ndarray, landmarks: F32, person: U8 | None = None) -> None:
         size = len(portrait)
         self._cell = max(2, round(size / GRID))
         g = -(-size // self._cell)
@@ -266,7 +267,7 @@ class Warp:
         self._index = np.minimum(at.astype(np.int32), g - 2)
         self._weight = (at - self._index).astype(np.float32)
         self._starts = np.searchsorted(self._index, np.arange(g)).astype(np.int32)
-        self._follow, self._spill = _fading(size, g, self._cell, landmarks, alone)
+        self._follow, self._spill = _fading(size, g, self._cell, landmarks, person)
         self._around = np.zeros((g, g), np.float32)
         self._lines = np.empty((3, size, 2), np.float32)
         self._rgba = np.empty((size, size, 4), np.uint8)
@@ -321,7 +322,7 @@ def _enlarged(rgba: U8) -> U8:
     return np.asarray(cv2.warpAffine(rgba, matrix, (size, size), flags=flags, borderMode=border), np.uint8)
 
 
-def _fading(size: int, g: int, cell: int, landmarks: F32, alone: bool) -> tuple[F32, F32]:
+def _fading(size: int, g: int, cell: int, landmarks: F32, person: U8 | None) -> tuple[F32, F32]:
     """How much of the head's rigid motion, and how much of the face's own, each cell (g, g) keeps."""
     oval = landmarks[list(FACE_OVAL), :2]
     centre = oval.mean(0)
@@ -330,7 +331,7 @@ def _fading(size: int, g: int, cell: int, landmarks: F32, alone: bool) -> tuple[
     dx = (at[None, :] - centre[0]) / half[0]
     dy = (at[:, None] - centre[1]) / half[1]
     # Without a background to drag along, all hair above the ears moves with the head, however high it stands.
-    reach = 1 + smoothstep(0.0, 0.7, -dy) if alone else 1.0
+    reach = 1.0 if person is None else 1 + smoothstep(0.0, 0.7, -dy)
     above = 1 - smoothstep(1.35, 2.3, np.hypot(dx, dy) / reach)
     below = 1 - smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
     follow = np.where(dy < 0, above, np.minimum(above, below))
@@ -339,10 +340,27 @@ def _fading(size: int, g: int, cell: int, landmarks: F32, alone: bool) -> tuple[
         [-cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in zip(xx.ravel(), yy.ravel(), strict=True)]
     ).reshape(g, g)
     spill = 1 - smoothstep(0.0, _SPILL, outside / half[0])
-    border = smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
-    edge = border[None, :] * border[:, None]
+    edge = _border(size, at, cell) if person is None else _cut_off(person, at, cell)
     blurred = [cv2.GaussianBlur(a.astype(np.float32), (0, 0), 2.0) * edge for a in (follow, spill)]
     return blurred[0].astype(np.float32), blurred[1].astype(np.float32)
+
+
+def _border(size: int, at: np.ndarray, cell: int) -> np.ndarray:
+    """(g, g): 0 at the picture's border to 1 inside. ``at`` (g,): the cells' middles."""
+    border = smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
+    return border[None, :] * border[:, None]
+
+
+def _cut_off(person: U8, at: np.ndarray, cell: int) -> np.ndarray:
+    """(g, g): 0 to 1 with the distance from where the picture's border cuts the person off."""
+    size = len(person)
+    away = np.ones((size, size), np.uint8)
+    for line, covered in ((away[0], person[0]), (away[-1], person[-1]), (away[:, 0], person[:, 0]),
+                          (away[:, -1], person[:, -1])):  # fmt: skip
+        line[covered > 25] = 0
+    distance = cv2.distanceTransform(away, cv2.DIST_L2, 5) if not away.all() else np.full_like(away, 255, np.float32)
+    cells = np.clip(np.round(at), 0, size - 1).astype(int)
+    return smoothstep(0, 1, (distance[np.ix_(cells, cells)] - cell) / (0.10 * size))
 
 
 def smoothstep(low: float, high: float, x: np.ndarray | float) -> np.ndarray:

@@ -24,12 +24,17 @@ SIDE = 256
 """Pixels a side of the network's view."""
 _BAND = 1 / 90
 """Half width of the band along the outline, in sides of the portrait."""
-_BEYOND = 1 / 28
-"""How far beyond the outline the background is thought to have strands of hair in it, in sides of the portrait."""
+_BESIDE, _BEYOND, _STRAND = 1 / 100, 1 / 28, 1 / 64
+"""How far beyond the outline the background is not to be trusted, how far strands of hair may reach into it, and how
+wide one is at most, in sides of the portrait."""
+_OTHER = 14.0
+"""Difference (0 to 255) from the continued background from which on something stands out."""
 _ALIKE = 40.0
 """Distance of two colours (RGB, 0 to 255) below which they say little about a mixture."""
 _NOISE, _ROUGH = 0.06, 1e-5
 """Coverage that is taken for none; the guided filter's regulariser."""
+_RELAXED, _FINE = 6, 256
+"""Steps of relaxation where the person was, and the side in pixels of levels that get all of them."""
 _ISLAND = 0.01
 """Part of the picture; what shows of the background must be larger to be continued behind the person."""
 _LEAST_FACE, _MOST_DOUBT = 0.93, 0.06
@@ -128,16 +133,26 @@ def scene_behind(portrait: U8, alpha: F32) -> U8:
 
     :param portrait: (n, n, 3). :param alpha: (n, n) coverage by the person.
     """
-    hidden = cv2.dilate((alpha > 0.02).astype(np.uint8), _disc(2 * round(len(portrait) * _BEYOND) + 1))
+    n, picture = len(portrait), portrait.astype(np.float32)
+    covered = (alpha > 0.02).astype(np.uint8)
+    hidden, around = (cv2.dilate(covered, _disc(2 * round(n * reach) + 1)) for reach in (_BESIDE, _BEYOND))
+    # Thin things around the person that stand out are strands of hair; thick ones are things in the background.
+    apart = np.abs(picture - push_pull(picture, 1 - around.astype(np.float32), _RELAXED)).max(-1)
+    other = ((apart > _OTHER) & (around > hidden)).astype(np.uint8)
+    thick = cv2.morphologyEx(other, cv2.MORPH_OPEN, _disc(max(3, round(n * _STRAND))))
+    hidden |= cv2.dilate(other & ~cv2.dilate(thick, _disc(7)), _disc(3))
     # A gap between neck and hair shows hair's shadow more than what is far behind.
     _, labels, found, _ = cv2.connectedComponentsWithStats(1 - hidden)
     hidden[found[:, cv2.CC_STAT_AREA][labels] < _ISLAND * hidden.size] = 1
-    filled = push_pull(portrait.astype(np.float32), 1 - hidden.astype(np.float32))
+    filled = push_pull(picture, 1 - hidden.astype(np.float32), _RELAXED)
     return np.where(hidden[..., None] > 0, np.clip(filled + 0.5, 0, 255), portrait).astype(np.uint8)
 
 
-def push_pull(picture: F32, known: F32) -> F32:
-    """``picture`` (h, w, 3) where ``known`` (h, w) is 1, and a smooth continuation of it where it is 0."""
+def push_pull(picture: F32, known: F32, relaxed: int = 0) -> F32:
+    """``picture`` (h, w, 3) where ``known`` (h, w) is 1, and a smooth continuation of it where it is 0.
+
+    :param relaxed: steps at each coarser level towards what meets the known side without a step (Laplace's equation).
+    """
     levels = [(picture * known[..., None], known)]
     while max(levels[-1][1].shape) > 1:
         height, width = levels[-1][1].shape
@@ -147,10 +162,13 @@ def push_pull(picture: F32, known: F32) -> F32:
     colours, weights = levels[-1]
     made = colours / np.maximum(weights, 1e-6)[..., None]
     for colours, weights in reversed(levels[:-1]):
-        coarser = cv2.resize(made, weights.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        made = cv2.resize(made, weights.shape[::-1], interpolation=cv2.INTER_LINEAR)
         # A little knowledge counts in full: the mean of what is known is a better guess than a coarser level's.
         share = np.minimum(1, 4 * weights)[..., None]
-        made = colours / np.maximum(weights, 1e-6)[..., None] * share + (1 - share) * coarser
+        fixed = colours / np.maximum(weights, 1e-6)[..., None] * share
+        made = fixed + (1 - share) * made
+        for _ in range(relaxed if len(weights) <= _FINE else min(relaxed, 1)):
+            made = fixed + (1 - share) * cv2.blur(made, (3, 3), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(made, np.float32)
 
 
