@@ -34,16 +34,19 @@ def _over(moved, behind, out):
     """``moved`` (h, w, 4), premultiplied, over ``behind`` (h, w, 3), into ``out`` (h, w, 3)."""
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            rest = np.int32(255) - moved[y, x, 3]
-            if rest == 0:
-                out[y, x, 0] = moved[y, x, 0]
-                out[y, x, 1] = moved[y, x, 1]
-                out[y, x, 2] = moved[y, x, 2]
-                continue
-            for c in range(3):
-                # (v + 128 + v / 256) / 256 is v / 255, rounded.
-                v = rest * behind[y, x, c] + np.int32(128)
-                out[y, x, c] = min(np.int32(255), moved[y, x, c] + ((v + (v >> 8)) >> 8))
+            alpha = moved[y, x, 3]
+            if alpha == 255:
+                for c in range(3):
+                    out[y, x, c] = moved[y, x, c]
+            elif alpha == 0:
+                for c in range(3):
+                    out[y, x, c] = behind[y, x, c]
+            else:
+                rest = np.int32(255) - alpha
+                for c in range(3):
+                    # (v + 128 + v / 256) / 256 is v / 255, rounded.
+                    v = rest * behind[y, x, c] + np.int32(128)
+                    out[y, x, c] = min(np.int32(255), moved[y, x, c] + ((v + (v >> 8)) >> 8))
 
 
 @njit(nogil=True, cache=True)
