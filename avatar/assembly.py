@@ -109,7 +109,7 @@ def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
 
 
 def labelled_transparent(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
-    """Draw (size, size, 4) for a file, the background transparent, with the badge on. The engine's background is alpha."""
+    """Draw (size, size, 4) for a file, with the badge on; the engine's background is alpha."""
     badge = Badge(engine.size, corner=corner)
 
     def draw(state: FaceState) -> U8:

@@ -51,7 +51,9 @@ def drawing_session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def one_thread_session(path: Path, providers: tuple[str, ...] = (CPU,)) -> onnxruntime.InferenceSession:
-    """A model on one CPU thread, or with another of ONNX Runtime's providers first. Raises ModelFileError with one line where the file is missing or broken."""
+    """A model on one CPU thread, or with another of ONNX Runtime's providers first.
+
+    Raises ModelFileError with one line where the file is missing or broken."""
     if not path.is_file():
         raise ModelFileError(f"{path} is missing: install the package again")
     options = onnxruntime.SessionOptions()

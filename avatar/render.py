@@ -136,7 +136,7 @@ def render(
     from avatar.streams.sinks.recorder import Mux
 
     if config.avatar.background == layers.ALPHA:
-        raise UsageError("background alpha: a clip has no transparency here; use green and a chroma key, or avatar image")
+        raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
     engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
     draw = labelled(engine, config.avatar.badge)
     made = plan(config, source)

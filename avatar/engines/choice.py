@@ -101,7 +101,7 @@ class Choice:
 
 
 def tiers(engine: str, size: int) -> list[Tier]:
-    """The ways to draw with ``engine`` (a name, or auto) at ``size``, best first: two with a named engine, else three."""
+    """The ways to draw with ``engine`` at ``size``, best first: three where it is auto, two where it is named."""
     names = RANKED if engine == AUTO else (engine, engine)
     best, next_best = names[0], names[1]
     less = max(LEAST, round(size * LESS / 16) * 16)

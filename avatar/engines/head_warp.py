@@ -273,8 +273,7 @@ class Warp:
         self._rgba = np.empty((size, size, 4), np.uint8)
 
     def put_over(self, person: U8, behind: U8) -> None:
-        """From now on draw ``person`` (s, s, 4), premultiplied by its coverage, over ``behind`` (s, s, 3), which stays.
-        """
+        """From now on draw ``person`` (s, s, 4), premultiplied by coverage, over ``behind`` (s, s, 3), which stays."""
         self.texture = _enlarged(person)
         self._behind = behind
 

@@ -71,7 +71,7 @@ def over(moved: U8, behind: U8) -> U8:
 
 
 def exchange(picture: U8, alpha: U8, old: U8, new: U8) -> None:
-    """In a picture (h, w, 3) that was drawn over ``old`` with coverage ``alpha`` (h, w), put ``new`` there, in place."""
+    """Put ``new`` (h, w, 3) behind a picture that was drawn over ``old`` with coverage ``alpha`` (h, w), in place."""
     _exchange(picture, alpha, old, new)
 
 
