@@ -26,6 +26,8 @@ CHROMA_GREEN = (0, 255, 0)
 """The colour that a chroma key takes away when nothing else is said."""
 _BLUR = 1 / 28
 """Sigma of the blurred background, in sides of the picture."""
+_FRAME = 2
+"""Pixels along the picture's border in which nothing but the person moves."""
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -89,8 +91,13 @@ class Layers:
 
 def take_apart(portrait: U8, matte: Matte) -> Layers:
     """The layers of ``portrait`` (s, s, 3) by its matte (s, s)."""
-    behind = scene_behind(portrait, matte.alpha)
-    alpha = np.round(matte.alpha * 255).astype(np.int32)
+    # What lies on the picture's border is continued beyond it when the layer moves inwards: of the person, who is cut
+    # off there, that is right; a trace of something else would become a streak.
+    border = np.ones(portrait.shape[:2], bool)
+    border[_FRAME:-_FRAME, _FRAME:-_FRAME] = False
+    border &= matte.alpha < 0.3
+    alpha = np.round(np.where(border, 0, matte.alpha) * 255).astype(np.int32)
+    behind = np.where(border[..., None], portrait, scene_behind(portrait, matte.alpha))
     picture, scene = portrait.astype(np.int32), behind.astype(np.int32)
     cut = _premultiplied(picture, scene, alpha)
     cut[..., :3] = np.minimum(cut[..., :3], cut[..., 3:])

@@ -24,9 +24,11 @@ SIDE = 256
 """Pixels a side of the network's view."""
 _BAND = 1 / 90
 """Half width of the band along the outline, in sides of the portrait."""
-_BESIDE, _BEYOND, _STRAND = 1 / 100, 1 / 28, 1 / 64
-"""How far beyond the outline the background is not to be trusted, how far strands of hair may reach into it, and how
-wide one is at most, in sides of the portrait."""
+_BESIDE, _NEAR, _BEYOND, _STRAND = 1 / 100, 1 / 28, 1 / 9, 1 / 64
+"""How far beyond the outline the background is not to be trusted, how near a strand of hair must come to it, how far one
+may reach, and how wide one is at most, in sides of the portrait."""
+_LUMP = 0.002
+"""Part of the picture that a knot of hair may cover."""
 _OTHER = 14.0
 """Difference (0 to 255) from the continued background from which on something stands out."""
 _ALIKE = 40.0
@@ -135,17 +137,34 @@ def scene_behind(portrait: U8, alpha: F32) -> U8:
     """
     n, picture = len(portrait), portrait.astype(np.float32)
     covered = (alpha > 0.02).astype(np.uint8)
-    hidden, around = (cv2.dilate(covered, _disc(2 * round(n * reach) + 1)) for reach in (_BESIDE, _BEYOND))
-    # Thin things around the person that stand out are strands of hair; thick ones are things in the background.
-    apart = np.abs(picture - push_pull(picture, 1 - around.astype(np.float32), _RELAXED)).max(-1)
-    other = ((apart > _OTHER) & (around > hidden)).astype(np.uint8)
-    thick = cv2.morphologyEx(other, cv2.MORPH_OPEN, _disc(max(3, round(n * _STRAND))))
-    hidden |= cv2.dilate(other & ~cv2.dilate(thick, _disc(7)), _disc(3))
+    hidden, near, around = (
+        cv2.dilate(covered, _disc(2 * round(n * reach) + 1)) for reach in (_BESIDE, _NEAR, _BEYOND)
+    )
+    hidden |= _loose_hair(picture, hidden, near, around)
     # A gap between neck and hair shows hair's shadow more than what is far behind.
     _, labels, found, _ = cv2.connectedComponentsWithStats(1 - hidden)
     hidden[found[:, cv2.CC_STAT_AREA][labels] < _ISLAND * hidden.size] = 1
     filled = push_pull(picture, 1 - hidden.astype(np.float32), _RELAXED)
     return np.where(hidden[..., None] > 0, np.clip(filled + 0.5, 0, 255), portrait).astype(np.uint8)
+
+
+def _loose_hair(picture: F32, hidden: U8, near: U8, around: U8) -> U8:
+    """(n, n) mask of what is around the person, was missed, and is not of the background.
+
+    ``hidden``, ``near`` and ``around`` (n, n) are ever wider masks of the person. What stands out from the continued
+    background is hair where it begins near the person and is thin, or at most a small lump; what goes on beyond, or is
+    larger, is a thing in the background.
+    """
+    n = len(picture)
+    apart = np.abs(picture - push_pull(picture, 1 - around.astype(np.float32), _RELAXED)).max(-1)
+    other = ((apart > _OTHER) & (around > hidden)).astype(np.uint8)
+    thick = cv2.morphologyEx(other, cv2.MORPH_OPEN, _disc(max(3, round(n * _STRAND))))
+    count, labels = cv2.connectedComponents(cv2.dilate(other, _disc(3)))
+    rim = around > cv2.erode(around, _disc(5))
+    lump, begins, goes_on = (np.bincount(labels[mask > 0], minlength=count) for mask in (thick, near, rim))
+    hair = (begins > 0) & (lump < _LUMP * n * n) & ((goes_on == 0) | (lump == 0))
+    hair[0] = False
+    return hair[labels].astype(np.uint8)
 
 
 def push_pull(picture: F32, known: F32, relaxed: int = 0) -> F32:
