@@ -29,8 +29,9 @@ _BESIDE, _NEAR, _BEYOND, _STRAND = 1 / 100, 1 / 28, 1 / 9, 1 / 64
 may reach, and how wide one is at most, in sides of the portrait."""
 _LUMP = 0.002
 """Part of the picture that a knot of hair may cover."""
-_OTHER = 14.0
-"""Difference (0 to 255) from the continued background from which on something stands out."""
+_OTHER = (8.0, 14.0)
+"""Differences (0 to 255) from the continued background from which on something stands out: faint strands show at the
+lower one, and what a shadow joins to the background is alone at the higher one."""
 _ALIKE = 40.0
 """Distance of two colours (RGB, 0 to 255) below which they say little about a mixture."""
 _NOISE, _ROUGH = 0.06, 1e-5
@@ -157,14 +158,17 @@ def _loose_hair(picture: F32, hidden: U8, near: U8, around: U8) -> U8:
     """
     n = len(picture)
     apart = np.abs(picture - push_pull(picture, 1 - around.astype(np.float32), _RELAXED)).max(-1)
-    other = ((apart > _OTHER) & (around > hidden)).astype(np.uint8)
-    thick = cv2.morphologyEx(other, cv2.MORPH_OPEN, _disc(max(3, round(n * _STRAND))))
-    count, labels = cv2.connectedComponents(cv2.dilate(other, _disc(3)))
     rim = around > cv2.erode(around, _disc(5))
-    lump, begins, goes_on = (np.bincount(labels[mask > 0], minlength=count) for mask in (thick, near, rim))
-    hair = (begins > 0) & (lump < _LUMP * n * n) & ((goes_on == 0) | (lump == 0))
-    hair[0] = False
-    return hair[labels].astype(np.uint8)
+    found = np.zeros((n, n), np.uint8)
+    for least in _OTHER:
+        other = ((apart > least) & (around > hidden)).astype(np.uint8)
+        thick = cv2.morphologyEx(other, cv2.MORPH_OPEN, _disc(max(3, round(n * _STRAND))))
+        count, labels = cv2.connectedComponents(cv2.dilate(other, _disc(3)))
+        lump, begins, goes_on = (np.bincount(labels[mask > 0], minlength=count) for mask in (thick, near, rim))
+        hair = (begins > 0) & (lump < _LUMP * n * n) & ((goes_on == 0) | (lump == 0))
+        hair[0] = False
+        found |= hair[labels].astype(np.uint8)
+    return found
 
 
 def push_pull(picture: F32, known: F32, relaxed: int = 0) -> F32:
