@@ -71,8 +71,13 @@ def find_person(portrait: U8, landmarks: F32, weights: Path) -> Matte:
 
     :param weights: folder of the shipped weights. Raises ModelFileError where the network's file is missing.
     """
-    seen = _main_part(_ask(portrait, weights), landmarks / np.float32(len(portrait) / SIDE))
+    seen = coarse_matte(portrait, landmarks, weights)
     return Matte(refined(portrait, seen.alpha), seen.doubt)
+
+
+def coarse_matte(portrait: U8, landmarks: F32, weights: Path) -> Matte:
+    """As :func:`find_person`, at 256 x 256: what the network says, and of it the part that the face belongs to."""
+    return _main_part(_ask(portrait, weights), landmarks / np.float32(len(portrait) / SIDE))
 
 
 def _ask(portrait: U8, weights: Path) -> F32:
