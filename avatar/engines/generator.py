@@ -43,6 +43,7 @@ class GeneratorEngine(Engine):
         picture = self._head.render(state)
         relative, _, _ = shape_weights(state)
         self._corrector.correct(picture, self._head.face_frame(state.head), relative)
+        self._head.lay_glasses(picture)  # what corrects skin must not bend them
         if self._exchanged is not None and (alpha := self._head.alpha) is not None:
             layers.exchange(picture, alpha, *self._exchanged)
         return picture

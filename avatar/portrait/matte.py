@@ -25,8 +25,8 @@ SIDE = 256
 _BAND = 1 / 90
 """Half width of the band along the outline, in sides of the portrait."""
 _BESIDE, _NEAR, _BEYOND, _STRAND = 1 / 100, 1 / 28, 1 / 9, 1 / 64
-"""How far beyond the outline the background is not to be trusted, how near a strand of hair must come to it, how far one
-may reach, and how wide one is at most, in sides of the portrait."""
+"""How far beyond the outline the background is not to be trusted, how near a strand of hair must come to it, how far
+one may reach, and how wide one is at most, in sides of the portrait."""
 _LUMP = 0.002
 """Part of the picture that a knot of hair may cover."""
 _OTHER = (8.0, 14.0)
@@ -143,9 +143,7 @@ def scene_behind(portrait: U8, alpha: F32) -> U8:
     """
     n, picture = len(portrait), portrait.astype(np.float32)
     covered = (alpha > 0.02).astype(np.uint8)
-    hidden, near, around = (
-        cv2.dilate(covered, _disc(2 * round(n * reach) + 1)) for reach in (_BESIDE, _NEAR, _BEYOND)
-    )
+    hidden, near, around = (cv2.dilate(covered, _disc(2 * round(n * reach) + 1)) for reach in (_BESIDE, _NEAR, _BEYOND))
     hidden |= _loose_hair(picture, hidden, near, around)
     # A gap between neck and hair shows hair's shadow more than what is far behind.
     _, labels, found, _ = cv2.connectedComponentsWithStats(1 - hidden)
