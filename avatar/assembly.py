@@ -34,6 +34,7 @@ from avatar.portrait.bundle import AvatarBundle, Consent
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
+from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.synchronizer import Style, Synchronizer
 
@@ -103,6 +104,11 @@ def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
     """An engine that is ready to draw ``bundle``; ``auto`` is the best one. Raises UsageError for an unknown name."""
     name = choice.RANKED[0] if name == choice.AUTO else name
     return plugins.load("engines", name)(bundle, size, registry.weights_dir())
+
+
+def background_doubt(bundle: AvatarBundle) -> str:
+    """Why the background will move with the head and cannot be replaced; empty where it can."""
+    return matte_of(bundle, 512, registry.weights_dir()).doubt
 
 
 def choose_engine(asked: AvatarTable, bundle: AvatarBundle, live: bool = False) -> choice.Choice:

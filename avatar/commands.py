@@ -163,7 +163,7 @@ def _pairs(text: str) -> Iterator[tuple[str, float]]:
 def create(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from avatar.assembly import create_avatar, library
+    from avatar.assembly import background_doubt, create_avatar, library
     from avatar.portrait.report import lines
 
     made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite)
@@ -171,6 +171,8 @@ def create(args: argparse.Namespace) -> int:
     for line in made.warnings:
         if args.json or line not in told:  # else the report says it
             print(f"avatar: {args.photo}: {line}", file=sys.stderr)
+    if doubt := background_doubt(made):
+        print(f"avatar: {args.photo}: the background moves with the head, and is kept: {doubt}", file=sys.stderr)
     data = {"name": made.name, "warnings": list(made.warnings), "report": [asdict(f) for f in made.report]}
     _report(args, data, "\n".join([f"avatar {made.name} is ready; the photo:", *lines(made.report)]))
     return 0

@@ -26,7 +26,7 @@ RANKED = ("generator", "head")
 """Best first; the last one is taken where none is fast enough."""
 Quality = Literal["low", "medium", "high", "auto"]
 LESS = 0.625
-"""Part of the side that tier ``low`` draws: 320 of 512 pixels, about half of the time."""
+"""Part of the side that tier ``low`` draws: 320 of 512 pixels, in two thirds of the time."""
 LEAST = 256
 """Pixels a side that are always drawn."""
 SHARE = 0.45
