@@ -144,6 +144,9 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
             made.add_argument("--avatar", metavar="NAME|PHOTO", help="an avatar by name, or a photo")
             made.add_argument("--engine", help="expression engine")
             made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
+            made.add_argument("--quality", choices=("low", "medium", "high"), help="how much work a picture is worth")
+            behind = "behind the person: keep, blur, green, alpha, a colour or a picture"
+            made.add_argument("--background", metavar="B", help=behind)
         made.add_argument("--fps", type=int, help="frames a second")
 
     def inputs(made: argparse.ArgumentParser) -> None:
