@@ -14,24 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
-from avatar import plugins
+from avatar import network, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
-from avatar.config import Config
+from avatar.config import AvatarTable, Config
 from avatar.core.clock import SessionClock, suspended
 from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
-from avatar.engines import choice
+from avatar.engines import choice, layers
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
 from avatar.pipeline.stage import Stage
-from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
+from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.synchronizer import Style, Synchronizer
 
@@ -53,30 +56,81 @@ def detector() -> LandmarkDetector:
     return LandmarkDetector(registry.path(LANDMARKER))
 
 
+def glasses_finder() -> GlassesFinder:
+    """Raises ModelFileError where its file is missing or broken."""
+    return GlassesFinder(registry.weights_dir())
+
+
+def create_avatar(
+    shelf: Library,
+    photo: Path | bytes,
+    name: str,
+    title: str,
+    consent: Consent,
+    smile: Path | bytes | None = None,
+    overwrite: bool = False,
+) -> AvatarBundle:
+    """Make an avatar of a photo, and of a second one in which the same person smiles, and keep it on the shelf.
+
+    Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError, ModelFileError.
+    """
+    from avatar.engines.neutral import rested
+
+    with detector() as finder:
+        return shelf.create(
+            photo, name, title or name, consent, finder, overwrite, smile, glasses_finder(),
+            lambda made: rested(made, registry.weights_dir(), finder),
+        )  # fmt: skip
+
+
 def find_avatar(name: str) -> AvatarBundle:
     """An avatar of the library by name, or a photo by path (kept nowhere; whoever runs the command vouches for it)."""
     path = Path(name)
     if path.suffix and path.is_file():
+        from avatar.engines.neutral import rested
         from avatar.portrait.onboard import onboard
         from avatar.portrait.photo import read_photo
 
-        bundle = onboard(read_photo(path), "photo", path.stem, "self", detector())
+        with detector() as finder:
+            bundle = onboard(read_photo(path), "photo", path.stem, "self", finder, glasses=glasses_finder())
+            bundle = rested(bundle, registry.weights_dir(), finder)
         for line in bundle.warnings:
             log.warning("%s: %s", path.name, line)
         return bundle
     return library().load(name)
 
 
-def make_engine(name: str, bundle: AvatarBundle, size: int, fps: int | None = None) -> Engine:
-    """An engine that is ready to draw ``bundle``. Raises UsageError for an unknown name.
+def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
+    """An engine that is ready to draw ``bundle``; ``auto`` is the best one. Raises UsageError for an unknown name."""
+    name = choice.RANKED[0] if name == choice.AUTO else name
+    return plugins.load("engines", name)(bundle, size, registry.weights_dir())
 
-    :param name: ``auto`` is the best one that this machine draws ``fps`` times a second, or the best without hurry.
+
+def background_doubt(bundle: AvatarBundle) -> str:
+    """Why the background will move with the head and cannot be replaced; empty where it can."""
+    return matte_of(bundle, 512, registry.weights_dir()).doubt
+
+
+def choose_engine(asked: AvatarTable, bundle: AvatarBundle, live: bool = False) -> choice.Choice:
+    """The engine that is asked for, at the quality, on the device and before the background that are asked for.
+
+    :param live: quality ``auto`` is the best that this machine draws in time; offline there is no hurry.
+
+    Raises UsageError for an unknown engine or background.
     """
-    if name != choice.AUTO:
-        return plugins.load("engines", name)(bundle, size, registry.weights_dir())
-    if fps is None:
-        return make_engine(choice.RANKED[0], bundle, size)
-    return choice.affordable(lambda each: make_engine(each, bundle, size), fps)[0]
+    network.use_device(asked.device)
+
+    def make(name: str, size: int) -> Engine:
+        return make_engine(name, bundle, size)
+
+    if live and asked.quality == choice.AUTO:
+        taken = choice.affordable(make, asked.engine, asked.size, asked.fps)
+    else:
+        quality: choice.Quality = "high" if asked.quality == choice.AUTO else asked.quality
+        tier = choice.tier_of(quality, asked.engine, asked.size)
+        taken = choice.Choice(choice.made(make, tier, asked.size), tier)
+    taken.engine.set_background(asked.background)
+    return taken
 
 
 def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
@@ -87,6 +141,20 @@ def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
         pixels = engine.render(state)
         badge.apply(pixels)
         return pixels
+
+    return draw
+
+
+def labelled_transparent(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
+    """Draw (size, size, 4) for a file, with the badge on; the engine's background is alpha."""
+    badge = Badge(engine.size, corner=corner)
+
+    def draw(state: FaceState) -> U8:
+        pixels, alpha = engine.render(state), engine.alpha
+        alpha = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else alpha
+        badge.apply(pixels)
+        badge.apply_alpha(alpha)
+        return layers.straight(pixels, alpha)
 
     return draw
 
@@ -169,7 +237,10 @@ class Pipeline:
         self.library = library()
         self.library.entries()  # looked through once, before anybody waits for it
         self.bundle = find_avatar(config.avatar.name)
-        self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size, config.avatar.fps)
+        self.choice = choose_engine(config.avatar, self.bundle, live=True)
+        self.background = config.avatar.background
+        if self.engine.background == layers.ALPHA:
+            log.warning("no live output carries transparency: alpha is black there; use green and a chroma key")
         self.session = Session(
             clock=self.clock,
             timing=timing(config, listener.latency),
@@ -195,6 +266,11 @@ class Pipeline:
             if config.server.enabled:
                 self.server = Server(self.control, self.hub)
         self.sinks = [self._sink(name) for name in config.output.sinks]
+
+    @property
+    def engine(self) -> Engine:
+        """What draws now."""
+        return self.choice.engine
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""

@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--title", help="what people read")
     consent = "who agreed: the pictured person is you, a licence, or nobody real is pictured"
     create.add_argument("--consent", required=True, choices=("self", "licensed", "synthetic"), help=consent)
+    smile = (
+        "a second photo: the same person in the same light, smiling with their teeth; gives their own teeth and folds"
+    )
+    create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
@@ -140,6 +144,9 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
             made.add_argument("--avatar", metavar="NAME|PHOTO", help="an avatar by name, or a photo")
             made.add_argument("--engine", help="expression engine")
             made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
+            made.add_argument("--quality", choices=("low", "medium", "high"), help="how much work a picture is worth")
+            behind = "behind the person: keep, blur, green, alpha, a colour or a picture"
+            made.add_argument("--background", metavar="B", help=behind)
         made.add_argument("--fps", type=int, help="frames a second")
 
     def inputs(made: argparse.ArgumentParser) -> None:

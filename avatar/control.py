@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from avatar.streams.base import Sink
 
 SOURCES = ("demo", "page", "silence")
+BACKGROUNDS = ("keep", "blur", "green")
+"""What a page may put behind the person, besides a colour and what the engine was started with: it names no files."""
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
@@ -51,6 +54,9 @@ class Control:
             "avatar": pipeline.bundle.name,
             "engines": plugins.names("engines"),
             "engine": pipeline.engine.name,
+            "quality": str(pipeline.choice),
+            "background": pipeline.engine.background,
+            "backgrounds": list(dict.fromkeys((*BACKGROUNDS, pipeline.config.avatar.background))),
             "sources": list(dict.fromkeys((*SOURCES, pipeline.config.input.audio))),
             "source": self._source,
             "camera": session.video_name != "none",
@@ -110,7 +116,7 @@ class Control:
     async def update(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Apply what a page sends; returns the new state. Nothing is changed where one value is unusable, unless an
         earlier one in the same request already was."""
-        known = {"avatar", "engine", "source", "camera", "emotion", "head", "gaze", "jaw", "lips", "peer"}
+        known = {"avatar", "background", "engine", "source", "camera", "emotion", "head", "gaze", "jaw", "lips", "peer"}
         if unknown := set(changes) - known:
             raise UsageError(f"unknown setting {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
         session, peer = self._pipeline.session, changes.get("peer")
@@ -128,6 +134,8 @@ class Control:
         session.synchronizer.style = style
         if "avatar" in changes or "engine" in changes:
             await self._rebuild(changes.get("avatar"), changes.get("engine"))
+        if "background" in changes:
+            await self._use_background(changes["background"])
         if "source" in changes:
             await self._use_source(changes["source"], peer)
         if "camera" in changes:
@@ -144,7 +152,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import labelled, make_engine
+        from avatar.assembly import choose_engine, labelled
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -152,10 +160,27 @@ class Control:
             return
         async with self._building:
             bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
-            name, size = engine or pipeline.engine.name, pipeline.config.avatar.size
-            made = await asyncio.to_thread(make_engine, name, bundle, size)
-            pipeline.bundle, pipeline.engine = bundle, made
-            pipeline.session.draw = labelled(made, pipeline.config.avatar.badge)
+            # Not measured again: what the engine does beside it now is no property of the machine.
+            drawn_less = pipeline.choice.tier.quality == "low"
+            asked = pipeline.config.avatar.model_copy(
+                update={
+                    "engine": engine or pipeline.engine.name,
+                    "quality": "low" if drawn_less else "high",
+                    "background": pipeline.background,
+                }
+            )
+            made = await asyncio.to_thread(choose_engine, asked, bundle)
+            pipeline.bundle, pipeline.choice = bundle, made
+            pipeline.session.draw = labelled(made.engine, pipeline.config.avatar.badge)
+
+    async def _use_background(self, name: object) -> None:
+        pipeline = self._pipeline
+        known = self.state()["backgrounds"]
+        if name not in known and not (isinstance(name, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", name)):
+            raise UsageError(f"background {name!r}: one of {', '.join(known)}, or a colour as #20304a")
+        async with self._building:
+            await pipeline.session.on_engine_lane(pipeline.engine.set_background, name)
+            pipeline.background = str(name)
 
     async def _use_source(self, name: object, peer: str | None) -> None:
         pipeline = self._pipeline
@@ -204,20 +229,18 @@ class Control:
         await pipeline.session.use_audio(SpeechSource(speech), then=back)
         return {"seconds": round(len(speech.samples) / speech.rate, 2)}
 
-    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
-        """Make an avatar of an uploaded photo and show it."""
-        from avatar.assembly import detector
+    async def create_avatar(
+        self, photo: bytes, name: str, title: str, consent: str, smile: bytes | None = None
+    ) -> dict[str, Any]:
+        """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
+        photo's ``report``."""
+        from avatar.assembly import create_avatar
         from avatar.portrait.bundle import check_consent
 
         agreed = check_consent(consent)
-
-        def work() -> None:
-            with detector() as finder:
-                self._pipeline.library.create(photo, name, title or name, agreed, finder)
-
-        await asyncio.to_thread(work)
+        made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
         await self._rebuild(name, None, again=True)
-        return self.state()
+        return {**self.state(), "report": [asdict(finding) for finding in made.report]}
 
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""

@@ -127,18 +127,17 @@ def provider_check(version: str, listed: list[str], loaded: list[str]) -> Check:
 
 
 def engine() -> Check:
-    """Which engine ``auto`` is here, and how long a picture takes."""
-    from avatar.assembly import find_avatar, make_engine
+    """Which quality and engine ``auto`` are here, and how long a picture takes."""
+    from avatar.assembly import choose_engine, find_avatar
     from avatar.config import Config
-    from avatar.engines import choice
 
-    asked = Config().avatar
-    bundle = find_avatar(asked.name)
+    asked = Config().avatar.model_copy(update={"engine": "auto"})
     try:
-        made, took = choice.affordable(lambda name: make_engine(name, bundle, asked.size), asked.fps)
+        made = choose_engine(asked, find_avatar(asked.name), live=True)
     except ModelFileError as error:
         return Check("engine", "fail", str(error), "install the package again")
-    return Check("engine", "ok", f"auto is {made.name}: {took:.1f} ms a picture of {asked.size}x{asked.size}")
+    detail = f"auto is {made} of {asked.size}x{asked.size} at {asked.fps} a second"
+    return Check("engine", "ok" if made.enough else "warn", detail, "" if made.enough else "lower avatar.size")
 
 
 def _identity_model() -> bytes:

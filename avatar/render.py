@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis.mouth import CALM_MS
-from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, make_watcher, style
+from avatar.assembly import IdleMotion, choose_engine, find_avatar, labelled, make_listener, make_watcher, style
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
+from avatar.engines import layers
 from avatar.errors import UsageError
 from avatar.pipeline import offline
 from avatar.pipeline.resample import Resampler
@@ -134,7 +135,9 @@ def render(
     """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
     from avatar.streams.sinks.recorder import Mux
 
-    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    if config.avatar.background == layers.ALPHA:
+        raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
+    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
     draw = labelled(engine, config.avatar.badge)
     made = plan(config, source)
     fps, step = config.avatar.fps, RATE // config.avatar.fps

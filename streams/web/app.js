@@ -1,7 +1,7 @@
 /** The page: wires the controls to the engine and keeps both in step. */
 
 import { Changes, Events, request } from "./api.js";
-import { clock, drawAvatars, drawEmotions, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
+import { clock, drawAvatars, drawBackgrounds, drawEmotions, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
 import { openTrack } from "./devices.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
@@ -43,6 +43,7 @@ function draw(next) {
   if (current) find("poster").src = `/api/avatars/${encodeURIComponent(current.name)}/thumb.jpg`;
   if (!changes.holds("avatar")) drawAvatars(state.avatars, state.avatar);
   if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
+  if (!changes.holds("background")) drawBackgrounds(state.backgrounds, state.background);
   if (!changes.holds("emotion")) {
     drawEmotions(state.emotions, state.emotion.label);
     // A neutral face has no intensity; the slider keeps the one to come back to.
@@ -249,6 +250,12 @@ find("avatars").addEventListener("change", async ({ target }) => {
   tile.removeAttribute("aria-busy");
 });
 find("engine").addEventListener("change", (event) => change({ engine: event.target.value }));
+find("background").addEventListener("change", (event) => {
+  const colour = event.target.value === "colour";
+  find("background-colour").hidden = !colour;
+  change({ background: colour ? find("background-colour").value : event.target.value });
+});
+find("background-colour").addEventListener("change", (event) => change({ background: event.target.value }));
 find("emotions").addEventListener("change", (event) => {
   const intensity = find("intensity");
   if (intensity.valueAsNumber === 0) drawSlider(intensity, 0.7);
