@@ -34,7 +34,8 @@ FORMAT_VERSION = 1
 ABOUT = "How one person moves the head while speaking, their pitch and their resting face. No sound, no pictures."
 DEFAULT = "default"
 """In place of a name: the head that everybody gets."""
-_JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", "chosen"
+RESERVED = (DEFAULT, "auto", "none")
+_JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", ".chosen"
 _AGAIN = "calibrate again, or remove it with: avatar calibrate --delete"
 
 
@@ -75,27 +76,23 @@ class Calibrations:
 
     def load(self, name: str) -> Calibration:
         """Raises UsageError for an unknown name, ModelFileError for one that is damaged or of another version."""
-        folder = self._known(name)
+        file = self._known(name) / _HEAD
         about = self.about(name)
-        head = folder / _HEAD
         try:
-            if hashlib.sha256(head.read_bytes()).hexdigest() != about["head"]["sha256"]:
-                raise ModelFileError(f"calibration {name}: its head model is damaged; {_AGAIN} {name}")
-            model = HeadModel.load(head)
-        except OSError as error:
-            raise ModelFileError(f"calibration {name}: its head model cannot be read; {_AGAIN} {name}") from error
-        except KeyError as error:
-            raise ModelFileError(f"calibration {name} is damaged ({error} is missing); {_AGAIN} {name}") from error
-        except ModelFileError as error:
-            raise ModelFileError(f"calibration {name}: {error}; {_AGAIN} {name}") from error
-        try:
+            if hashlib.sha256(file.read_bytes()).hexdigest() != about["head"]["sha256"]:
+                raise ValueError("its head model is another file than the one that was written")
             neutral = facs.arkit_vector(about["neutral"])
             voice = about["voice"]
             speaker = Speaker(float(voice["pitch_log2_hz"]), float(voice["deviation_octaves"]), freeze(neutral))
             habits = _habits(about["habits"])
-            return Calibration(name, str(about["made"]), str(about["program"]), speaker, habits, model)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"calibration {name} is damaged ({error!r}); {_AGAIN} {name}") from error
+            made, program = str(about["made"]), str(about["program"])
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"calibration {name} is damaged ({error}); {_AGAIN} {name}") from error
+        try:
+            model = HeadModel.load(file)
+        except ModelFileError as error:
+            raise ModelFileError(f"calibration {name}: {error}; {_AGAIN} {name}") from error
+        return Calibration(name, made, program, speaker, habits, model)
 
     def about(self, name: str) -> dict[str, Any]:
         """What its description says, checked for being one of this version. Raises as :meth:`load`."""
@@ -199,8 +196,10 @@ class Calibrations:
 
 def check_name(name: str) -> None:
     """Raises UsageError for a name that cannot be one of a calibration."""
-    if name == DEFAULT or not NAME_PATTERN.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of a calibration; use a-z, 0-9, - and _, and not {DEFAULT!r}")
+    if name in RESERVED or not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a calibration; use a-z, 0-9, - and _, and none of {', '.join(RESERVED)}"
+        )
 
 
 def find(store: Calibrations, name: str) -> tuple[Calibration | None, str]:

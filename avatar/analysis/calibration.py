@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from avatar.analysis.features import RATE, FrameStream, Resampler, clean
 from avatar.analysis.prosody import F0_MAX, F0_MIN, VOICED, yin
 from avatar.analysis.speaker import Speaker
-from avatar.analysis.tracking import resting
+from avatar.analysis.tracking import narrow, resting
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
-from avatar.core.types import F32, SECOND, AudioChunk, Ns
+from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, Ns, VideoFrame
 from avatar.errors import CalibrationError
-from avatar.portrait.landmarks import DetectedFace
+from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 
 F64 = NDArray[np.float64]
 
@@ -130,6 +130,39 @@ class Material:
     habits: Habits
 
 
+class Eyes:
+    """Finds the face in every picture, and once a second looks for other people too.
+
+    Following one face is quick; looking for several in each picture would cost several times as much.
+
+    :param model: the file ``face_landmarker_v2.task``. Raises ModelFileError where it cannot be used.
+    """
+
+    GLANCE = SECOND
+
+    def __init__(self, model: Path) -> None:
+        self._one = LandmarkDetector(model, mode="video", faces=1)
+        self._several = LandmarkDetector(model, mode="image", faces=2)
+        self._next: int | None = None
+        self._first: int | None = None
+
+    def step(self, frame: VideoFrame, observer: Observer) -> None:
+        """Look at a picture and tell ``observer``. Times must rise."""
+        pixels = narrow(frame.pixels)
+        if self._first is None:
+            self._first = frame.pts
+        found = self._one.detect(pixels, (frame.pts - self._first) // MILLISECOND)
+        observer.see(frame.pts, found[0] if found else None)
+        if self._next is None or frame.pts >= self._next:
+            self._next = frame.pts + self.GLANCE
+            observer.glance(frame.pts, self._several.detect(pixels))
+
+    def close(self) -> None:
+        """Release the networks. Safe to call twice."""
+        self._one.close()
+        self._several.close()
+
+
 class Observer:
     """Takes sound and faces of one recording, on one timeline, in the order of their times.
 
@@ -208,6 +241,8 @@ class Observer:
         begin = self._latest - _RECENT
         if begin < 0:
             return ""
+        if not self._pictures:
+            return "No picture comes from the camera."
         if not self._times or self._times[-1] < begin:
             return "No face is seen. Look at the camera, with light on your face."
         if self._latest > 3 * _RECENT and not any(self._speaking[-round(2 * _RECENT * 100) :]):
@@ -239,6 +274,8 @@ class Observer:
                 "minutes",
                 "short",
             )
+        if not self._pictures:
+            raise CalibrationError("no picture came from the camera; check that it is the right one", "no-picture")
         if seen == 0 or seen < 0.05 * self._pictures:
             raise CalibrationError(
                 "no face was seen; sit before the camera with light on your face, and check that its lid is open",
@@ -252,6 +289,8 @@ class Observer:
                 "turned towards the camera",
                 "face-lost",
             )
+        if not any(part.any() for part in self._sound):
+            raise CalibrationError("no sound came from the microphone; check that it is not muted", "no-sound")
         if self._speech < 1.0:
             raise CalibrationError(
                 "no speech was heard; check that the right microphone is chosen, and read aloud", "no-speech"

@@ -133,7 +133,7 @@ class FaceTracker:
 
     def step(self, frame: VideoFrame, /) -> tuple[Cue, ...] | None:
         """Cues for one picture: ExpressionCue, PoseCue, GazeCue and BlinkCue, or None where no face is seen."""
-        faces = self._detector.detect(_narrow(frame.pixels), self._milliseconds(frame.pts))
+        faces = self._detector.detect(narrow(frame.pixels), self._milliseconds(frame.pts))
         if not faces:
             return None
         if self._seen is not None and not 0 <= frame.pts - self._seen <= GAP:
@@ -225,7 +225,8 @@ class _Rest:
         return np.array(translation) - self._pose[3:]
 
 
-def _narrow(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def narrow(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) at no more than :data:`MAX_WIDTH`."""
     height, width = pixels.shape[:2]
     if width <= MAX_WIDTH:
         return pixels
