@@ -5,6 +5,7 @@ import { clock, drawAvatars, drawEmotions, drawEngines, drawSlider, meter, press
 import { openTrack } from "./devices.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
+import { setUpCalibration } from "./calibrate.js";
 import { setUpUpload } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
@@ -64,6 +65,7 @@ function draw(next) {
     press(find("camera"), state.camera && mine.video);
     if (mine.video && !state.camera && peer.connected && !lost) stop("video");
   }
+  calibration.draw(state.own_head);
   drawRecording();
   const now = (state.faults ?? []).join(" ");
   if (now !== faults) say((faults = now));
@@ -273,6 +275,17 @@ for (const field of SLIDERS) {
 setUpUpload((next) => {
   say("");
   draw(next);
+});
+
+const calibration = setUpCalibration({
+  peer,
+  mine,
+  /** The avatar's sound would be heard by the microphone. */
+  hush: (on) => {
+    video.muted = on || !soundWanted;
+    drawSound();
+  },
+  onChange: () => refresh().catch((error) => say(error.message)),
 });
 
 // --- recording -----------------------------------------------------------------------------------------------------
