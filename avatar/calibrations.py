@@ -39,7 +39,7 @@ _JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", ".chosen"
 _AGAIN = "calibrate again, or remove it with: avatar calibrate --delete"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays do not compare; one is the same as itself only
 class Calibration:
     """One person's."""
 
@@ -73,6 +73,13 @@ class Calibrations:
             return sorted(p.name for p in self.folder.iterdir() if NAME_PATTERN.fullmatch(p.name) and p.is_dir())
         except OSError:  # not made yet
             return []
+
+    def stamp(self, name: str) -> int | None:
+        """Changes when the calibration does; None where there is none of that name."""
+        try:
+            return (self.folder / name / _JSON).stat().st_mtime_ns if name in self.names() else None
+        except OSError:
+            return 0  # a folder without a description: damaged, but there
 
     def load(self, name: str) -> Calibration:
         """Raises UsageError for an unknown name, ModelFileError for one that is damaged or of another version."""

@@ -65,6 +65,9 @@ class FaceTable(Table):
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
     seed: int = 0
+    calibration: str = "auto"
+    """Whose head, voice and resting face `avatar run` begins with: auto = the calibration in use, none = nobody's, or
+    the name of one."""
 
 
 class OutputTable(Table):

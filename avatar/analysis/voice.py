@@ -13,6 +13,7 @@ from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resample
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.mouth import LIVE_MS, MouthShaper
 from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
+from avatar.analysis.speaker import Speaker
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.types import (
@@ -104,6 +105,11 @@ class VoiceAnalyzer:
         self._gate.levels.reset()
         self._visemes.reset()
         self._last_pts.clear()
+
+    def know(self, speaker: Speaker | None) -> None:
+        """Begin from this person's voice, from the next sound on; None = from anybody's."""
+        self._pitch.speaker = speaker
+        self._pitch.reset()
 
     def _restart(self) -> None:
         """Forget the signal, but neither the speaker nor where mouth and head are: after a gap nothing jumps."""
