@@ -36,7 +36,7 @@ from avatar.streams.base import Source
 log = logging.getLogger(__name__)
 
 LANDMARKER = "face_landmarker_v2.task"
-NEEDS = ("hmmlearn",)
+NEEDS = ("numpy",)
 CONSENT = (
     "Your microphone and camera are recorded while you read. The recording stays in this computer's memory and is "
     "dropped afterwards; kept are only how your head moves, your pitch and your resting face, in {folder}. "
@@ -174,6 +174,18 @@ async def learn_and_keep(
     return took
 
 
+def describe(name: str, material: Material, took: float) -> dict[str, Any]:
+    """How a calibration ended, in JSON's values; ``took``: seconds of learning."""
+    habits = material.habits
+    return {
+        "name": name,
+        "habits": asdict(habits),
+        "words": habits.words(),
+        "pitch_hz": round(material.speaker.hertz, 1),
+        "learn_s": round(took, 1),
+    }
+
+
 # --- from devices or a page ----------------------------------------------------------------------------------------
 
 
@@ -268,8 +280,7 @@ class Calibrator:
             material = await self._record(audio, video, clock, seconds)
             self._state = "learning"
             took = await learn_and_keep(self.store, name, material, self._on_learnt)
-            habits = material.habits
-            self._result = {"name": name, "habits": asdict(habits), "words": habits.words(), "learn_s": round(took, 1)}
+            self._result = describe(name, material, took)
             self._state = "done"
         except AvatarError as error:
             self._error, self._state = error, "failed"

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands
+from avatar import commands, commands_calibrate
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
     avatars.add_argument("--delete", metavar="NAME")
+    _add_calibrate(add)
     models = add("models", commands.models, "model files that do not come with the package")
     models.add_argument("action", choices=("list", "fetch", "verify"))
     add("devices", commands.devices, "microphones, speakers, cameras, virtual cameras")
@@ -132,6 +133,18 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
+
+
+def _add_calibrate(add: Callable[..., argparse.ArgumentParser]) -> None:
+    own = add("calibrate", commands_calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
+    own.add_argument("--seconds", type=_positive, help="how long to record (120), or how much of a file to take")
+    own.add_argument("--audio", metavar="microphone|FILE", help="what is heard; of a video file its own sound")
+    own.add_argument("--video", metavar="camera|FILE", help="what is seen")
+    own.add_argument("--name", metavar="NAME", help="whose it is (me)")
+    what = own.add_mutually_exclusive_group()
+    what.add_argument("--show", action="store_true", help="what is kept, and where")
+    what.add_argument("--use", metavar="NAME|default", help="use this one from now on")
+    what.add_argument("--delete", action="store_true", help="remove what is kept under NAME")
 
 
 def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -88,7 +88,9 @@ export function setUpCalibration({ peer, mine, hush, onChange }) {
     const lines = [...find("calibrate-text").children];
     lines.forEach((line, index) => (index === part + 1 ? line.setAttribute("aria-current", "true") : line.removeAttribute("aria-current")));
     const box = find("calibrate-text");
-    box.scrollTop = lines[part + 1].offsetTop - box.clientHeight * 0.2;
+    const line = lines[part + 1];
+    // What was just read stays in sight where there is room.
+    box.scrollTop = line.offsetTop - Math.max(0, Math.min(0.2 * box.clientHeight, (box.clientHeight - line.offsetHeight) / 3));
   }
 
   function drawRecording() {
