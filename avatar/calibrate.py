@@ -36,7 +36,7 @@ from avatar.streams.base import Source
 log = logging.getLogger(__name__)
 
 LANDMARKER = "face_landmarker_v2.task"
-NEEDS = ("numpy",)
+NEEDS = ("hmmlearn",)
 CONSENT = (
     "Your microphone and camera are recorded while you read. The recording stays in this computer's memory and is "
     "dropped afterwards; kept are only how your head moves, your pitch and your resting face, in {folder}. "
@@ -85,6 +85,7 @@ def observe_files(
     try:
         for chunk in offline.chunks(samples[: round(end * rate)], rate):
             observer.hear(chunk)
+        observer.check_heard()
         due = 0
         for frame in read_video(video):
             if frame.pts > end * SECOND:

@@ -36,7 +36,7 @@ DEFAULT = "default"
 """In place of a name: the head that everybody gets."""
 RESERVED = (DEFAULT, "auto", "none")
 _JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", ".chosen"
-_AGAIN = "calibrate again, or remove it with: avatar calibrate --delete"
+_AGAIN = "calibrate again, or remove it with: avatar calibrate --delete --name"
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays do not compare; one is the same as itself only
@@ -98,7 +98,8 @@ class Calibrations:
         try:
             model = HeadModel.load(file)
         except ModelFileError as error:
-            raise ModelFileError(f"calibration {name}: {error}; {_AGAIN} {name}") from error
+            reason = str(error).partition(";")[0]  # its advice is for another model
+            raise ModelFileError(f"calibration {name}: {reason}; {_AGAIN} {name}") from error
         return Calibration(name, made, program, speaker, habits, model)
 
     def about(self, name: str) -> dict[str, Any]:

@@ -253,7 +253,8 @@ class Observer:
 
     def finish(self) -> Material:
         """Judge the recording. Raises CalibrationError with one line that says what was missing."""
-        self._check()
+        self.check_heard()
+        self._check_seen()
         times, degrees = np.array(self._times), np.array(self._degrees)
         speaking = self._speaking_at(times)
         shapes = np.array(self._shapes)
@@ -266,28 +267,15 @@ class Observer:
         about = degrees - np.median(degrees, axis=0)
         return Material(tuple(self._pieces(times, about)), speaker, self._habits(times, about, speaking))
 
-    def _check(self) -> None:
-        seconds, seen = self._latest, len(self._times)
+    def check_heard(self) -> None:
+        """Judge length and sound alone; of a file they are known before its pictures are looked at. Raises
+        CalibrationError."""
+        seconds = self._latest
         if seconds < LEAST_SECONDS:
             raise CalibrationError(
                 f"{seconds:.0f} seconds are too short to learn from; record at least {LEAST_SECONDS:.0f}, better two "
                 "minutes",
                 "short",
-            )
-        if not self._pictures:
-            raise CalibrationError("no picture came from the camera; check that it is the right one", "no-picture")
-        if seen == 0 or seen < 0.05 * self._pictures:
-            raise CalibrationError(
-                "no face was seen; sit before the camera with light on your face, and check that its lid is open",
-                "no-face",
-            )
-        if self._glances and np.mean([company for _, company in self._glances]) > MOST_COMPANY:
-            raise CalibrationError("more than one person was in the picture; record again alone", "company")
-        if seen < LEAST_FACE * self._pictures:
-            raise CalibrationError(
-                f"the face was seen only {100 * seen / self._pictures:.0f} % of the time; keep it in the picture, "
-                "turned towards the camera",
-                "face-lost",
             )
         if not any(part.any() for part in self._sound):
             raise CalibrationError("no sound came from the microphone; check that it is not muted", "no-sound")
@@ -300,6 +288,24 @@ class Observer:
                 f"only {self._speech:.0f} seconds of speech were heard; read aloud all the time, at least "
                 f"{LEAST_SPEECH:.0f} seconds of it are needed",
                 "little-speech",
+            )
+
+    def _check_seen(self) -> None:
+        seen = len(self._times)
+        if not self._pictures:
+            raise CalibrationError("no picture came from the camera; check that it is the right one", "no-picture")
+        if seen < 0.05 * self._pictures:
+            raise CalibrationError(
+                "no face was seen; sit before the camera with light on your face, and check that its lid is open",
+                "no-face",
+            )
+        if self._glances and np.mean([company for _, company in self._glances]) > MOST_COMPANY:
+            raise CalibrationError("more than one person was in the picture; record again alone", "company")
+        if seen < LEAST_FACE * self._pictures:
+            raise CalibrationError(
+                f"the face was seen only {100 * seen / self._pictures:.0f} % of the time; keep it in the picture, "
+                "turned towards the camera",
+                "face-lost",
             )
         if self._fps < LEAST_FPS:
             raise CalibrationError(
