@@ -1,0 +1,219 @@
+"""Parallel hidden Markov models: M left-to-right branches of N states in a loop, learnt without labels.
+
+Each branch becomes a recurrent temporal pattern; from a branch's last state the model goes on to any branch's first one.
+EM is hmmlearn's; the zeros of the topology survive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hmmlearn.hmm import GaussianHMM
+from numpy.typing import NDArray
+
+from avatar.models.headpose.tiling import patterns
+
+F64 = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FLOOR = 0.02
+"""Least variance of a state, in units of the feature's own: a state never narrows to a single moment."""
+
+
+class Streams(GaussianHMM):
+    """A diagonal Gaussian HMM whose features come in streams, each with a weight on its log-likelihood.
+
+    :param weights: (features,), or None for one each.
+    """
+
+    def __init__(self, n_components: int, weights: F64 | None = None, rounds: int = 10, tol: float = 0.01) -> None:
+        super().__init__(
+            n_components, covariance_type="diag", min_covar=FLOOR, init_params="", params="stmc", n_iter=rounds, tol=tol,
+            implementation="scaling",
+        )  # fmt: skip
+        self.weights = weights
+
+    @classmethod
+    def of(
+        cls, start: F64, transition: F64, means: F64, variances: F64, weights: F64 | None = None, rounds: int = 10
+    ) -> Streams:
+        """A model to go on from. Means and variances: (states, features)."""
+        model = cls(len(start), weights, rounds)
+        model.startprob_ = start / start.sum()
+        model.transmat_ = transition / transition.sum(1, keepdims=True)
+        model.means_ = means.copy()
+        model.n_features = means.shape[1]
+        model.covars_ = np.maximum(variances, FLOOR)
+        return model
+
+    @property
+    def variances(self) -> F64:
+        """(states, features)."""
+        return self._covars_
+
+    def scores(self, x: F64) -> F64:
+        """(T, states) log-likelihoods of the rows."""
+        m, v = self.means_, self._covars_
+        w = np.ones(x.shape[1]) if self.weights is None else self.weights
+        constant = (w * (m * m / v + np.log(2 * np.pi * v))).sum(1)
+        return -0.5 * ((x * x) @ (w / v).T - 2 * x @ (w * m / v).T + constant)
+
+    def _compute_log_likelihood(self, X: F64) -> F64:
+        found = self.scores(X)
+        # A row that is impossible for every state that can be reached would end the scaled forward pass.
+        return np.maximum(found, found.max(1, keepdims=True) - 60.0)
+
+    def _do_mstep(self, stats: dict[str, Any]) -> None:
+        super()._do_mstep(stats)
+        self._covars_ = np.maximum(self._covars_, FLOOR)
+
+    def learn(self, sequences: Sequence[F64]) -> Streams:
+        """EM on the sequences, each (T, features)."""
+        self.fit(np.concatenate(sequences), [len(s) for s in sequences])
+        return self
+
+    def likelihood(self, sequences: Sequence[F64]) -> float:
+        """Mean log-likelihood of a row."""
+        x = np.concatenate(sequences)
+        return float(self.score(x, [len(s) for s in sequences])) / len(x)
+
+
+def topology(branches: int, states: int, lasts: float | F64) -> tuple[F64, F64]:
+    """(start (S,), transition (S, S)) of the loop; ``lasts``: rows that a state lasts at first, one for all or (S,)."""
+    count = branches * states
+    stay = 1 - 1 / np.maximum(np.broadcast_to(np.asarray(lasts, np.float64), (count,)), 1.5)
+    first = np.arange(count) % states == 0
+    transition = np.diag(stay)
+    for s in range(count):
+        if s % states == states - 1:
+            transition[s, first] += (1 - stay[s]) / branches
+        else:
+            transition[s, s + 1] += 1 - stay[s]
+    return first / branches, transition
+
+
+def decode(model: Streams, sequences: Sequence[F64]) -> list[Ints]:
+    """The likeliest state (T,) of each sequence."""
+    return [model.predict(x).astype(np.int64) for x in sequences]
+
+
+def segments(path: Ints, states: int) -> Ints:
+    """(n, 3): branch, begin, end of each passage through a branch; a branch that begins again begins a new one."""
+    branch, at = path // states, path % states
+    new = np.flatnonzero((np.diff(branch) != 0) | (np.diff(at) < 0)) + 1
+    begins = np.concatenate([[0], new])
+    ends = np.concatenate([new, [len(path)]])
+    return np.stack([branch[begins], begins, ends], axis=1)
+
+
+# --- which patterns there are, and how many -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One modality's patterns for one size, and what speaks for that size."""
+
+    model: Streams
+    branches: int
+    states: int
+    separation: float
+    """Nats a row by which a segment's own branch explains it better than the best other one does."""
+    likelihood: float
+    """Mean log-likelihood of a row of the sequences that were held out."""
+    fitness: float
+
+
+def thinned(sequences: Sequence[F64], by: int) -> list[F64]:
+    """Every ``by`` rows as their mean: what is sought in a coarse grid is found in a fraction of the time."""
+    return [x[: len(x) // by * by].reshape(-1, by, x.shape[1]).mean(1) for x in sequences if len(x) >= 2 * by]
+
+
+def explore(
+    sequences: Sequence[F64],
+    held_out: Sequence[F64],
+    states: int,
+    span: int,
+    random: np.random.Generator,
+    most: int = 9,
+    least: int = 3,
+    dynamic: float = 0.5,
+) -> list[Found]:
+    """From too many branches down to few, one at a time the one that is missed least, each time trained again.
+
+    Beginning with too many finds better optima than beginning with the wanted number. Returns one a size.
+
+    :param span: rows that a pattern lasts, about. :param dynamic: weight of the slopes (the second half of the features)
+        while pieces are compared.
+    """
+    f = sequences[0].shape[1]
+    scale = np.ones(f)
+    scale[f // 2 :] = dynamic
+    begin, left = patterns([s * scale for s in sequences], most, states, span, random)
+    start, transition = topology(most, states, span / states)
+    means = (begin / scale).reshape(-1, f)
+    model = Streams.of(start, transition, means, np.full_like(means, min(1.0, left / f)), rounds=5).learn(sequences)
+    rows = sum(map(len, sequences))
+    found = [_rated(model, most, states, held_out, rows)]
+    sample = [np.concatenate(sequences)[:2500]]
+    for m in range(most - 1, least - 1, -1):
+        model = max((without(model, b, states) for b in range(m + 1)), key=lambda each: each.likelihood(sample))
+        model.n_iter = 5
+        model.learn(sequences)
+        found.append(_rated(model, m, states, held_out, rows))
+    return found
+
+
+def without(model: Streams, branch: int, states: int) -> Streams:
+    """The model less a branch; the others take over its share of the beginnings."""
+    keep = np.arange(model.n_components) // states != branch
+    plain_start, plain = topology(int(keep.sum()) // states, states, 4)
+    start, transition = model.startprob_[keep], model.transmat_[np.ix_(keep, keep)]
+    lost = transition.sum(1) < 1e-9
+    transition[lost] = plain[lost]
+    if start.sum() < 1e-9:
+        start = plain_start
+    return Streams.of(start, transition, model.means_[keep], model.variances[keep], model.weights)
+
+
+def copied(model: Streams) -> Streams:
+    """The same again, which further training leaves alone."""
+    return Streams.of(model.startprob_, model.transmat_, model.means_, model.variances, model.weights)
+
+
+def _rated(model: Streams, branches: int, states: int, held_out: Sequence[F64], rows: int) -> Found:
+    kept = copied(model)
+    likelihood, apart = kept.likelihood(held_out), separation(kept, held_out, states)
+    # What the size costs: half the logarithm of the rows for each number that is free (BIC).
+    free = branches * states * (2 * kept.n_features + 1) + branches**2
+    price = 0.5 * free * np.log(rows) / rows
+    return Found(kept, branches, states, apart, likelihood, likelihood + 0.25 * min(apart, 4.0) - price)
+
+
+def separation(model: Streams, sequences: Sequence[F64], states: int) -> float:
+    """Mean over the rows of how much better the own branch is than the best other one along the same course."""
+    gained, rows = 0.0, 0
+    for x in sequences:
+        scores, path = model.scores(x), model.predict(x)
+        for branch, begin, end in segments(path, states):
+            at, here = path[begin:end] % states, np.arange(begin, end)
+            each = [float(scores[here, b * states + at].sum()) for b in range(scores.shape[1] // states)]
+            own = each.pop(int(branch))
+            gained += own - max(each)
+            rows += end - begin
+    return gained / max(rows, 1)
+
+
+def refined(found: Found, sequences: Sequence[F64], by: int, rounds: int = 4) -> Streams:
+    """A model of sequences that were thinned ``by``, trained on at the full rate."""
+    model = copied(found.model)
+    t = model.transmat_.copy()
+    stay = np.diag(t).copy()
+    leave = (1 - stay) / by
+    t *= np.where(stay < 1 - 1e-9, leave / np.maximum(1 - stay, 1e-9), 0.0)[:, None]
+    np.fill_diagonal(t, 1 - leave)
+    model.transmat_ = t / t.sum(1, keepdims=True)
+    model.n_iter = rounds
+    return model.learn(sequences)
