@@ -156,19 +156,20 @@ def _picture(status: dict[str, Any]) -> RenderableType:
     if status["state"] != "recording":
         done, of = status["learnt"]
         return Group(Text("Learning how your head moves ..."), ProgressBar(total=of or 1, completed=done, pulse=not of))
-    now = reading.part_at(status["seconds"])
+    now = reading.part_at(status["seconds"], status["speech"])
     current = reading.RELAX if now < 0 else reading.TEXT[now]
     after = reading.TEXT[now + 1] if now + 1 < len(reading.TEXT) else ""
     seen = Text.assemble(
         ("● face  ", "green" if status["face"] else "dim"),
         ("● voice  ", "green" if status["voice"] else "dim"),
-        f"{status['speech']:.0f} s of speech, {max(0.0, status['wanted'] - status['seconds']):.0f} s left  ",
-        (status["hint"], "bold red"),
+        f"{status['speech']:.0f} s of speech, {max(0.0, status['wanted'] - status['seconds']):.0f} s left",
     )
     return Group(
         Padding(Text(current, "bold"), (1, 2, 0, 2)),
         Padding(Text(after, "dim"), (0, 2, 1, 2)),
-        ProgressBar(total=status["wanted"], completed=status["seconds"]),
+        # A bar ends without a new line of its own; what pads it gives one.
+        Padding(ProgressBar(total=status["wanted"], completed=status["seconds"]), 0),
         seen,
+        Text(status["hint"], "bold red"),
         Text("Ctrl+C stops; nothing is kept then.", "dim"),
     )

@@ -68,7 +68,7 @@ class OwnHead:
             "consent": CONSENT.format(folder=self._store.folder),
             "relax": reading.RELAX,
             "relax_seconds": reading.RELAX_SECONDS,
-            "text": [{"text": part, "seconds": round(reading.seconds_of(part), 1)} for part in reading.TEXT],
+            "text": [{"text": part, "speech": round(reading.speech_of(part), 1)} for part in reading.TEXT],
             "least_seconds": LEAST_SECONDS,
             "least_speech": LEAST_SPEECH,
         }

@@ -9,6 +9,9 @@ from __future__ import annotations
 WORDS_A_SECOND = 2.8
 """Of reading aloud, pauses included."""
 
+SPEECH_SHARE = 0.8
+"""Of the time of reading; the rest are pauses."""
+
 RELAX = "Look at the camera, mouth closed, face relaxed. Say nothing yet."
 """Shown for the first seconds: the face at rest is learnt from them."""
 RELAX_SECONDS = 4.0
@@ -43,13 +46,18 @@ def seconds_of(text: str) -> float:
     return len(text.split()) / WORDS_A_SECOND
 
 
-def part_at(seconds: float) -> int:
-    """Index of the part that is being read after ``seconds``; -1 while the face is still to be relaxed."""
-    at = RELAX_SECONDS
-    if seconds < at:
+def speech_of(text: str) -> float:
+    """Seconds of speech in it; the rest are pauses."""
+    return SPEECH_SHARE * seconds_of(text)
+
+
+def part_at(seconds: float, speech: float) -> int:
+    """Index of the part that is being read, ``seconds`` after the beginning, when so many seconds of ``speech`` were
+    heard: who pauses or coughs does not lose the place. -1 while the face is still to be relaxed."""
+    if seconds < RELAX_SECONDS and speech < 1.0:
         return -1
     for index, part in enumerate(TEXT):
-        at += seconds_of(part)
-        if seconds < at:
+        speech -= speech_of(part)
+        if speech < 0:
             return index
     return len(TEXT) - 1

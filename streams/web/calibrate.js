@@ -7,8 +7,6 @@ import { openTrack } from "./devices.js";
 const find = (id) => document.getElementById(id);
 const STEPS = ["intro", "record", "learn", "done"];
 const POLL_MS = 250;
-/** Seconds of speech in a second of reading aloud; the rest are pauses. */
-const SPEECH_SHARE = 0.8;
 
 /**
  * Wire the dialog and its button.
@@ -78,8 +76,8 @@ export function setUpCalibration({ peer, mine, hush, onChange }) {
     heard = status.speech - heard;
     if (status.seconds < status.relax_seconds && status.speech < 1) part = -1;
     else {
-      while (part < status.text.length - 1 && heard > SPEECH_SHARE * status.text[part].seconds) {
-        heard -= SPEECH_SHARE * status.text[part].seconds;
+      while (part < status.text.length - 1 && heard > status.text[part].speech) {
+        heard -= status.text[part].speech;
         part += 1;
       }
     }

@@ -174,6 +174,8 @@ def test_the_reading_text_takes_about_two_minutes_and_holds_questions_and_lists(
     assert 100 < sum(map(reading.seconds_of, reading.TEXT)) < 140
     assert whole.count("?") >= 6
     assert sum(part.count(",") >= 3 for part in reading.TEXT) >= 4
-    assert reading.part_at(0) == -1
-    assert reading.part_at(reading.RELAX_SECONDS + 1) == 0
-    assert reading.part_at(1e6) == len(reading.TEXT) - 1
+    assert reading.part_at(0, 0) == -1
+    assert reading.part_at(reading.RELAX_SECONDS + 1, 0) == 0
+    assert reading.part_at(1e6, 0) == 0, "who says nothing has not read on"
+    assert reading.part_at(20, reading.speech_of(reading.TEXT[0]) + 0.1) == 1
+    assert reading.part_at(1e6, 1e6) == len(reading.TEXT) - 1
