@@ -22,14 +22,13 @@ from avatar.analysis.voice import VoiceAnalyzer
 from avatar.calibrations import Calibration, Calibrations
 from avatar.config import Config
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
+from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, Emotion, FaceState, GazeCue, Ns
 from avatar.engines import choice
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
-from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
@@ -125,7 +124,10 @@ def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnal
 
 
 def make_watcher(neutral: F32 | None = None) -> FaceTracker:
-    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known. Raises ModelFileError where its file was not fetched."""
+    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
+
+    Raises ModelFileError where its file was not fetched.
+    """
     from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
 
     return FaceTracker(registry.path(LANDMARKER), neutral)

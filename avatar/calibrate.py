@@ -12,6 +12,7 @@ import importlib.util
 import io
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -109,23 +110,26 @@ async def learn(material: Material, out: Path, progress: Progress = lambda done,
     command = [sys.executable, "-m", "avatar.models.headpose.calibrate", str(out)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+    assert stdin is not None
+    assert stdout is not None
+    assert stderr is not None
     said: list[str] = []
 
     async def feed(data: bytes) -> None:
         with contextlib.suppress(ConnectionError):  # it has ended already; its last words say why
-            process.stdin.write(data)  # type: ignore[union-attr]
-            await process.stdin.drain()  # type: ignore[union-attr]
-        process.stdin.close()  # type: ignore[union-attr]
+            stdin.write(data)
+            await stdin.drain()
+        stdin.close()
 
     async def read_progress() -> None:
-        async for line in process.stdout:  # type: ignore[union-attr]
+        async for line in stdout:
             done, _, of = line.decode().partition(" ")
             if done.isdecimal() and of.strip().isdecimal():
                 progress(int(done), int(of))
 
     async def read_errors() -> None:
-        async for line in process.stderr:  # type: ignore[union-attr]
+        async for line in stderr:
             said.append(line.decode(errors="replace").rstrip())
 
     try:
@@ -133,12 +137,14 @@ async def learn(material: Material, out: Path, progress: Progress = lambda done,
             await asyncio.gather(feed(_packed(material)), read_progress(), read_errors())
             code = await process.wait()
     except TimeoutError:
-        raise RunError(f"learning took longer than {LEARN_TIMEOUT:.0f} seconds; close other programs, and try again")
+        raise RunError(
+            f"learning took longer than {LEARN_TIMEOUT:.0f} seconds; close other programs, and try again"
+        ) from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if code != 0 or not out.is_file():
+    if code != 0:
         log.debug("learning failed:\n%s", "\n".join(said))
         raise RunError(f"learning failed ({said[-1] if said else f'code {code}'}); record again")
 
@@ -171,7 +177,7 @@ async def learn_and_keep(
             f"vultus {version('vultus')}",
             material.speaker,
             material.habits,
-            lambda path: path.write_bytes(made.read_bytes()),
+            lambda path: shutil.copyfile(made, path),
         )
     store.choose(name)
     return took

@@ -118,7 +118,7 @@ class Calibrations:
         return about
 
     def save(
-        self, name: str, made: str, program: str, speaker: Speaker, habits: Habits, write_head: Callable[[Path], None]
+        self, name: str, made: str, program: str, speaker: Speaker, habits: Habits, write_head: Callable[[Path], object]
     ) -> Path:
         """Keep a calibration, in place of one of the same name; it appears complete or not at all.
 

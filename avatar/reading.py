@@ -22,8 +22,8 @@ TEXT = (
     "and then, and the baker who opens his shutters at six.",
     "What do I need from the market today? Bread, butter, six eggs, a bag of lemons, and something green for the soup. "
     "Did I forget anything? Yes, of course: coffee.",
-    "It rained during the night, so the pavement is still wet. Still, the sky is clearing, and by noon it should be warm "
-    "enough to sit outside.",
+    "It rained during the night, so the pavement is still wet. Still, the sky is clearing, and by noon it should be "
+    "warm enough to sit outside.",
     "My neighbour has two dogs. The older one sleeps all day long; the younger one never seems to sleep at all. Which "
     "one would you rather have?",
     "There are three ways into town. You can walk along the river, which takes forty minutes. You can take the tram, "
@@ -36,8 +36,8 @@ TEXT = (
     "One, two, three, four, five. The fifth step is the one that creaks, so everybody in this house skips it.",
     "Would I do it again? Absolutely. Would I do it the same way? Probably not. I would start earlier, bring a better "
     "map, and leave the heavy shoes at home.",
-    "So, that is nearly all. The coffee is ready, the lemons are in the bowl, and the street is getting busy. Thank you "
-    "for listening.",
+    "So, that is nearly all. The coffee is ready, the lemons are in the bowl, and the street is getting busy. Thank "
+    "you for listening.",
 )
 
 

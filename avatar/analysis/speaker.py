@@ -1,4 +1,4 @@
-"""What is known about one person before they have said a word: from a calibration, for the stages that adapt to people."""
+"""What a calibration knows about one person before they have said a word, for the stages that adapt to people."""
 
 from __future__ import annotations
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from avatar.core import facs
 from avatar.core.geometry import from_euler, matrix_to_euler, to_matrix
@@ -45,8 +46,9 @@ _BLINK = [facs.INDEX["eyeBlinkLeft"], facs.INDEX["eyeBlinkRight"]]
 _LOOK = [i for i, name in enumerate(facs.ARKIT) if name.startswith("eyeLook")]
 
 
-def resting(shapes: ArrayLike) -> NDArray[np.float64]:
+def resting(shapes: Sequence[F32] | NDArray[np.floating]) -> NDArray[np.float64]:
     """The face at rest (52,) out of coefficients (n, 52): a low quantile, since a word or a blink is no rest."""
+    shapes = np.asarray(shapes)
     found = np.minimum(np.quantile(shapes, _REST_QUANTILE, axis=0), _MAX_REST)
     # The eyes look to and fro around the middle, so theirs is the median.
     found[_LOOK] = np.median(shapes, axis=0)[_LOOK]

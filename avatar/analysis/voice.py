@@ -10,9 +10,10 @@ import numpy as np
 
 from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
+from avatar.analysis.head_hmm import HeadModel, HmmHead
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.mouth import LIVE_MS, MouthShaper
-from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
+from avatar.analysis.prosody import AccentDetector, Melody, PitchTracker, Prosody, yin
 from avatar.analysis.speaker import Speaker
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
@@ -31,6 +32,8 @@ from avatar.core.types import (
     freeze,
 )
 
+_FADE = 0.97
+"""A hop: a head that begins to move in another way is there after a second."""
 _GAP = 80 * MILLISECOND
 """A chunk that begins further than this from where the last one ended counts as a discontinuity."""
 
@@ -74,7 +77,11 @@ class VoiceAnalyzer:
         self._visemes = VisemeEstimator(weights / WEIGHTS_FILE, look_ahead_ms)
         # A contact that is decided on with two hops to spare begins in time; live, 10 ms late.
         self._mouth = MouthShaper(ahead=2 if look_ahead_ms > LIVE_MS else min(1, self._visemes.ahead))
-        self._head = RuleHead(seed) if head == "rules" else None
+        self._usual_head = RuleHead(seed) if head == "rules" else None
+        self._head: RuleHead | HmmHead | None = self._usual_head
+        self._seed = seed
+        self._angles: tuple[float, ...] = (0.0, 0.0, 0.0)
+        self._carry: list[float] | None = [0.0, 0.0, 0.0]
         self._brows = BrowAccents(seed) if head == "rules" else None
         self._gate = SpeechGate()
         self._pitch = PitchTracker()
@@ -110,6 +117,16 @@ class VoiceAnalyzer:
         """Begin from this person's voice, from the next sound on; None = from anybody's."""
         self._pitch.speaker = speaker
         self._pitch.reset()
+
+    def use_head(self, model: HeadModel | None) -> None:
+        """Move the head as this person does, from the next sound on; None = as configured. A still head stays still.
+        Wherever the head is then, it goes on from there."""
+        if self._usual_head is None:
+            return
+        before, self._head = self._head, HmmHead(model, self._seed) if model is not None else self._usual_head
+        if before is not self._head:
+            self._head.reset()
+            self._carry = None
 
     def _restart(self) -> None:
         """Forget the signal, but neither the speaker nor where mouth and head are: after a gap nothing jumps."""
@@ -177,14 +194,26 @@ class VoiceAnalyzer:
         self._emit(ProsodyCue(pts, prosody.f0, prosody.confidence, hop.level, probability), out)
         melody = self._accents.step(prosody)
         if self._head is not None and self._brows is not None:
-            yaw, pitch, roll = self._head.step(melody, prosody.z, speaking)
-            self._emit(PoseCue(pts, Pose.degrees(yaw, pitch, roll)), out)
+            self._emit(PoseCue(pts, self._turn(melody, prosody)), out)
             brows = self._brows.step(melody)
             if hop.index % 2 == 0:
                 self._emit(ExpressionCue(pts, freeze(brows)), out)
         elif hop.index % 2 == 0:
             self._emit(PoseCue(pts, Pose()), out)
         self._lips(hop, out)
+
+    def _turn(self, melody: Melody, prosody: Prosody) -> Pose:
+        """Where the head is. After a change of who moves it, the difference fades instead of showing as a jump."""
+        if isinstance(self._head, HmmHead):
+            new = self._head.step(melody, prosody)
+        else:
+            assert self._head is not None
+            new = self._head.step(melody, prosody.z, prosody.speaking)
+        if self._carry is None:
+            self._carry = [a - b for a, b in zip(self._angles, new, strict=True)]
+        self._angles = tuple(a + b for a, b in zip(new, self._carry, strict=True))
+        self._carry = [_FADE * b for b in self._carry]
+        return Pose.degrees(*self._angles)
 
     def _lips(self, hop: Hop, out: list[Cue]) -> None:
         gate = self._gate

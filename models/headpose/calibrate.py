@@ -25,7 +25,8 @@ def read_clips(data: bytes) -> list[Clip]:
     """The pieces of one recording as clips."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return [
-            clip_of(arrays[f"audio{i}"], arrays[f"times{i}"], arrays[f"degrees{i}"]) for i in range(int(arrays["count"]))
+            clip_of(arrays[f"audio{i}"], arrays[f"times{i}"], arrays[f"degrees{i}"])
+            for i in range(int(arrays["count"]))
         ]
 
 

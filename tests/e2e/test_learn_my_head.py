@@ -1,4 +1,4 @@
-"""The page learns how the user's head moves: a real browser whose camera shows a speaking face that belongs to nobody."""
+"""The page learns how a head moves: a real browser, whose camera shows a speaking face that belongs to nobody."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ RULES = {
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
 # fmt: on
-WIRING = {"assembly", "bench", "bench_engines", "calibrate", "cli", "commands", "commands_calibrate", "control", "doctor"}
-WIRING |= {"own_head", "render"}
+WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head"}
 
 
 def modules() -> dict[str, Path]:
