@@ -57,7 +57,7 @@ class SyncTable(Table):
 class FaceTable(Table):
     emotion: EmotionLabel = "neutral"
     intensity: float = Field(0.6, ge=0, le=1)
-    head: Literal["rules", "still"] = "rules"
+    head: Literal["hmm", "rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)
     jaw: float = Field(1.0, ge=0, le=2)

@@ -18,7 +18,10 @@ class ProsodyFeatures:
     """:data:`FEATURES` of each hop, from it and what came before."""
 
     SMOOTH = 0.25
-    """Share of the way to a new value in one hop: syllables stay, single glottal cycles do not."""
+    """Share of the way to a new pitch in one hop: accents stay, jitter does not."""
+    RISE, FALL = 0.35, 0.07
+    """The same for confidence and intensity, up and down: a voice that begins is heard at once, and the dips between
+    syllables are bridged. Heads move with accents and phrases, not with syllables."""
     SPAN = 6
     """Hops over which a slope is measured."""
     FORGET = 0.97
@@ -41,10 +44,9 @@ class ProsodyFeatures:
         self._held = hop.z if hop.f0 > 0 else self.FORGET * self._held
         loud = hop.loud if hop.speaking else min(hop.loud, self.QUIET)
         voiced = hop.confidence if hop.speaking else 0.0
-        a = self.SMOOTH
-        self._pitch += a * (self._held - self._pitch)
-        self._confidence += a * (voiced - self._confidence)
-        self._intensity += a * (loud - self._intensity)
+        self._pitch += self.SMOOTH * (self._held - self._pitch)
+        self._confidence += (self.RISE if voiced > self._confidence else self.FALL) * (voiced - self._confidence)
+        self._intensity += (self.RISE if loud > self._intensity else self.FALL) * (loud - self._intensity)
         old = self._past[0]
         now = (self._pitch, self._confidence, self._intensity)
         self._past.append(now)

@@ -45,8 +45,11 @@ TASLP 2007); range times pace makes the two. The other emotions are designed, be
 
 @dataclass(frozen=True, eq=False)
 class HeadModel:
-    """What was learnt of how a head moves with a voice. S states, in B branches of consecutive states each; P
-    prosody features of :data:`avatar.analysis.head_features.FEATURES`. Angles are pitch, yaw, roll in degrees."""
+    """What was learnt of how a head moves with a voice.
+
+    S states in B branches: pairs of prosody and gesture, of which the live decoder hears the prosody, P features of
+    :data:`avatar.analysis.head_features.FEATURES`. R states in G branches: the gestures, as angles pitch, yaw, roll in
+    degrees away from the posture."""
 
     VERSION: ClassVar[int] = 1
 
@@ -60,18 +63,20 @@ class HeadModel:
     """(S, P)."""
     prosody_sd: F32
     """(S, P)."""
+    gesture: np.ndarray
+    """(R,) which gesture a state belongs to, rising."""
     gesture_mean: F32
-    """(S, 6): degrees away from the posture, and how they change in a tenth of a second."""
-    gesture_sd: F32
-    """(S, 6)."""
+    """(R, 3) degrees."""
     duration_mean: F32
-    """(S,) hops that the state lasts where prosody and gesture are both known."""
+    """(R,) hops that the state lasts."""
     duration_sd: F32
-    """(S,)."""
+    """(R,)."""
     choice: F32
-    """(B, B): how often the pair of prosody and gesture was the column's where the prosody alone says the row's."""
+    """(B, G + 1): how often each gesture begins with a passage through a branch; the last column: none does."""
+    offset: F32
+    """(B, G) hops from the branch's beginning to the gesture's."""
     posture_sd: F32
-    """(3,) degrees of the slow part of the motion, below :data:`POSTURE_HZ` of ``models/headpose/clips.py``."""
+    """(3,) degrees of the slow part of the motion, below ``POSTURE_HZ`` of ``models/headpose/clips.py``."""
     posture_seconds: F32
     """(3,) how long a posture lasts."""
     gain: F32
@@ -84,10 +89,9 @@ class HeadModel:
     def branches(self) -> int:
         return len(self.choice)
 
-    def states_of(self, branch: int) -> range:
-        """The states of a branch, in order."""
-        found = np.flatnonzero(self.branch == branch)
-        return range(int(found[0]), int(found[-1]) + 1)
+    @property
+    def gestures(self) -> int:
+        return self.choice.shape[1] - 1
 
     def save(self, path: Path) -> None:
         """Write all arrays to an npz file."""
@@ -117,33 +121,36 @@ class HeadModel:
         return model
 
     def _check(self) -> None:
-        s, b = len(self.branch), len(self.choice)
+        s, r, p = len(self.branch), len(self.gesture), len(FEATURES)
+        b, g = len(self.choice), self.choice.shape[-1] - 1
         shapes = {
-            "start": (s,), "transition": (s, s), "prosody_mean": (s, len(FEATURES)), "prosody_sd": (s, len(FEATURES)),
-            "gesture_mean": (s, 6), "gesture_sd": (s, 6), "duration_mean": (s,), "duration_sd": (s,), "choice": (b, b),
-            "posture_sd": (3,), "posture_seconds": (3,), "gain": (3,),
+            "start": (s,), "transition": (s, s), "prosody_mean": (s, p), "prosody_sd": (s, p), "gesture_mean": (r, 3),
+            "duration_mean": (r,), "duration_sd": (r,), "choice": (b, g + 1), "offset": (b, g), "posture_sd": (3,),
+            "posture_seconds": (3,), "gain": (3,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"{name} is {array.shape}, not {shape}, or holds what is no number")
-        if s == 0 or not np.array_equal(np.unique(self.branch), np.arange(b)) or (np.diff(self.branch) < 0).any():
-            raise ValueError("its branches are out of order")
-        if (self.prosody_sd <= 0).any() or (self.duration_mean <= 0).any():
-            raise ValueError("a deviation or a duration is not above 0")
+        for labels, count in ((self.branch, b), (self.gesture, g)):
+            if not np.array_equal(np.unique(labels), np.arange(count)) or (np.diff(labels) < 0).any():
+                raise ValueError("its branches are out of order")
+        if (self.prosody_sd <= 0).any() or (self.duration_mean <= 0).any() or (self.choice.sum(1) <= 0).any():
+            raise ValueError("a deviation, a duration or a probability is not above 0")
 
 
 class _Path:
-    """A gesture that was begun: where the head goes, by hops since the beginning."""
+    """A gesture's way by hops since its beginning.
 
-    def __init__(self, model: HeadModel, branch: int, stretch: np.ndarray, size: float) -> None:
-        states = model.states_of(branch)
-        lasts = model.duration_mean[states.start : states.stop] * stretch
+    :param mean: (n, 3) degrees of its states. :param lasts: (n,) hops. :param phase: where it is now; below 0 = to come.
+    """
+
+    def __init__(self, mean: np.ndarray, lasts: np.ndarray, phase: float) -> None:
         ends = np.cumsum(lasts)
-        self.starts: list[float] = [0.0, *ends[:-1].tolist()]
+        self.phase = phase
+        self.length = float(ends[-1])
         self._at: list[float] = (ends - 0.5 * lasts).tolist()
-        values = model.gesture_mean[states.start : states.stop, :3] * model.gain * size
-        self._values: list[list[float]] = values.tolist()
+        self._values: list[list[float]] = mean.tolist()
 
     def at(self, hops: float) -> list[float]:
         """Pitch, yaw, roll: straight lines between the middles of the states."""
@@ -159,9 +166,9 @@ class _Path:
 class HmmHead:
     """Head pose from prosody, one hop of 10 ms at a time.
 
-    A gesture is recognised :data:`LAG` hops after it began; since its path is known from then on, the head joins it
-    where it should be by now, and its apex comes in time. Which of the gestures that go with a prosody pattern is made
-    is drawn by how often people made it. Below lies a slow drift around postures that change with phrases and, in
+    A pattern is recognised :data:`LAG` hops after it began; since the path of the gesture that goes with it is known from
+    then on, the head joins it where it should be by now, and its apex comes in time. Which of the gestures that go with
+    a prosody pattern is made, or none, is drawn by how often it was. Below lies a slow drift around postures that change with phrases and, in
     silence, now and then: the head is never frozen and never repeats.
 
     :param seed: any integer; the same seed and sound give the same motion.
@@ -200,20 +207,20 @@ class HmmHead:
         self._model = model
         self._scores = GaussianScores(model.prosody_mean, model.prosody_sd)
         self._decoder = FixedLagViterbi(model.start, model.transition, LAG)
-        self._first = [model.states_of(b).start for b in range(model.branches)]
         self._branch_of: list[int] = model.branch.tolist()
         self._odds = np.cumsum(model.choice / model.choice.sum(1, keepdims=True), axis=1)
+        self._states = [np.flatnonzero(model.gesture == g) for g in range(model.gestures)]
         self._drift = [Drift(self._random, 0.5 * float(d), 0.8 * float(s)) for d, s in
                        zip(model.posture_sd, model.posture_seconds, strict=True)]  # fmt: skip
         self._posture = [0.0, 0.0, 0.0]
         self._idle_left = 0
-        self._state, self._gesture = -1, -1
+        self._state = self._gesture = -1
         self._path: _Path | None = None
-        self._phase = self._error = 0.0
+        self._next: tuple[int, _Path] | None = None
 
     @property
     def decoded(self) -> tuple[int, int]:
-        """(state :data:`LAG` hops ago or -1, branch whose gesture is made or -1)."""
+        """(state :data:`LAG` hops ago or -1, gesture that is made or -1)."""
         return self._state, self._gesture
 
     def step(self, melody: Melody, prosody: Prosody) -> tuple[float, float, float]:
@@ -242,43 +249,44 @@ class HmmHead:
         return out[1], out[0], out[2]
 
     def _hear(self, state: int) -> None:
-        """Take the decoder's state of ``LAG`` hops ago: begin a gesture, or say how far it is."""
+        """Take the decoder's state of ``LAG`` hops ago; where a branch begins, a gesture may."""
         before, self._state = self._state, state
         if state < 0:
             return
-        late = LAG - self._ahead  # hops from the state's beginning to the moment that is drawn
         branch = self._branch_of[state]
-        begun = before < 0 or branch != self._branch_of[before] or state < before
-        if begun:
-            self._begin(branch, late)
-        elif state != before and self._path is not None and self._gesture == branch:
-            self._error = self._path.starts[state - self._first[branch]] + late - self._phase
+        if before < 0 or branch != self._branch_of[before] or state < before:
+            gesture = self._pick(branch)
+            if gesture < self._model.gestures:
+                # Hops from the branch's beginning to the moment that is drawn, and from there to the gesture's.
+                self._plan(gesture, LAG - self._ahead - float(self._model.offset[branch, gesture]))
 
-    def _begin(self, branch: int, late: int) -> None:
-        model = self._model
-        n = len(model.states_of(branch))
+    def _pick(self, branch: int) -> int:
+        """The gesture that begins with a branch; ``gestures`` = none."""
         if not self._vary:
-            self._gesture, stretch, size = int(model.choice[branch].argmax()), np.ones(n), 1.0
-            n = len(model.states_of(self._gesture))
-            stretch = np.ones(n)
-        else:
+            return int(self._model.choice[branch].argmax())
+        return min(int(np.searchsorted(self._odds[branch], self._random.random())), self._model.gestures)
+
+    def _plan(self, gesture: int, phase: float) -> None:
+        model, states = self._model, self._states[gesture]
+        mean, lasts = model.gesture_mean[states] * model.gain, model.duration_mean[states].astype(np.float64)
+        if self._vary:
             r = self._random
-            self._gesture = min(int(np.searchsorted(self._odds[branch], r.random())), model.branches - 1)
-            states = model.states_of(self._gesture)
-            spread = model.duration_sd[states.start : states.stop] / model.duration_mean[states.start : states.stop]
-            stretch = np.exp(np.clip(0.6 * spread * r.standard_normal(len(states)), -0.5, 0.5))
-            size = float(np.clip(r.normal(1.0, 0.2), 0.5, 1.5))
-        self._path = _Path(model, self._gesture, stretch, size)
-        self._phase, self._error = float(late), 0.0
+            spread = 0.6 * model.duration_sd[states] / lasts * r.standard_normal(len(states))
+            lasts = lasts * np.exp(np.clip(spread, -0.4, 0.4))
+            mean = mean * float(np.clip(r.normal(1.0, 0.18), 0.6, 1.4))
+        self._next = gesture, _Path(mean, lasts, phase)
 
     def _target(self) -> list[float]:
+        ahead = SMOOTH_S / HOP_S
+        if self._next is not None:
+            gesture, path = self._next
+            path.phase += 1.0
+            if path.phase + ahead >= 0:
+                self._gesture, self._path, self._next = gesture, path, None
         if self._path is None:
             return [0.0, 0.0, 0.0]
-        target = self._path.at(self._phase + SMOOTH_S / HOP_S)
-        nudge = min(0.5, max(-0.5, 0.2 * self._error))
-        self._error -= nudge
-        self._phase += 1.0 + nudge
-        return target
+        self._path.phase += 1.0
+        return self._path.at(self._path.phase + ahead)
 
     def _feel(self) -> None:
         """Range and pace go over to the emotion's within a second or so."""

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from avatar.analysis.prosody import Melody
+from avatar.analysis.prosody import Melody, Prosody
 
 HOP_S = 0.01
 
@@ -90,8 +90,8 @@ class RuleHead:
         self._talking = False
         self._last = (0.0, 0.0, 0.0)
 
-    def step(self, melody: Melody, z: float, speaking: bool) -> tuple[float, float, float]:
-        """``melody`` and normalised pitch ``z`` of a hop; returns (yaw, pitch, roll) in degrees."""
+    def step(self, melody: Melody, prosody: Prosody) -> tuple[float, float, float]:
+        """One hop; returns (yaw, pitch, roll) in degrees."""
         r = self._random
         if melody.began:
             self._talking = True
@@ -111,7 +111,7 @@ class RuleHead:
         self._nod_left -= 1
         nod = self._nod.step(self._nod_target if self._nod_left > 0 else 0.0)
         activity = self._activity.step(1.0 if self._talking else 0.45)
-        follow = 0.9 * z if speaking else 0.0  # the head rises and falls a little with the voice
+        follow = 0.9 * prosody.z if prosody.speaking else 0.0  # the head rises and falls a little with the voice
         out = []
         for axis in range(3):
             target = self._posture[axis] + (follow if axis == 0 else 0.0)

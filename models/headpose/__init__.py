@@ -4,3 +4,7 @@ Sargin, Yemez, Erzin & Tekalp, "Analysis of Head Gesture and Prosody Patterns fo
 TPAMI 2008. ``clips`` reads recordings, ``learn`` makes a model of them, ``judge`` says how good it is. The part that
 runs live is :mod:`avatar.analysis.head_hmm`.
 """
+
+from avatar.models.headpose.build import build
+
+__all__ = ["build"]

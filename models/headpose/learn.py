@@ -28,11 +28,15 @@ LEAST_SECONDS = 8.0
 """Of clips, below which nothing recurs that could be learnt."""
 THIN = 3
 """The sizes are sought at a third of the rate."""
-PROSODY_SPANS, GESTURE_SPANS = (0.6, 0.5), (0.6, 0.5)
+PROSODY_SPANS, GESTURE_SPANS = (0.6, 0.5), (0.5, 0.6)
 """Seconds that a pattern lasts, about: where the search begins, in turn."""
 EXPLORED_SECONDS = 100.0
-MOST_PAIRS = 10
-COVER = 0.9
+GESTURE_WEIGHT = 1.0
+"""Of the gesture stream against the prosody's in stage two."""
+MOST_PAIRS = 8
+LEAD = 12
+"""Hops by which a gesture may begin before the prosody pattern that it belongs to."""
+COVER = 0.8
 """Share of the time that the recurrent pairs must cover; rarer pairs are left out."""
 
 
@@ -84,8 +88,8 @@ def study(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-    tries: int = 4,
-    sizes: Sequence[int] = (4, 6),
+    tries: int = 3,
+    sizes: Sequence[int] = (6, 4),
 ) -> Learnt:
     """:func:`learn` with everything that it made.
 
@@ -101,12 +105,14 @@ def study(
     normal = [(x - centre) / scale for x in rows]
     n = len(FEATURES)
     random = np.random.default_rng((seed, 0x5A26))
-    prosody = _stage_one([x[:, :n] for x in normal], PROSODY_SPANS, tries, sizes, random, lambda i: tell(i, steps))
-    gesture = _stage_one([x[:, n:] for x in normal], GESTURE_SPANS, tries, sizes, random, lambda i: tell(tries + i, steps))
+    prosody = _stage_one([x[:, :n] for x in normal], PROSODY_SPANS, 1.0, tries, sizes, random, lambda i: tell(i, steps))
+    gesture = _stage_one(
+        [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, tries, sizes, random, lambda i: tell(tries + i, steps)
+    )
     joint, states = _stage_two(normal, prosody, gesture)
     tell(2 * tries + 2, steps)
     curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve], np.float32)
-    model = _counted(clips, normal, joint, states, centre, scale, curves)
+    model = _counted(clips, normal, gesture, joint, states, centre, scale, curves)
     model = replace(model, gain=freeze(_gain(model, clips)))
     tell(steps, steps)
     return Learnt(model, prosody, gesture, joint, states, centre, scale)
@@ -132,6 +138,7 @@ def _normal(rows: Sequence[F64]) -> tuple[F64, F64]:
 def _stage_one(
     sequences: Sequence[F64],
     spans: Sequence[float],
+    calm: float,
     tries: int,
     sizes: Sequence[int],
     random: np.random.Generator,
@@ -151,7 +158,7 @@ def _stage_one(
     for attempt in range(tries):
         states = sizes[attempt % len(sizes)]
         span = round(spans[(attempt // len(sizes)) % len(spans)] * HZ / THIN)
-        for found in phmm.explore(seen, rest or seen, states, span, random, most, 3, dynamic=0.3):
+        for found in phmm.explore(seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm):
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
                 curve[key] = found
@@ -199,39 +206,49 @@ def _stage_two(sequences: Sequence[F64], prosody: StageOne, gesture: StageOne) -
             variances.append(x.var(0) + 0.05)
             lasts.append(len(x) / len(rows))
     start, transition = phmm.topology(len(kept), states, np.array(lasts))
-    joint = phmm.Streams.of(start, transition, np.array(means), np.array(variances), rounds=8)
+    weights = np.array([1.0] * n + [GESTURE_WEIGHT] * n)
+    joint = phmm.Streams.of(start, transition, np.array(means), np.array(variances), weights, rounds=8)
     return joint.learn(sequences), states
 
 
 def _counted(
     clips: Sequence[Clip],
     sequences: Sequence[F64],
+    gesture: StageOne,
     joint: phmm.Streams,
     states: int,
     centre: F64,
     scale: F64,
     curves: NDArray[np.float32],
 ) -> HeadModel:
-    """The live model: the joint one in degrees, with durations, choices and postures as they were."""
+    """The live model: in degrees, with durations, choices and postures as they were."""
     n = len(FEATURES)
-    count, branches = joint.n_components, joint.n_components // states
-    alone = phmm.Streams.of(
-        joint.startprob_, joint.transmat_, joint.means_[:, :n], joint.variances[:, :n]
-    )
-    both = phmm.decode(joint, sequences)
+    branches, kinds = joint.n_components // states, gesture.branches
+    alone = phmm.Streams.of(joint.startprob_, joint.transmat_, joint.means_[:, :n], joint.variances[:, :n])
     heard = phmm.decode(alone, [x[:, :n] for x in sequences])
-    lasts: list[list[int]] = [[] for _ in range(count)]
-    choice = np.zeros((branches, branches))
-    for b, h in zip(both, heard, strict=True):
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(b)) + 1, [len(b)]])
+    seen = phmm.decode(gesture.model, [x[:, n:] for x in sequences])
+    lasts: list[list[int]] = [[] for _ in range(gesture.model.n_components)]
+    choice = np.zeros((branches, kinds + 1))
+    offsets: dict[tuple[int, int], list[int]] = {}
+    for h, g in zip(heard, seen, strict=True):
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(g)) + 1, [len(g)]])
         for begin, end in zip(edges[1:-2], edges[2:-1], strict=True):  # the first and the last are cut off
-            lasts[b[begin]].append(end - begin)
-        for branch, begin, end in phmm.segments(h, states):
-            choice[branch] += np.bincount(b[begin:end] // states, minlength=branches) / (end - begin)
-    overall = choice.sum(0) / max(choice.sum(), 1e-9)
-    stay = 1 / np.maximum(1 - np.diag(joint.transmat_), 1e-3)
+            lasts[g[begin]].append(int(end - begin))
+        passages = phmm.segments(h, states)
+        made = phmm.segments(g, gesture.states)[1:]
+        # Each gesture belongs to the passage that is on a little after it began: heads may lead.
+        where = np.searchsorted(passages[:, 1], made[:, 1] + LEAD, side="right") - 1
+        for (kind, begin, _), index in zip(made, where, strict=True):
+            branch, began, _ = passages[index]
+            offsets.setdefault((int(branch), int(kind)), []).append(int(begin - began))
+            choice[branch, kind] += 1
+        counts = np.bincount(where, minlength=len(passages))
+        for (branch, _, _), count in zip(passages, counts, strict=True):
+            choice[branch, kinds] += count == 0
+    stay = 1 / np.maximum(1 - np.diag(gesture.model.transmat_), 1e-3)
     mean = np.array([np.mean(x) if len(x) > 2 else s for x, s in zip(lasts, stay, strict=True)])
     spread = np.array([np.std(x) if len(x) > 2 else 0.4 * m for x, m in zip(lasts, mean, strict=True)])
+    offset = np.array([[np.median(offsets.get((b, g), [0])) for g in range(kinds)] for b in range(branches)])
     slow = np.concatenate([posture(c.pose) for c in clips])
     moves = np.concatenate([np.diff(posture(c.pose), axis=0) for c in clips]) * HZ
     sd = slow.std(0)
@@ -243,11 +260,12 @@ def _counted(
         transition=joint.transmat_,
         prosody_mean=_f32(joint.means_[:, :n] * scale[:n] + centre[:n]),
         prosody_sd=_f32(np.sqrt(joint.variances[:, :n]) * scale[:n]),
-        gesture_mean=_f32(joint.means_[:, n:] * scale[n:]),
-        gesture_sd=_f32(np.sqrt(joint.variances[:, n:]) * scale[n:]),
+        gesture=np.repeat(np.arange(kinds), gesture.states),
+        gesture_mean=_f32(gesture.model.means_[:, :3] * scale[n : n + 3]),
         duration_mean=_f32(np.maximum(mean, 1.0)),
         duration_sd=_f32(spread),
-        choice=_f32(choice + 0.02 * overall + 1e-6),
+        choice=_f32(choice + 1e-3),
+        offset=_f32(offset),
         posture_sd=_f32(np.clip(sd, 0.1, 6.0)),
         posture_seconds=_f32(seconds),
         gain=_f32(np.ones(3)),

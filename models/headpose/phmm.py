@@ -22,6 +22,9 @@ Ints = NDArray[np.int64]
 FLOOR = 0.02
 """Least variance of a state, in units of the feature's own: a state never narrows to a single moment."""
 
+RARE = 1e-4
+"""Least probability of a way that the topology has."""
+
 
 class Streams(GaussianHMM):
     """A diagonal Gaussian HMM whose features come in streams, each with a weight on its log-likelihood.
@@ -62,13 +65,28 @@ class Streams(GaussianHMM):
         return -0.5 * ((x * x) @ (w / v).T - 2 * x @ (w * m / v).T + constant)
 
     def _compute_log_likelihood(self, X: F64) -> F64:
+        return self.scores(X)
+
+    def _compute_likelihood(self, X: F64) -> F64:
+        # Only how the states compare counts in the scaled passes; unscaled, an outlier's probabilities are all zero.
         found = self.scores(X)
-        # A row that is impossible for every state that can be reached would end the scaled forward pass.
-        return np.maximum(found, found.max(1, keepdims=True) - 60.0)
+        top = found.max(1, keepdims=True)
+        self._taken = float(top.sum())
+        return np.exp(np.maximum(found - top, -60.0))
+
+    def _fit_scaling(self, X: F64) -> tuple[Any, ...]:
+        frames, log_probability, *rest = super()._fit_scaling(X)
+        return (frames, log_probability + self._taken, *rest)
 
     def _do_mstep(self, stats: dict[str, Any]) -> None:
+        allowed, begins = self.transmat_ > 0, self.startprob_ > 0
         super()._do_mstep(stats)
         self._covars_ = np.maximum(self._covars_, FLOOR)
+        # No way of the topology dies out: later sequences may need it.
+        transition = np.where(allowed, np.maximum(self.transmat_, RARE), 0.0)
+        self.transmat_ = transition / transition.sum(1, keepdims=True)
+        start = np.where(begins, np.maximum(self.startprob_, RARE), 0.0)
+        self.startprob_ = start / start.sum()
 
     def learn(self, sequences: Sequence[F64]) -> Streams:
         """EM on the sequences, each (T, features)."""
@@ -77,8 +95,10 @@ class Streams(GaussianHMM):
 
     def likelihood(self, sequences: Sequence[F64]) -> float:
         """Mean log-likelihood of a row."""
-        x = np.concatenate(sequences)
-        return float(self.score(x, [len(s) for s in sequences])) / len(x)
+        total = 0.0
+        for x in sequences:
+            total += float(self.score(x)) + self._taken
+        return total / sum(map(len, sequences))
 
 
 def topology(branches: int, states: int, lasts: float | F64) -> tuple[F64, F64]:
@@ -140,24 +160,27 @@ def explore(
     most: int = 9,
     least: int = 3,
     dynamic: float = 0.5,
+    rows: int | None = None,
+    rest: float = 0.0,
 ) -> list[Found]:
     """From too many branches down to few, one at a time the one that is missed least, each time trained again.
 
     Beginning with too many finds better optima than beginning with the wanted number. Returns one a size.
 
     :param span: rows that a pattern lasts, about. :param dynamic: weight of the slopes (the second half of the features)
-        while pieces are compared.
+        while pieces are compared. :param rows: that the chosen model is to be trained on, where that is more.
+    :param rest: see :func:`avatar.models.headpose.tiling.patterns`.
     """
     f = sequences[0].shape[1]
     scale = np.ones(f)
     scale[f // 2 :] = dynamic
-    begin, left = patterns([s * scale for s in sequences], most, states, span, random)
+    begin, left = patterns([s * scale for s in sequences], most, states, span, random, rest)
     start, transition = topology(most, states, span / states)
     means = (begin / scale).reshape(-1, f)
     model = Streams.of(start, transition, means, np.full_like(means, min(1.0, left / f)), rounds=5).learn(sequences)
-    rows = sum(map(len, sequences))
+    rows = rows or sum(map(len, sequences))
     found = [_rated(model, most, states, held_out, rows)]
-    sample = [np.concatenate(sequences)[:2500]]
+    sample = [np.concatenate(sequences)[:1200]]
     for m in range(most - 1, least - 1, -1):
         model = max((without(model, b, states) for b in range(m + 1)), key=lambda each: each.likelihood(sample))
         model.n_iter = 5

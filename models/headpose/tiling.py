@@ -50,10 +50,10 @@ class Cuts:
         return found
 
 
-def tile(cuts: Cuts, centres: F64) -> tuple[list[tuple[int, int, int]], float]:
+def tile(cuts: Cuts, centres: F64, restless: F64 | float = 0.0) -> tuple[list[tuple[int, int, int]], float]:
     """The cheapest cover: (pattern, beginning, which length) of each piece, and what it costs.
 
-    Fewer rows than the shortest length may stay uncovered at the end.
+    Fewer rows than the shortest length may stay uncovered at the end. :param restless: (T,) price of a cut at a row.
     """
     lengths, rows = np.array(cuts.lengths), cuts.rows
     shift = int(lengths.max())
@@ -62,7 +62,8 @@ def tile(cuts: Cuts, centres: F64) -> tuple[list[tuple[int, int, int]], float]:
     for i, cost in enumerate(cuts.costs(centres)):
         label = cost.argmin(1)
         which.append(label)
-        ending[i, lengths[i] : lengths[i] + len(cost)] = cost[np.arange(len(cost)), label]
+        price = restless[: len(cost)] if isinstance(restless, np.ndarray) else restless
+        ending[i, lengths[i] : lengths[i] + len(cost)] = cost[np.arange(len(cost)), label] + price
     total = np.full(rows + 1 + shift, np.inf)
     total[shift] = 0.0
     choice = np.zeros(rows + 1, np.int64)
@@ -84,14 +85,22 @@ def tile(cuts: Cuts, centres: F64) -> tuple[list[tuple[int, int, int]], float]:
 
 
 def patterns(
-    sequences: Sequence[F64], branches: int, states: int, span: int, random: np.random.Generator, rounds: int = 6
+    sequences: Sequence[F64],
+    branches: int,
+    states: int,
+    span: int,
+    random: np.random.Generator,
+    rest: float = 0.0,
+    rounds: int = 6,
 ) -> tuple[F64, float]:
     """Patterns (branches, states, f), and the mean squared distance of a row that they leave.
 
-    :param span: rows that a pattern lasts, about.
+    :param span: rows that a pattern lasts, about. :param rest: how much a pattern should begin where the features are
+        near zero, in rows; gestures begin and end at rest.
     """
     lengths = sorted({max(states, round(span * f)) for f in LENGTHS})
     cuts = [Cuts(x, states, lengths) for x in sequences if len(x) >= lengths[0]]
+    prices = [rest * (x * x).sum(1) for x in sequences if len(x) >= lengths[0]]
     flat = np.concatenate([c.means[len(c.means) // 2] for c in cuts])
     chosen = [flat[int(random.integers(len(flat)))]]
     nearest = ((flat - chosen[0]) ** 2).sum((1, 2))
@@ -102,8 +111,8 @@ def patterns(
     before = cost = np.inf
     for _ in range(rounds):
         sums, counts, cost = np.zeros_like(centres), np.zeros(branches), 0.0
-        for c in cuts:
-            found, spent = tile(c, centres)
+        for c, price in zip(cuts, prices, strict=True):
+            found, spent = tile(c, centres, price)
             cost += spent
             for k, begin, i in found:
                 sums[k] += c.means[i][begin]

@@ -109,6 +109,10 @@ def test_loud_noise_that_is_not_speech_opens_nothing():
     assert not any(gate.step(float(random.normal(-20, 4)), 0.1) for _ in range(500))
 
 
+def hop(z: float = 0.0, speaking: bool = True) -> Prosody:
+    return Prosody(150.0 if speaking else 0.0, 0.9, -25.0, z, 0.0, speaking)
+
+
 def head_track(seconds: float, seed: int = 0, talking: bool = True) -> np.ndarray:
     """(n, 3) yaw, pitch, roll over phrases of three seconds with an accent every 0.6 s."""
     head, random = RuleHead(seed), np.random.default_rng(99)
@@ -121,7 +125,7 @@ def head_track(seconds: float, seed: int = 0, talking: bool = True) -> np.ndarra
             began=talking and k == 0,
             ended=talking and k == 320,
         )
-        out.append(head.step(melody, float(np.sin(i / 25)) if speaking else 0.0, speaking))
+        out.append(head.step(melody, hop(float(np.sin(i / 25)) if speaking else 0.0, speaking)))
     return np.array(out)
 
 
@@ -158,16 +162,16 @@ def test_about_two_of_five_accents_carry_a_nod():
     head, nods = RuleHead(3), 0
     for _ in range(600):
         before = head._nod_left
-        head.step(Melody(accent=0.8), 0.0, True)
+        head.step(Melody(accent=0.8), hop())
         nods += head._nod_left > max(before, 0)
         for _ in range(40):
-            head.step(Melody(), 0.0, True)
+            head.step(Melody(), hop())
     assert 0.36 < nods / 600 < 0.48
 
 
 def test_strength_zero_holds_the_head():
     head = RuleHead(0, strength=0.0)
-    assert all(head.step(Melody(accent=1.0, began=True), 1.0, True) == (0, 0, 0) for _ in range(100))
+    assert all(head.step(Melody(accent=1.0, began=True), hop(1.0)) == (0, 0, 0) for _ in range(100))
 
 
 def test_brows_rise_at_some_accents_and_touch_nothing_else():
