@@ -136,7 +136,7 @@ class VoiceAnalyzer:
         if usual is None:
             return
         self._carry = None
-        if isinstance(usual, HmmHead):
+        if isinstance(usual, HmmHead) and self._default_head is not None:
             usual.use(model if model is not None else self._default_head)
             return
         if model is None:

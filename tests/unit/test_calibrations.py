@@ -23,19 +23,20 @@ SPEAKER = Speaker(7.5, 0.2, facs.arkit_vector({"mouthSmile": 0.2, "browDown": 0.
 
 
 def small_head(degrees: float = 1.0) -> HeadModel:
-    """Two branches of one state each."""
+    """Two branches of one state each, and one gesture, which goes with either."""
     s, p = 2, len(FEATURES)
     return HeadModel(
         branch=np.arange(s),
         start=np.full(s, 0.5),
         transition=np.full((s, s), 0.5),
-        prosody_mean=np.zeros((s, p), np.float32),
+        prosody_mean=np.stack([np.full(p, -0.5), np.full(p, 0.5)]).astype(np.float32),
         prosody_sd=np.ones((s, p), np.float32),
-        gesture_mean=np.full((s, 6), degrees, np.float32),
-        gesture_sd=np.ones((s, 6), np.float32),
-        duration_mean=np.full(s, 20, np.float32),
-        duration_sd=np.full(s, 5, np.float32),
-        choice=np.full((s, s), 0.5, np.float32),
+        gesture=np.zeros(1, np.int64),
+        gesture_mean=np.full((1, 3), degrees, np.float32),
+        duration_mean=np.full(1, 20, np.float32),
+        duration_sd=np.full(1, 5, np.float32),
+        choice=np.tile(np.array([1.0, 0.0], np.float32), (s, 1)),
+        offset=np.zeros((s, 1), np.float32),
         posture_sd=np.ones(3, np.float32),
         posture_seconds=np.full(3, 2, np.float32),
         gain=np.ones(3, np.float32),
