@@ -123,6 +123,13 @@ def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnal
     return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
 
 
+def named_calibration(config: Config) -> Calibration | None:
+    """Whose head moves offline: only one that is asked for by name, or the same command would draw another clip on
+    another machine. Raises UsageError, ModelFileError."""
+    name = config.face.calibration
+    return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
+
+
 def make_watcher(neutral: F32 | None = None) -> FaceTracker:
     """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 

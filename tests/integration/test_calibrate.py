@@ -103,6 +103,14 @@ def test_a_head_is_learnt_used_by_the_next_run_and_removed(avatar, clip, tmp_pat
         assert state["own_head"]["words"] == said["words"]
         assert state["faults"] == []
 
+    heads = {}
+    for name in ("auto", "none", "me"):
+        states = tmp_path / f"{name}.jsonl"
+        run = avatar("analyze", "--audio", clip, "--states-out", states, "--set", f"face.calibration={name}")
+        assert run.returncode == 0, run.stderr
+        heads[name] = [json.loads(line)["head"] for line in states.read_text().splitlines()]
+    assert heads["auto"] == heads["none"] != heads["me"], "offline it is the same for everybody unless it is named"
+
     assert avatar("calibrate", "--use", "default").returncode == 0
     with live(avatar) as state:
         assert (state["own_head"]["kept"], state["own_head"]["used"]) == (True, False)
