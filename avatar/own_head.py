@@ -58,6 +58,7 @@ class OwnHead:
             "made": made,
             "words": words,
             "fault": fault if kept else "",
+            "engine_camera": self._pipeline.config.input.video not in ("page", "none"),
         }
 
     def calibration(self) -> dict[str, Any]:

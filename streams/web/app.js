@@ -285,6 +285,13 @@ const calibration = setUpCalibration({
     video.muted = on || !soundWanted;
     drawSound();
   },
+  /** Only one program can have a camera: the engine gives its own away for so long. Tells whether it did. */
+  lendCamera: async () => {
+    if (!state?.camera || mine.video || !state.own_head.engine_camera) return false;
+    await changes.push({ camera: false });
+    return true;
+  },
+  returnCamera: () => change({ camera: true, peer: peer.id }),
   onChange: () => refresh().catch((error) => say(error.message)),
 });
 

@@ -10,16 +10,17 @@ const POLL_MS = 250;
 
 /**
  * Wire the dialog and its button.
- * `peer` sends the tracks, `mine` holds those that the page sends already, `hush(on)` silences the avatar here, and
- * `onChange` is told when another head may be in use. Returns `draw`, which shows what the engine's state says.
+ * `peer` sends the tracks, `mine` holds those that the page sends already, `hush(on)` silences the avatar here,
+ * `lendCamera` and `returnCamera` free the engine's own camera meanwhile, and `onChange` is told when another head may be in use. Returns `draw`, which shows what the engine's state says.
  */
-export function setUpCalibration({ peer, mine, hush, onChange }) {
+export function setUpCalibration({ peer, mine, hush, lendCamera, returnCamera, onChange }) {
   const dialog = find("calibrate");
   let state = null;
   let status = null;
   let timer = 0;
   /** The tracks opened for this recording only; those in use before go on afterwards. */
   let opened = {};
+  let lent = false;
   /** The part that is read, counted from what the reader clicked last: [part, seconds of speech at that time]. */
   let reading = [0, 0];
   let shown = -2;
@@ -170,6 +171,7 @@ export function setUpCalibration({ peer, mine, hush, onChange }) {
     button.disabled = true;
     try {
       if (!peer.id) throw new Error("There is no connection to the engine yet. Try again when the picture moves.");
+      lent = await lendCamera();
       const tracks = {};
       for (const kind of ["audio", "video"]) {
         tracks[kind] = mine[kind];
@@ -204,6 +206,8 @@ export function setUpCalibration({ peer, mine, hush, onChange }) {
       if (!mine[kind]) peer.send(kind, null);
     }
     opened = {};
+    if (lent) returnCamera();
+    lent = false;
   }
 
   async function stop(keep) {
