@@ -312,10 +312,11 @@ class Calibrator:
         eyes: Eyes | None = None
         try:
             weights, model = registry.weights_dir(), registry.path(LANDMARKER)
-            await lane.run(_give_way)
-            observer, eyes = await lane.run(lambda: (Observer(weights), Eyes(model)))
+            # Opened before the networks are loaded, which takes seconds: a page that leaves meanwhile ends them.
             for source in (audio, video):
                 await source.open(clock)
+            await lane.run(_give_way)
+            observer, eyes = await lane.run(lambda: (Observer(weights), Eyes(model)))
             begin = clock.now()
             observer.begin(begin)
             tasks = [asyncio.create_task(taken.sounds(audio)), asyncio.create_task(taken.pictures(video))]

@@ -56,6 +56,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def nothing_on(engine: Engine) -> None:
+    """What a test before has left on does not count."""
+    if engine.call("GET", "/api/calibration")["state"] in ("recording", "learning"):
+        engine.call("POST", "/api/calibration/stop", {"keep": False})
+
+
+def seen(page: Page, what: str) -> None:
+    """Loading the networks takes a second, on a busy machine many."""
+    expect(page.locator(f"#seen-{what}")).to_have_attribute("data-on", "true", timeout=60_000)
+
+
 def begin(page: Page) -> None:
     page.click("#own-head")
     expect(page.locator("#calibrate-consent")).to_contain_text("Kept here, and nowhere else")
@@ -67,21 +79,21 @@ def test_my_head_is_learnt_used_switched_off_and_deleted(visit: Any, engine: Eng
     page = visit().page
     expect(page.locator("#own-head-label")).to_have_text("Learn my head")
     begin(page)
-    expect(page.locator("#calibrate-text p[aria-current]")).to_have_text(reading.RELAX)
-    expect(page.locator("#seen-face")).to_have_attribute("data-on", "true")
-    page.wait_for_function("document.getElementById('seen-voice').dataset.on === 'true'")
+    expect(page.locator("#calibrate-text p").first).to_have_text(reading.RELAX)
+    seen(page, "face")
+    seen(page, "voice")
     assert page.evaluate("document.getElementById('calibrate-preview').videoWidth") == 640
     assert engine.state()["source"] == "silence", "the demo voice would be heard by the microphone"
     expect(page.locator("#calibrate-enough")).to_be_disabled()
     before = engine.call("GET", "/api/meters")
-    assert before["fps"] > 5, "the avatar stays live"
+    assert before["fps"] > 2, "the avatar stays live"
     # The text goes on with the voice.
     page.wait_for_function(
         "text => document.querySelector('#calibrate-text p[aria-current]').textContent === text",
         arg=reading.TEXT[1],
-        timeout=30_000,
+        timeout=60_000,
     )
-    expect(page.locator("#calibrate-enough")).to_be_enabled(timeout=60_000)
+    expect(page.locator("#calibrate-enough")).to_be_enabled(timeout=90_000)
     page.click("#calibrate-enough")
     expect(page.locator("#calibrate-done")).to_be_visible(timeout=120_000)
     expect(page.locator("#calibrate-words")).to_contain_text("You move your head")
@@ -111,7 +123,7 @@ def test_my_head_is_learnt_used_switched_off_and_deleted(visit: Any, engine: Eng
 def test_a_recording_that_is_stopped_keeps_nothing(visit: Any, engine: Engine) -> None:
     page = visit().page
     begin(page)
-    expect(page.locator("#seen-face")).to_have_attribute("data-on", "true")
+    seen(page, "face")
     page.click("#calibrate-stop")
     expect(page.locator("#calibrate-intro")).to_be_visible()
     expect(page.locator("#calibrate-error")).to_be_empty()
@@ -127,9 +139,9 @@ def test_a_recording_that_is_stopped_keeps_nothing(visit: Any, engine: Engine) -
 def test_a_page_that_is_closed_ends_its_recording(visit: Any, engine: Engine) -> None:
     page = visit().page
     begin(page)
-    expect(page.locator("#seen-face")).to_have_attribute("data-on", "true")
+    seen(page, "face")
     page.goto("about:blank")
-    for _ in range(100):
+    for _ in range(300):
         status = engine.call("GET", "/api/calibration")
         if status["state"] == "failed":
             break
