@@ -34,7 +34,7 @@ def main() -> int:
     """Entry point of the process."""
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
-            os.nice(10)
+            os.nice(5)
     from avatar.models.headpose.learn import learn
 
     def progress(done: int, of: int) -> None:

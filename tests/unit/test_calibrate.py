@@ -262,6 +262,7 @@ def test_what_is_missing_is_said_before_anybody_reads(monkeypatch: pytest.Monkey
     run_virtual(main())
 
 
+@pytest.mark.timeout(300)  # a process that gives way, on a machine that may be busy
 async def test_the_process_that_learns_says_why_it_could_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     short = Piece(np.zeros(160, np.float32), np.array([0.0]), np.zeros((1, 3)))
