@@ -48,6 +48,7 @@ class SmallControl:
         self.said: list[str] = []
         self.photos: list[tuple[bytes, str, str, str]] = []
         self.own_head = SmallHead()
+        self.smiles: list[bytes | None] = []
 
     def state(self) -> dict[str, Any]:
         return {"avatars": [{"name": "ada", "title": "Ada", "builtin": True}], **self.values}
@@ -61,10 +62,13 @@ class SmallControl:
         self.values |= changes
         return self.state()
 
-    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
+    async def create_avatar(
+        self, photo: bytes, name: str, title: str, consent: str, smile: bytes | None = None
+    ) -> dict[str, Any]:
         if not photo.startswith(b"\xff\xd8"):
             raise PhotoError("this is not a picture; choose a JPEG or PNG", code="unreadable")
         self.photos.append((photo, name, title, consent))
+        self.smiles.append(smile)
         return {"name": name, "title": title, "builtin": False}
 
     def thumb(self, name: str) -> bytes:
