@@ -24,23 +24,28 @@ from avatar.core.types import F32, freeze
 from avatar.errors import ModelFileError
 
 HEAD_FILE = "headpose.npz"
-LAG = 12
+LAG = 15
 """Hops of 10 ms between a sound and the decision what it was."""
-SMOOTH_S = 0.08
-"""Time constant of the spring that follows the states' means. It is looked ahead by as much, so it delays nothing."""
+SMOOTH_S = 0.06
+"""Time constant of each of the two springs in a row that follow the states' means: a head has no corners in its way. The
+way is looked ahead by as much as they delay."""
+RISE = 0.6
+"""How much a head rises where a phrase begins, in deviations of its posture."""
+EBB_S = 0.7
+"""Time constant with which a gesture that has ended goes back to the posture."""
 
 LIVELINESS: dict[str, tuple[float, float]] = {
     "neutral": (1.0, 1.0),
-    "happiness": (1.65, 1.2),
-    "anger": (1.65, 1.2),
-    "surprise": (1.3, 1.1),
-    "fear": (1.2, 1.1),
+    "happiness": (1.9, 1.2),
+    "anger": (1.9, 1.2),
+    "surprise": (1.4, 1.1),
+    "fear": (1.3, 1.1),
     "disgust": (1.0, 1.0),
     "sadness": (0.85, 0.8),
 }
 """Emotion -> (range, pace) in shares of the neutral ones. Happy and angry heads move about twice as fast as neutral
 ones, over a wider range (Busso, Deng, Grimm, Neumann & Narayanan, "Rigid Head Motion in Expressive Speech Animation",
-TASLP 2007); range times pace makes the two. The other emotions are designed, between those."""
+TASLP 2007). The other emotions are designed, between those."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +158,14 @@ class _Path:
         self._values: list[list[float]] = mean.tolist()
 
     def at(self, hops: float) -> list[float]:
-        """Pitch, yaw, roll: straight lines between the middles of the states."""
+        """Pitch, yaw, roll: straight lines between the middles of the states, and back to 0 after the last."""
         i = bisect_right(self._at, hops)
         if i == 0:
             return self._values[0]
         if i == len(self._at):
-            return self._values[-1]
+            # What has been done ebbs away towards the posture.
+            left = math.exp(min(0.0, self.length - hops) * HOP_S / EBB_S)
+            return [left * a for a in self._values[-1]]
         f = (hops - self._at[i - 1]) / (self._at[i] - self._at[i - 1])
         return [a + f * (b - a) for a, b in zip(self._values[i - 1], self._values[i], strict=True)]
 
@@ -181,6 +188,8 @@ class HmmHead:
     IDLE_S = (4.0, 12.0)
     """Between posture shifts in silence."""
     LIMIT = (12.0, 11.0, 8.0)
+    FARTHEST = 18.0
+    """Degrees: the first for a neutral head, the second for any."""
 
     def __init__(
         self, model: HeadModel, seed: int = 0, strength: float = 1.0, ahead: int = 0, vary: bool = True
@@ -195,8 +204,8 @@ class HmmHead:
     def reset(self) -> None:
         """Forget everything, the pose too."""
         self._random = np.random.default_rng((self._seed, 0x4EAD))
-        self._springs = [Spring(SMOOTH_S) for _ in range(3)]
-        self._posture_springs = [Spring(0.5) for _ in range(3)]
+        self._springs = [(Spring(SMOOTH_S), Spring(SMOOTH_S)) for _ in range(3)]
+        self._posture_springs = [Spring(0.35) for _ in range(3)]
         self._last = (0.0, 0.0, 0.0)
         self._range = self._pace = 1.0
         self._features = ProsodyFeatures()
@@ -236,14 +245,15 @@ class HmmHead:
         out = []
         target = self._target()
         for axis in range(3):
-            value = self._springs[axis].step(target[axis])
+            first, second = self._springs[axis]
+            value = second.step(first.step(target[axis]))
             if self._vary:
                 value += self._posture_springs[axis].step(self._posture[axis])
                 value += self._drift[axis].step(self._pace)
-            limit = self.LIMIT[axis]
+            limit = min(self.FARTHEST, self.LIMIT[axis] * self._range)
             value = limit * math.tanh(value * self._range / limit)
             out.append(value * self.strength)
-        step = MAX_SPEED * HOP_S
+        step = MAX_SPEED * max(1.0, min(1.8, self._range)) * HOP_S
         out = [min(b + step, max(b - step, a)) for a, b in zip(out, self._last, strict=True)]
         self._last = (out[0], out[1], out[2])
         return out[1], out[0], out[2]
@@ -277,16 +287,18 @@ class HmmHead:
         self._next = gesture, _Path(mean, lasts, phase)
 
     def _target(self) -> list[float]:
-        ahead = SMOOTH_S / HOP_S
+        ahead = 2 * SMOOTH_S / HOP_S
         if self._next is not None:
             gesture, path = self._next
-            path.phase += 1.0
             if path.phase + ahead >= 0:
                 self._gesture, self._path, self._next = gesture, path, None
+            else:
+                path.phase += 1.0
         if self._path is None:
             return [0.0, 0.0, 0.0]
+        value = self._path.at(self._path.phase + ahead)
         self._path.phase += 1.0
-        return self._path.at(self._path.phase + ahead)
+        return value
 
     def _feel(self) -> None:
         """Range and pace go over to the emotion's within a second or so."""
@@ -301,6 +313,10 @@ class HmmHead:
         self._idle_left -= 1
         if melody.began or self._idle_left <= 0:
             self._posture = [float(np.clip(r.normal(0, 0.85 * s), -2 * s, 2 * s)) for s in sd]
+            if melody.began:
+                # Heads rise as a phrase begins. The detector knows of it before the decoder has decided, so with a
+                # look-ahead this comes before the voice.
+                self._posture[0] += RISE * float(sd[0])
         elif melody.ended:
             self._posture = [0.6 * p for p in self._posture]  # at rest the head comes nearer to the middle
         if melody.began or melody.ended or self._idle_left <= 0:

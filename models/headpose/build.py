@@ -19,7 +19,7 @@ from avatar.models.headpose.generated import move
 
 log = logging.getLogger(__name__)
 
-SECONDS_A_VOICE = 26.0
+SECONDS_A_VOICE = 20.0
 PAUSE_S = (0.25, 1.1)
 """Between two sentences of one voice."""
 
@@ -84,7 +84,7 @@ def build(
         seconds = {"recorded": round(sum(len(c.pose) for c in clips) / 100, 1), "generated": 0.0}
     else:
         clips, seconds = default_clips(data, corpus)
-    found = study(clips, seed=seed, tries=6)
+    found = study(clips, seed=seed)
     target.parent.mkdir(parents=True, exist_ok=True)
     found.model.save(target)
     made = {

@@ -1,7 +1,7 @@
 """Head motion for speech that has no picture, generated from published statistics.
 
 What is known of talking heads in figures: pitch, yaw and roll deviate by 3.3, 0.9 and 0.8 degrees in neutral speech
-(Busso et al., TASLP 2007); 42 % of pitch accents carry a nod, and stronger accents more often; the head moves before the
+(Busso et al., TASLP 2007); 42 % of pitch accents carry a nod, here the stronger ones; the head moves before the
 voice at phrase onsets; it sinks at phrase ends; it follows the pitch a little (Kuratate et al. 1999; Yehia, Kuratate &
 Vatikiotis-Bateson 2002). It is what the default model learns from besides the little recorded motion there is: no
 substitute for it. Unlike the live rules this looks at the whole utterance, so everything comes at its right moment.
@@ -79,9 +79,9 @@ def _accents(heard: Heard, pose: F64, random: np.random.Generator) -> None:
     if not found:
         return
     strength = np.array([a for _, a in found])
-    # Stronger accents carry a nod more often; on average the published share do.
-    odds = 0.15 + np.argsort(np.argsort(strength)) / max(1, len(found) - 1) if len(found) > 1 else np.array([0.5])
-    odds = np.clip(odds * NOD_SHARE / odds.mean(), 0, 0.95)
+    # The stronger accents carry the nods, with some chance in it; on average the published share does.
+    rank = np.argsort(np.argsort(strength + random.normal(0, 0.1, len(strength)))) / max(1, len(found) - 1)
+    odds = np.where(rank >= 1 - NOD_SHARE, 0.92, 0.06)
     last = -100
     for (hop, accent), chance in zip(found, odds, strict=True):
         peak = hop - RECOGNISED_LATE

@@ -21,7 +21,7 @@ PUBLISHED = {
     "nod_share": 0.42,
 }
 """Neutral speech, Busso et al., TASLP 2007; nods with pitch accents as in ``generated.py``."""
-VOICES = 5
+VOICES = 4
 
 
 def headpose(
@@ -96,7 +96,7 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         *(
             f"{k}: accents with a nod {s[k]['nod_share']:.2f} (any moment {s[k]['nod_share_chance']:.2f}); head first at "
             f"{s[k]['lead_share']:.2f} of {s[k]['onsets']} onsets (any moment {s[k]['lead_share_chance']:.2f})"
-            for k in ("calm", "live")
+            for k in ("calm", "live", "rules")
         ),
         f"{v['minutes']:.0f} minutes: largest step {v['jump_deg']:.2f} degrees, farthest {v['farthest_deg']:.1f}, "
         f"autocorrelation {v['recurrence']:.2f}, the same sound again {v['same_sound_again']:.2f}",

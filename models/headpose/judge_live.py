@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from avatar.analysis.head_features import FEATURES
 from avatar.analysis.head_hmm import LAG, HeadModel, HmmHead
+from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import Melody
 from avatar.analysis.viterbi import FixedLagViterbi, GaussianScores
 from avatar.models.headpose import phmm
@@ -23,7 +24,7 @@ F64 = NDArray[np.float64]
 
 CALM, LIVE = 15, 5
 """Hops of look-ahead: of ``avatar render``, and of conversation."""
-SEEDS = 3
+SEEDS = 2
 
 
 def follow(
@@ -48,7 +49,15 @@ def spoken(model: HeadModel, heard: Mapping[str, Heard], keep: Path | None = Non
             keep.mkdir(parents=True, exist_ok=True)
             np.savez_compressed(keep / f"heads_{name}.npz", **{f"{v}.{s}": t for (v, s), t in tracks.items()})
         result[name] = _accents_and_onsets(tracks, heard)
+    rules = {(v, s): rule_track(h, s) for v, h in heard.items() for s in range(SEEDS)}
+    result["rules"] = {**_accents_and_onsets(rules, heard), **habits(list(rules.values()))}
     return result
+
+
+def rule_track(heard: Heard, seed: int) -> F64:
+    """(T, 3) pitch, yaw, roll of the rules on the same sound."""
+    head = RuleHead(seed)
+    return np.array([head.step(m, hop) for m, hop in zip(heard.melody, heard.hops, strict=True)])[:, [1, 0, 2]]
 
 
 def _accents_and_onsets(tracks: Mapping[tuple[str, int], F64], heard: Mapping[str, Heard]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def run(model: HeadModel, clip: Clip, ahead: int, vary: bool = False, seed: int 
     return np.array([head.follow(row) for row in padded])[ahead:, [1, 0, 2]]
 
 
-def apexes(model: HeadModel, sequences: Sequence[Planted], ahead: int = LAG + 3) -> tuple[F64, float]:
+def apexes(model: HeadModel, sequences: Sequence[Planted], ahead: int = LAG) -> tuple[F64, float]:
     """Hops by which the made gestures' farthest points come late, and the share of planted ones without one."""
     errors: list[float] = []
     missed = asked = 0
@@ -106,8 +106,8 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
     guesses = [blstm.predict(net, x[:, :N]) for x in test]
     shuffled = _aimless(found.model)
     tracks = {
-        "joint": [run(found.model, p.clip, LAG + 3) for p in testing],
-        "stage one": [run(shuffled, p.clip, LAG + 3, vary=True, seed=i) for i, p in enumerate(testing)],
+        "joint": [run(found.model, p.clip, LAG) for p in testing],
+        "stage one": [run(shuffled, p.clip, LAG, vary=True, seed=i) for i, p in enumerate(testing)],
         "rules": [rules[p.clip.name] for p in testing],
         "blstm": [mean[:, :3] * found.scale[N : N + 3] for mean, _ in guesses],
     }

@@ -37,9 +37,9 @@ def real(clips: Sequence[Clip]) -> dict[str, Any]:
             raise UsageError(f"the clips without one: {error}") from error
         for i in fold:
             order.append(int(i))
-            likely.append(run(model, clips[i], LAG + 3))
+            likely.append(run(model, clips[i], LAG))
             for seed in range(SEEDS):
-                made[seed].append(run(model, clips[i], LAG + 3, vary=True, seed=seed))
+                made[seed].append(run(model, clips[i], LAG, vary=True, seed=seed))
     recorded = [clips[i].pose.astype(np.float64) for i in order]
     drawn = np.mean([correlations(each, recorded) for each in made], axis=0)
     return {

@@ -31,12 +31,10 @@ THIN = 3
 PROSODY_SPANS, GESTURE_SPANS = (0.6, 0.5), (0.5, 0.6)
 """Seconds that a pattern lasts, about: where the search begins, in turn."""
 EXPLORED_SECONDS = 100.0
-GESTURE_WEIGHT = 1.0
-"""Of the gesture stream against the prosody's in stage two."""
-MOST_PAIRS = 8
+MOST_PAIRS = 10
 LEAD = 12
 """Hops by which a gesture may begin before the prosody pattern that it belongs to."""
-COVER = 0.8
+COVER = 0.9
 """Share of the time that the recurrent pairs must cover; rarer pairs are left out."""
 
 
@@ -105,11 +103,11 @@ def study(
     normal = [(x - centre) / scale for x in rows]
     n = len(FEATURES)
     random = np.random.default_rng((seed, 0x5A26))
-    prosody = _stage_one([x[:, :n] for x in normal], PROSODY_SPANS, 1.0, tries, sizes, random, lambda i: tell(i, steps))
+    prosody = _stage_one([x[:, :n] for x in normal], PROSODY_SPANS, 1.0, 2.0, tries, sizes, random, lambda i: tell(i, steps))
     gesture = _stage_one(
-        [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, tries, sizes, random, lambda i: tell(tries + i, steps)
+        [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, 1.0, tries, sizes, random, lambda i: tell(tries + i, steps)
     )
-    joint, states = _stage_two(normal, prosody, gesture)
+    joint, states = _stage_two(normal, prosody, gesture, random)
     tell(2 * tries + 2, steps)
     curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve], np.float32)
     model = _counted(clips, normal, gesture, joint, states, centre, scale, curves)
@@ -139,6 +137,7 @@ def _stage_one(
     sequences: Sequence[F64],
     spans: Sequence[float],
     calm: float,
+    price: float,
     tries: int,
     sizes: Sequence[int],
     random: np.random.Generator,
@@ -146,19 +145,14 @@ def _stage_one(
 ) -> StageOne:
     """Patterns of one modality: the best size and search by fitness."""
     thin = phmm.thinned(sequences, THIN)
-    rows = int(EXPLORED_SECONDS * HZ / THIN)
-    # Every clip gives its first part to the search and its last to the judging of sizes, long ones not more than enough.
-    share = min(1.0, 1.5 * rows / sum(map(len, thin)))
-    seen = [x[: int(0.67 * share * len(x))] for x in thin]
-    rest = [x[int(0.67 * share * len(x)) : int(share * len(x))] for x in thin]
-    seen, rest = [x for x in seen if len(x) > 12], [x for x in rest if len(x) > 6]
+    seen, rest = _parts(thin)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
     best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
     for attempt in range(tries):
         states = sizes[attempt % len(sizes)]
         span = round(spans[(attempt // len(sizes)) % len(spans)] * HZ / THIN)
-        for found in phmm.explore(seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm):
+        for found in phmm.explore(seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm, price=price):
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
                 curve[key] = found
@@ -171,7 +165,9 @@ def _stage_one(
     return StageOne(phmm.refined(best, sequences, THIN), best.branches, best.states, table)
 
 
-def _stage_two(sequences: Sequence[F64], prosody: StageOne, gesture: StageOne) -> tuple[phmm.Streams, int]:
+def _stage_two(
+    sequences: Sequence[F64], prosody: StageOne, gesture: StageOne, random: np.random.Generator
+) -> tuple[phmm.Streams, int]:
     """The multistream model of recurrent pairs, and the states of its branches."""
     n = len(FEATURES)
     heard = phmm.decode(prosody.model, [x[:, :n] for x in sequences])
@@ -205,10 +201,33 @@ def _stage_two(sequences: Sequence[F64], prosody: StageOne, gesture: StageOne) -
             means.append(x.mean(0))
             variances.append(x.var(0) + 0.05)
             lasts.append(len(x) / len(rows))
-    start, transition = phmm.topology(len(kept), states, np.array(lasts))
-    weights = np.array([1.0] * n + [GESTURE_WEIGHT] * n)
-    joint = phmm.Streams.of(start, transition, np.array(means), np.array(variances), weights, rounds=8)
-    return joint.learn(sequences), states
+    # The pairs are found in a coarse grid as well, where some turn out to be one, and then trained at the full rate.
+    start, transition = phmm.topology(len(kept), states, np.array(lasts) / THIN)
+    begin = phmm.Streams.of(start, transition, np.array(means), np.array(variances))
+    thin = phmm.thinned(sequences, THIN)
+    seen, rest = _parts(thin)
+    span = round(PROSODY_SPANS[0] * HZ / THIN)
+    rows = sum(map(len, thin))
+    found = [
+        each
+        for _ in range(2)
+        for each in phmm.explore(
+            seen, rest or seen, states, span, random, least=min(3, len(kept)), rows=rows, cycles=2,
+            model=phmm.copied(begin),
+        )
+    ]  # fmt: skip
+    best = max(found, key=lambda each: each.fitness)
+    return phmm.refined(best, sequences, THIN), states
+
+
+def _parts(thin: Sequence[F64]) -> tuple[list[F64], list[F64]]:
+    """What is searched in, and what sizes are judged on: every clip's first and second part, of long ones not more
+    than enough."""
+    rows = int(EXPLORED_SECONDS * HZ / THIN)
+    share = min(1.0, 1.5 * rows / sum(map(len, thin)))
+    seen = [x[: int(0.67 * share * len(x))] for x in thin]
+    rest = [x[int(0.67 * share * len(x)) : int(share * len(x))] for x in thin]
+    return [x for x in seen if len(x) > 12], [x for x in rest if len(x) > 6]
 
 
 def _counted(

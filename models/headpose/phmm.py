@@ -162,6 +162,10 @@ def explore(
     dynamic: float = 0.5,
     rows: int | None = None,
     rest: float = 0.0,
+    begins: int = 2,
+    cycles: int = 3,
+    model: Streams | None = None,
+    price: float = 2.0,
 ) -> list[Found]:
     """From too many branches down to few, one at a time the one that is missed least, each time trained again.
 
@@ -169,24 +173,77 @@ def explore(
 
     :param span: rows that a pattern lasts, about. :param dynamic: weight of the slopes (the second half of the features)
         while pieces are compared. :param rows: that the chosen model is to be trained on, where that is more.
-    :param rest: see :func:`avatar.models.headpose.tiling.patterns`.
+    :param rest: see :func:`avatar.models.headpose.tiling.patterns`. :param begins: beginnings of which the best is taken.
+    :param cycles: how often three branches are added again and taken away.
+    :param model: where to begin, in place of pieces of the sequences. :param price: of a free number, in units of BIC's.
     """
     f = sequences[0].shape[1]
     scale = np.ones(f)
     scale[f // 2 :] = dynamic
-    begin, left = patterns([s * scale for s in sequences], most, states, span, random, rest)
-    start, transition = topology(most, states, span / states)
-    means = (begin / scale).reshape(-1, f)
-    model = Streams.of(start, transition, means, np.full_like(means, min(1.0, left / f)), rounds=5).learn(sequences)
+    if model is None:
+        start, transition = topology(most, states, span / states)
+        begun = []
+        for _ in range(begins):
+            begin, left = patterns([s * scale for s in sequences], most, states, span, random, rest)
+            means = (begin / scale).reshape(-1, f)
+            begun.append(Streams.of(start, transition, means, np.full_like(means, min(1.0, left / f)), rounds=3))
+        model = max((each.learn(sequences) for each in begun), key=lambda each: each.likelihood(sequences))
+    most = model.n_components // states
+    model.n_iter = 3
+    model.learn(sequences)
     rows = rows or sum(map(len, sequences))
-    found = [_rated(model, most, states, held_out, rows)]
+    found = [_rated(model, most, states, held_out, rows, price)]
     sample = [np.concatenate(sequences)[:1200]]
-    for m in range(most - 1, least - 1, -1):
-        model = max((without(model, b, states) for b in range(m + 1)), key=lambda each: each.likelihood(sample))
-        model.n_iter = 5
+    sizes = list(range(most - 1, least - 1, -1))
+    for _ in range(cycles):  # up again and down again, which leaves optima that the first way down ended in
+        sizes += [-1, *range(min(most, least + 3) - 1, least - 1, -1)]
+    for m in sizes:
+        if m < 0:
+            while model.n_components < (least + 3) * states:
+                model = with_worst(model, sequences, states, span, random)
+                model.n_iter = 3
+                model.learn(sequences)
+            continue
+        have = model.n_components // states
+        model = max((without(model, b, states) for b in range(have)), key=lambda each: each.likelihood(sample))
+        model.n_iter = 4
         model.learn(sequences)
-        found.append(_rated(model, m, states, held_out, rows))
-    return found
+        found.append(_rated(model, m, states, held_out, rows, price))
+    best: dict[int, Found] = {}
+    for each in found:
+        if each.branches not in best or each.fitness > best[each.branches].fitness:
+            best[each.branches] = each
+    return [best[m] for m in sorted(best, reverse=True)]
+
+
+def with_worst(
+    model: Streams, sequences: Sequence[F64], states: int, span: int, random: np.random.Generator
+) -> Streams:
+    """The model and one more branch: a piece that it explains badly."""
+    pieces, badness = [], []
+    for x in sequences:
+        if len(x) < span + 1:
+            continue
+        scores = model.scores(x)[np.arange(len(x)), model.predict(x)]
+        mean = np.convolve(scores, np.ones(span) / span, "valid")
+        for begin in range(0, len(mean), max(1, span // 4)):
+            pieces.append(x[begin : begin + span])
+            badness.append(mean[begin])
+    worst = np.argsort(badness)[: max(1, len(badness) // 30)]
+    piece = pieces[int(random.choice(worst))]
+    means = np.array([part.mean(0) for part in np.array_split(piece, states)])
+    count = model.n_components // states + 1
+    start, transition = topology(count, states, span / states)
+    old = model.n_components
+    transition[:old, :old] = 0.7 * model.transmat_ + 0.3 * transition[:old, :old]
+    start[:old] = 0.8 * model.startprob_
+    return Streams.of(
+        start,
+        transition,
+        np.vstack([model.means_, means]),
+        np.vstack([model.variances, np.full_like(means, 0.3)]),
+        model.weights,
+    )
 
 
 def without(model: Streams, branch: int, states: int) -> Streams:
@@ -206,13 +263,12 @@ def copied(model: Streams) -> Streams:
     return Streams.of(model.startprob_, model.transmat_, model.means_, model.variances, model.weights)
 
 
-def _rated(model: Streams, branches: int, states: int, held_out: Sequence[F64], rows: int) -> Found:
+def _rated(model: Streams, branches: int, states: int, held_out: Sequence[F64], rows: int, price: float) -> Found:
     kept = copied(model)
     likelihood, apart = kept.likelihood(held_out), separation(kept, held_out, states)
-    # What the size costs: half the logarithm of the rows for each number that is free (BIC).
     free = branches * states * (2 * kept.n_features + 1) + branches**2
-    price = 0.5 * free * np.log(rows) / rows
-    return Found(kept, branches, states, apart, likelihood, likelihood + 0.25 * min(apart, 4.0) - price)
+    cost = price * 0.5 * free * np.log(rows) / rows
+    return Found(kept, branches, states, apart, likelihood, likelihood - cost)
 
 
 def separation(model: Streams, sequences: Sequence[F64], states: int) -> float:

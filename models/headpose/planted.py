@@ -19,6 +19,8 @@ PAIRS = ("accent and nod", "rise and turn", "fall and sink", "flat and tilt", "p
 APEX = {0: (0, 0.5), 1: (1, 0.5), 2: (0, 0.6), 3: (2, 0.5)}
 """Pair -> axis of its gesture and where in it the farthest point lies."""
 COUPLING = 0.9
+SPREAD = 0.1
+"""Of sizes, in shares of the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +87,11 @@ def plant(seconds: float, seed: int) -> Planted:
         last = kind
         mean, spread = LENGTH[kind]
         n = int(np.clip(r.normal(mean, spread), 0.6 * mean, 1.4 * mean))
-        size = float(np.clip(r.normal(1, 0.15), 0.6, 1.4))
+        size = float(np.clip(r.normal(1, SPREAD), 0.6, 1.4))
         other = [k for k in range(5) if k != kind]
         gesture = kind if r.random() < COUPLING else int(r.choice(other))
         prosody.append(_prosody(kind, n, size))
-        pose.append(_gesture(gesture, n, float(np.clip(r.normal(1, 0.15), 0.6, 1.4))))
+        pose.append(_gesture(gesture, n, float(np.clip(r.normal(1, SPREAD), 0.6, 1.4))))
         ps.append(np.full(n, kind))
         gs.append(np.full(n, gesture))
         if gesture == kind and kind in APEX:
@@ -99,7 +101,7 @@ def plant(seconds: float, seed: int) -> Planted:
     p, g = np.concatenate(prosody), np.concatenate(pose)
     p = gaussian_filter1d(p, 1.5, axis=0) + 0.12 * gaussian_filter1d(r.standard_normal(p.shape), 2, axis=0) / 0.37
     g = gaussian_filter1d(g, 2.5, axis=0)
-    for sigma, size in ((12, 0.35), (150, 0.8)):
+    for sigma, size in ((12, 0.3), (150, 0.6)):
         noise = gaussian_filter1d(r.standard_normal(g.shape), sigma, axis=0, mode="wrap")
         g += size * noise / noise.std(0)
     lagged = np.concatenate([np.repeat(p[:1], 6, axis=0), p[:-6]])
