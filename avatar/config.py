@@ -66,8 +66,8 @@ class FaceTable(Table):
     """How much the lips take part."""
     seed: int = 0
     calibration: str = "auto"
-    """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name of
-    a calibration; none = nobody's; auto = live the one in use (`avatar calibrate`), offline nobody's."""
+    """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name
+    of a calibration; none = nobody's; auto = live the one in use (`avatar calibrate`), offline nobody's."""
 
 
 class OutputTable(Table):

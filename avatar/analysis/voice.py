@@ -100,6 +100,7 @@ class VoiceAnalyzer:
             self._head = RuleHead(seed)
         self._usual_head = self._head, self._head_delay
         self._seed = seed
+        self._emotion: tuple[str, float] = ("neutral", 0.0)
         self._angles: tuple[float, ...] = (0.0, 0.0, 0.0)
         self._carry: list[float] | None = [0.0, 0.0, 0.0]
         self._viseme_delay: deque[tuple[F32, bool, float]] = deque(maxlen=self._mouth.ahead + 1)
@@ -144,11 +145,13 @@ class VoiceAnalyzer:
         else:
             self._head_delay = self._lip_delay
             self._head = HmmHead(model, self._seed, ahead=self._head_delay)
+            self._head.emotion = self._emotion
 
     def feel(self, label: EmotionLabel, intensity: float) -> None:
         """The emotion that the head's range and pace follow; ``intensity`` in [0, 1]."""
+        self._emotion = (label, intensity)
         if isinstance(self._head, HmmHead):
-            self._head.emotion = (label, intensity)
+            self._head.emotion = self._emotion
 
     def _restart(self) -> None:
         """Forget the signal, but neither the speaker nor where mouth and head are: after a gap nothing jumps."""
