@@ -11,25 +11,25 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from avatar import network, plugins
+from avatar import calibrations, network, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
+from avatar.calibrations import Calibration, Calibrations
 from avatar.config import AvatarTable, Config
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
+from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, Emotion, FaceState, GazeCue, Ns
 from avatar.engines import choice, layers
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
-from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle, Consent
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
@@ -37,6 +37,9 @@ from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.synchronizer import Style, Synchronizer
+
+if TYPE_CHECKING:
+    from avatar.analysis.tracking import FaceTracker
 
 log = logging.getLogger(__name__)
 
@@ -188,11 +191,21 @@ def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnal
     return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
 
 
-def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:
-    """Camera to cues. Raises ModelFileError where its file was not fetched."""
+def named_calibration(config: Config) -> Calibration | None:
+    """Whose head moves offline: only one that is asked for by name, or the same command would draw another clip on
+    another machine. Raises UsageError, ModelFileError."""
+    name = config.face.calibration
+    return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
+
+
+def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
+
+    Raises ModelFileError where its file was not fetched.
+    """
     from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
 
-    return FaceTracker(registry.path(LANDMARKER))
+    return FaceTracker(registry.path(LANDMARKER), neutral)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -227,9 +240,13 @@ class Pipeline:
         self.clock = SessionClock()
 
         # sound -> cues, camera -> cues
-        listener = make_listener(config)
+        self.listener = listener = make_listener(config)
         self.look_ahead = listener.latency
-        watcher = make_watcher if config.input.video != "none" else None
+        self.watcher: FaceTracker | None = None
+        watcher = self._make_watcher if config.input.video != "none" else None
+        self.calibrations = Calibrations()
+        self.calibration: Calibration | None = None
+        self.use_calibration(*calibrations.find(self.calibrations, config.face.calibration))
         if config.input.video not in ("none", "page"):
             registry.path(LANDMARKER)  # missing: say so now, not at the first picture
 
@@ -272,6 +289,22 @@ class Pipeline:
         """What draws now."""
         return self.choice.engine
 
+    def _make_watcher(self) -> FaceTracker:
+        known = self.calibration
+        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        return self.watcher
+
+    def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
+        """Begin from this person's head, voice and resting face; None = from everybody's. ``fault``: why it is None."""
+        if fault:
+            log.warning("%s", fault)
+        self.calibration, self.calibration_fault = calibration, fault
+        speaker = calibration.speaker if calibration is not None else None
+        self.listener.know(speaker)
+        self.listener.use_head(calibration.head if calibration is not None else None)
+        if self.watcher is not None:
+            self.watcher.neutral = speaker.neutral if speaker is not None else None
+
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
         config = self.config
@@ -284,6 +317,8 @@ class Pipeline:
             ready(address)
             await session
         finally:
+            if self.hub is not None:
+                await self.control.own_head.close()
             if self.server is not None:
                 await self.server.stop()
             session.cancel()

@@ -64,7 +64,7 @@ class SyncTable(Table):
 class FaceTable(Table):
     emotion: EmotionLabel = "neutral"
     intensity: float = Field(0.6, ge=0, le=1)
-    head: Literal["rules", "still"] = "rules"
+    head: Literal["hmm", "rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)
     jaw: float = Field(1.0, ge=0, le=2)
@@ -72,6 +72,9 @@ class FaceTable(Table):
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
     seed: int = 0
+    calibration: str = "auto"
+    """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name
+    of a calibration; none = nobody's; auto = live the one in use (`avatar calibrate`), offline nobody's."""
 
 
 class OutputTable(Table):

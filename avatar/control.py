@@ -15,6 +15,7 @@ from avatar import plugins
 from avatar.core.types import EMOTIONS, Emotion
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
+from avatar.own_head import OwnHead
 
 if TYPE_CHECKING:
     from avatar.assembly import Pipeline
@@ -40,6 +41,12 @@ class Control:
         self._recording: Path | None = None
         self._building = asyncio.Lock()
         self._source = pipeline.config.input.audio
+        self.own_head = OwnHead(pipeline)
+
+    @property
+    def source(self) -> str:
+        """Who speaks, by the names of :meth:`state`."""
+        return self._source
 
     # --- looking -----------------------------------------------------------------------------------------------
 
@@ -66,13 +73,16 @@ class Control:
             "gaze": style.gaze_strength,
             "jaw": style.jaw,
             "lips": style.lips,
+            "own_head": self.own_head.state(),
             "recording": self._recording.name if self._recording else None,
-            "faults": [f for f in (session.audio_fault, session.video_fault, *self._sink_faults()) if f],
+            "faults": [f for f in self._faults() if f],
             "version": version("vultus"),
         }
 
-    def _sink_faults(self) -> list[str]:
-        return [outlet.fault for outlet in self._pipeline.session.outlets()]
+    def _faults(self) -> list[str]:
+        pipeline, session = self._pipeline, self._pipeline.session
+        sinks = [outlet.fault for outlet in session.outlets()]
+        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, *sinks]
 
     def meters(self) -> dict[str, Any]:
         """What the engine measures about itself, over the last minute."""

@@ -18,6 +18,7 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "generator": ("avatar.models.generator", True, lambda: registry.weights_dir() / "generator.onnx"),
     "glasses": ("avatar.models.glasses", True, lambda: registry.weights_dir() / "glasses.onnx"),
     "folds": ("avatar.models.folds", True, lambda: registry.weights_dir() / "folds.npz"),
+    "headpose": ("avatar.models.headpose", False, lambda: registry.weights_dir() / "headpose.npz"),
     "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes.onnx"),
     "matte": ("avatar.models.matte", False, lambda: registry.weights_dir() / "matte.onnx"),
     "visemes_mfcc": (

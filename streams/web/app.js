@@ -5,6 +5,7 @@ import { clock, drawAvatars, drawBackgrounds, drawEmotions, drawEngines, drawSli
 import { openTrack } from "./devices.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
+import { setUpCalibration } from "./calibrate.js";
 import { setUpUpload } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
@@ -65,6 +66,7 @@ function draw(next) {
     press(find("camera"), state.camera && mine.video);
     if (mine.video && !state.camera && peer.connected && !lost) stop("video");
   }
+  calibration.draw(state.own_head);
   drawRecording();
   const now = (state.faults ?? []).join(" ");
   if (now !== faults) say((faults = now));
@@ -280,6 +282,24 @@ for (const field of SLIDERS) {
 setUpUpload((next) => {
   say("");
   draw(next);
+});
+
+const calibration = setUpCalibration({
+  peer,
+  mine,
+  /** The avatar's sound would be heard by the microphone. */
+  hush: (on) => {
+    video.muted = on || !soundWanted;
+    drawSound();
+  },
+  /** Only one program can have a camera: the engine gives its own away for so long. Tells whether it did. */
+  lendCamera: async () => {
+    if (!state?.camera || mine.video || !state.own_head.engine_camera) return false;
+    await changes.push({ camera: false });
+    return true;
+  },
+  returnCamera: () => change({ camera: true, peer: peer.id }),
+  onChange: () => refresh().catch((error) => say(error.message)),
 });
 
 // --- recording -----------------------------------------------------------------------------------------------------
