@@ -74,7 +74,7 @@ def _slope(x: F32) -> F32:
 def _distribution(x: F32) -> F32:
     mean, std, skew, kurtosis = _moments(x)
     p5, p25, p50, p75, p95 = _at(np.sort(x, axis=0), (0.05, 0.25, 0.5, 0.75, 0.95))
-    rest = (skew, np.log(kurtosis), p5, p50, p95, p75 - p25, p95 - p5, p95 - p50)
+    rest = (skew, np.log(kurtosis + 0.1), p5, p50, p95, p75 - p25, p95 - p5, p95 - p50)
     return np.concatenate((mean, std, *rest, _slope(x)))
 
 
@@ -82,7 +82,7 @@ def _movement(x: F32) -> F32:
     _, std, skew, kurtosis = _moments(x)
     p5, p25, p75, p95 = _at(np.sort(x, axis=0), (0.05, 0.25, 0.75, 0.95))
     rising = np.maximum(x, 0).mean(axis=0)
-    return np.concatenate((std, skew, np.log(kurtosis), p5, p95, p75 - p25, np.abs(x).mean(axis=0), rising))
+    return np.concatenate((std, skew, np.log(kurtosis + 0.1), p5, p95, p75 - p25, np.abs(x).mean(axis=0), rising))
 
 
 def _among(x: F32, voiced: np.ndarray) -> F32:
