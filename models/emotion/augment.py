@@ -33,7 +33,8 @@ class Session:
     noise_exponent: float
     recorded_noise: bool
     line: str
-    """"" or "mulaw", "narrow" (300 to 3400 Hz), "clip"."""
+    """"" or "mulaw": eight bits, as in G.711, at the full band. A telephone's band and cut-off tops are not here: those
+    are recognised as what cannot be judged."""
 
     @classmethod
     def draw(cls, random: Random, strength: float = 1.0) -> Session:
@@ -50,7 +51,7 @@ class Session:
             snr_db=float(random.uniform(12, 45)) if some[1] else float("inf"),
             noise_exponent=float(random.uniform(0, 2)),
             recorded_noise=bool(some[2]),
-            line=str(random.choice(["mulaw", "narrow", "clip"])) if some[3] else "",
+            line="mulaw" if some[3] else "",
         )
 
     def apply(self, x: F32, random: Random) -> F32:
@@ -76,16 +77,10 @@ class Session:
         return colored(n, random, self.noise_exponent)
 
     def _through_the_line(self, y: np.ndarray) -> np.ndarray:
-        if self.line == "narrow":
-            band = firwin2(127, np.array([0, 250, 350, 3300, 3600, 8000]) / 8000, [0, 0, 1, 1, 0, 0])
-            y = fftconvolve(y, band, "same")
-        if self.line in ("mulaw", "narrow"):
+        if self.line == "mulaw":
             y = np.clip(y, -1, 1)
             code = np.round(np.sign(y) * np.log1p(255 * np.abs(y)) / np.log(256) * 127) / 127
             y = np.sign(code) * (256 ** np.abs(code) - 1) / 255
-        if self.line == "clip":
-            top = max(1e-3, float(np.percentile(np.abs(y), 99.7)))
-            y = np.clip(y, -top, top)
         return np.clip(y, -1, 1)
 
 
