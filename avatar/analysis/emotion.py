@@ -9,17 +9,17 @@ goes to neutral. ``models/emotion`` makes the weights and judges them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from avatar.analysis import voice_frames
-from avatar.analysis.features import HOP, Hop
+from avatar.analysis.features import HOP, RATE, Hop
 from avatar.analysis.speaker import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
 from avatar.analysis.voice_functionals import functionals, speech_part
-from avatar.core.types import EMOTIONS, F32, Emotion, freeze
+from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze
 from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "emotion.npz"
@@ -65,13 +65,39 @@ class EmotionReading:
     """(EMBEDDING,) in [-1, 1] each: what conditions a generator of expressions. Zeros where nothing can be judged."""
     confidence: float
     """[0, 1] that this is speech of one voice that can be judged; low in silence, noise, music and clipped sound."""
+    label: EmotionLabel = "neutral"
+    """The class that is held: it changes once another has led clearly for a while, so it does not flicker."""
 
     @property
     def emotion(self) -> Emotion:
-        """The likeliest class; its intensity is its probability, 0 for neutral."""
-        label = EMOTIONS[int(self.probabilities.argmax())]
-        intensity = float(self.probabilities.max()) if label != "neutral" else 0.0
-        return Emotion(label, intensity, self.valence, self.arousal)
+        """The class that is held; its intensity is its probability, 0 for neutral."""
+        intensity = float(self.probabilities[EMOTIONS.index(self.label)]) if self.label != "neutral" else 0.0
+        return Emotion(self.label, intensity, self.valence, self.arousal)
+
+
+class HeldClass:
+    """Which class is held, from one set of probabilities after another: another takes over once its lead, less
+    ``margin``, has summed up to ``owed`` seconds (a CUSUM, Page 1954)."""
+
+    def __init__(self, margin: float, owed: float) -> None:
+        self._margin, self._owed = margin, owed
+        self.reset()
+
+    def reset(self) -> None:
+        """Neutral is held."""
+        self.index = 0
+        self._lead = np.zeros(len(EMOTIONS))
+
+    def step(self, probabilities: F32) -> EmotionLabel:
+        """(7,) of the next 100 ms to the class that is held."""
+        ahead = probabilities - probabilities[self.index] - self._margin
+        self._lead = np.maximum(0.0, self._lead + ahead * (EVERY * HOP / RATE))
+        self._lead[self.index] = 0.0
+        best = int(self._lead.argmax())
+        if self._lead[best] >= self._owed:
+            self.index = best
+            self._lead[:] = 0.0
+        return EMOTIONS[self.index]
 
 
 def _nothing() -> EmotionReading:
@@ -102,7 +128,10 @@ class EmotionModel:
                 self._weights = found["weights"].astype(np.float32)
                 self._trust_bias = float(found["trust_bias"])
                 self._sharpness = float(found["sharpness"])
-                self._smooth = float(found["smooth"])
+                self.smooth = float(found["smooth"])
+                """Share of the way to the newest probabilities that a reading goes."""
+                self.margin, self.owed = float(found["margin"]), float(found["owed"])
+                """Of :class:`HeldClass`."""
                 self.speakers = ShiftModel(
                     found["bias"], found["means"], float(found["prior"]), float(found["shift_sharpness"]), found["usual"]
                 )
@@ -123,11 +152,6 @@ class EmotionModel:
         z = (answers[:n] - shift[:n] + self.speakers.bias) * self._sharpness
         return softmax(z + self._lean).astype(np.float32)
 
-    @property
-    def smooth(self) -> float:
-        """Share of the way to the newest probabilities that a reading goes."""
-        return self._smooth
-
 
 class EmotionEstimator:
     """Streaming emotion of speech, one hop of 10 ms at a time.
@@ -143,6 +167,7 @@ class EmotionEstimator:
         known = profile is not None and profile.weights == self._model.name and profile.heard.shape[1:] == (width,)
         self._heard = profile.heard.copy() if profile is not None and known else np.zeros((0, width), np.float32)
         self._shift = self._model.speakers.shift(self._heard, iterations=20)
+        self._held = HeldClass(self._model.margin, self._model.owed)
         self.reset()
 
     @property
@@ -165,6 +190,7 @@ class EmotionEstimator:
         self._since_learnt = 0
         self._last = _nothing()
         self._smoothed: F32 | None = None
+        self._held.reset()
 
     def step(self, hop: Hop, f0: float, f0_confidence: float, gate: SpeechGate) -> EmotionReading | None:
         """Take a hop; a reading with every tenth one.
@@ -184,10 +210,13 @@ class EmotionEstimator:
         if len(self._waiting) < EVERY:
             return None
         self._take()
-        if self._since_open <= EVERY:
-            self._last = self._judge()
-            return self._last
-        return self._faded()
+        if self._since_open > EVERY:
+            return self._named(self._faded())
+        self._last = self._judge()
+        return self._named(self._last)
+
+    def _named(self, reading: EmotionReading) -> EmotionReading:
+        return replace(reading, label=self._held.step(reading.probabilities))
 
     def _take(self) -> None:
         """The frames that wait, into the window."""
@@ -207,18 +236,21 @@ class EmotionEstimator:
         part = speech_part(self._window)
         enough = _ramp(min(spoken, len(part)), _FULL / 3, _FULL)
         if enough <= 0:
-            return self._last if self._last.confidence > 0 else _nothing()
+            return self._last
         answers, trust = self._model.answers(functionals(part))
         trust *= 1 - _ramp(float(self._flat.sum()) / max(1, spoken), *_FLAT_SHARES)
+        return self._weigh(answers, trust, enough)
+
+    def _weigh(self, answers: F32, trust: float, enough: float) -> EmotionReading:
+        """A reading from the answers to a window, how far they can be trusted, and whether there was speech enough."""
         if trust > 0.5 and enough >= 1:
             self._learn(answers)
         classes = self._model.classes(answers, self._shift)
         old = self._smoothed
-        share = 1.0 if old is None else self._model.smooth * (0.3 + 0.7 * trust)
-        self._smoothed = classes if old is None else old + share * (classes - old)
+        share = self._model.smooth * (0.3 + 0.7 * trust)
+        self._smoothed = classes if old is None else old + np.float32(share) * (classes - old)
         # Half sure is not sure enough for a face: what is doubtful counts less than in proportion.
-        sure = _ramp(trust, 0.25, 0.75) * enough
-        return self._reading(self._smoothed, answers, sure)
+        return self._reading(self._smoothed, answers, _ramp(trust, 0.25, 0.75) * enough)
 
     def _learn(self, answers: F32) -> None:
         """Once a second of speech: what the speaker sounds like."""
