@@ -13,10 +13,11 @@ from avatar.analysis.emotion import CLASSES, FORMAT
 from avatar.core.types import F32
 from avatar.errors import UsageError
 from avatar.models.emotion import learn, trust
-from avatar.models.emotion.clips import Clip, Clips, Views, described, frames_of, read, sound, views
+from avatar.models.emotion.clips import Clips, Views, described, frames_of, read, sound, views
 from avatar.models.emotion.linear import PRIOR_CLIPS, Linear, standardised
 
-CORPORA = ("speech/emodb", "speech/nvidia")
+CORPORA = ("speech/emodb",)
+"""Folders below ``--data``. ``speech/nvidia`` is left for judging: it is the only other corpus."""
 COPIES = 3
 BAD_OF_EACH = 160
 SHARPNESS = 0.5
@@ -42,10 +43,14 @@ class Trust:
 
 
 def build(data: Path, out: Path) -> dict[str, Any]:
-    """Train on all of ``data/speech/emodb`` and ``data/speech/nvidia`` and write ``out``. Raises UsageError where the
-    folder has neither."""
+    """Train on all of ``data/speech/emodb``, or of ``data`` where it has an index itself, and write ``out``. Raises
+    UsageError where it has neither."""
     found = clips_of(data)
-    made = views(found, COPIES)
+    return fit(found, views(found, COPIES), out)
+
+
+def fit(found: Clips, made: Views, out: Path) -> dict[str, Any]:
+    """The same from ready views."""
     everyone = np.ones(len(found.clips), bool)
     decay = learn.choose_decay(made, found.labels, found.speakers, everyone)
     model = learn.classifier(made, found.labels, found.speakers, everyone, decay)
@@ -54,29 +59,16 @@ def build(data: Path, out: Path) -> dict[str, Any]:
 
 
 def clips_of(data: Path) -> Clips:
-    """Both corpora as one, or ``data`` itself where it has an index."""
+    """The corpora below ``data`` as one, or ``data`` itself where it has an index."""
     if (data / "index.csv").is_file():
         return read(data)
     parts = [read(data / name) for name in CORPORA if (data / name).is_dir()]
     if not parts:
-        raise UsageError(f"{data} has neither {' nor '.join(CORPORA)}, nor an index.csv")
+        raise UsageError(f"{data} has neither {' nor '.join(CORPORA)} nor an index.csv: give another folder")
     unknown: dict[str, int] = {}
     for part in parts:
         unknown |= part.unknown
     return Clips(tuple(clip for part in parts for clip in part.clips), unknown)
-
-
-def cut(found: Clips, seconds: float = 2.0) -> tuple[Clips, list[F32]]:
-    """Clips of several seconds in pieces of two."""
-    pieces: list[Clip] = []
-    sounds: list[F32] = []
-    for clip in found.clips:
-        samples = sound(clip.file)
-        n = int(seconds * 16_000)
-        for first in range(0, max(1, len(samples) - n // 2), n):
-            pieces.append(clip)
-            sounds.append(samples[first : first + n])
-    return Clips(tuple(pieces), found.unknown), sounds
 
 
 def trust_of(model: Linear, found: Clips, made: Views, each: int = BAD_OF_EACH) -> Trust:
