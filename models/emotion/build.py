@@ -23,9 +23,9 @@ BAD_OF_EACH = 160
 SHARPNESS = 0.5
 """Answers times this are log odds: measured on speakers who were left out (cross entropy least at .45 to .55)."""
 SHIFT_SHARPNESS = 0.4
-SMOOTH = 0.35
+SMOOTH = 1.0
 """Share of the way to the newest probabilities that a reading goes in 100 ms."""
-MARGIN, OWED = 0.3, 0.1
+MARGIN, OWED = 0.5, 0.05
 """Another class is held once its probability has been ahead by more than MARGIN, and the rest has summed up to OWED
 seconds."""
 LEAN = 0.0
