@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--title", help="what people read")
     consent = "who agreed: the pictured person is you, a licence, or nobody real is pictured"
     create.add_argument("--consent", required=True, choices=("self", "licensed", "synthetic"), help=consent)
+    smile = (
+        "a second photo: the same person in the same light, smiling with their teeth; gives their own teeth and folds"
+    )
+    create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
@@ -120,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
