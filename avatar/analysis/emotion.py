@@ -133,7 +133,11 @@ class EmotionModel:
                 self.margin, self.owed = float(found["margin"]), float(found["owed"])
                 """Of :class:`HeldClass`."""
                 self.speakers = ShiftModel(
-                    found["bias"], found["means"], float(found["prior"]), float(found["shift_sharpness"]), found["usual"]
+                    found["bias"],
+                    found["means"],
+                    float(found["prior"]),
+                    float(found["shift_sharpness"]),
+                    found["usual"],
                 )
                 self._lean = found["lean"]
             if self._weights.shape != (len(self._mean), len(CLASSES) + EMBEDDING + 1):

@@ -48,7 +48,9 @@ class Found:
         if not rows:
             return None
         together = learn.recall(np.concatenate([r[1] for r in rows]), np.concatenate([r[2] for r in rows]))
-        each = {s: np.mean([learn.recall(y, p) for who, y, p in rows if who == s]) for s in sorted({r[0] for r in rows})}
+        each = {
+            s: np.mean([learn.recall(y, p) for who, y, p in rows if who == s]) for s in sorted({r[0] for r in rows})
+        }
         values = np.array(list(each.values()))
         drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
         low, high = np.percentile(drawn, (2.5, 97.5))
@@ -118,7 +120,9 @@ def emotion(
     """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but one
     and judge on that one, for each, decay chosen among the training speakers. Raises UsageError for unusable data."""
     if data is None:
-        raise UsageError("eval emotion: give the folder of the recordings with --data DIR; index.csv: file,speaker,emotion")
+        raise UsageError(
+            "eval emotion: give the folder of the recordings with --data DIR; index.csv: file,speaker,emotion"
+        )
     clips = build.clips_of(data) if loso else read(data)
     found, heard = Found(), Heard()
     if loso:
@@ -198,7 +202,9 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
 
 def _missed(result: dict[str, Any]) -> list[str]:
     least = TARGETS_LOSO if result["loso"] else {"uar": TARGET_OTHER}
-    out = [f"{k}: {result[k]}, wanted at least {v}" for k, v in least.items() if result[k] is not None and result[k] < v]
+    out = [
+        f"{k}: {result[k]}, wanted at least {v}" for k, v in least.items() if result[k] is not None and result[k] < v
+    ]
     out += [f"{c}: never recognised" for c, v in result["per_class"].items() if v == 0]
     if result["latency_s"] is not None and result["latency_s"] > LATENCY_S:
         out.append(f"latency_s: {result['latency_s']}, wanted at most {LATENCY_S}")
@@ -221,7 +227,9 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         if sum(row)
     ]
     notes = [f"left out, label not known: {name} ({n} clips)" for name, n in result["unknown_labels"].items()]
-    notes += [f"clips of the speaker heard before {k}: {v}" for k, v in result["by_clips_heard"].items() if v is not None]
+    notes += [
+        f"clips of the speaker heard before {k}: {v}" for k, v in result["by_clips_heard"].items() if v is not None
+    ]
     stream = [
         f"neutral speech, {result['neutral_s']:.0f} s: neutral {result['neutral_share']} of the time, "
         f"{result['flips_per_minute']} flips a minute"

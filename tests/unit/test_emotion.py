@@ -258,7 +258,9 @@ def test_sessions_keep_the_sound_finite_and_stretching_keeps_the_pitch():
     assert np.abs(np.fft.rfft(faster[2000:10000])).argmax() * RATE / 8000 == pytest.approx(200, abs=4)
 
 
-def index(folder: Path, rows: list[tuple[str, str, str]], heads: tuple[str, ...] = ("file", "speaker", "emotion")) -> Path:
+def index(
+    folder: Path, rows: list[tuple[str, str, str]], heads: tuple[str, ...] = ("file", "speaker", "emotion")
+) -> Path:
     with (folder / "index.csv").open("w", newline="") as file:
         csv.writer(file).writerows([heads, *rows])
     return folder
