@@ -1,4 +1,4 @@
-"""``avatar eval emotion``: what the encoder hears in recordings whose emotion is known, clip by clip and as a stream."""
+"""``avatar eval emotion``: what is heard in recordings whose emotion is known, clip by clip and as a stream."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def usual() -> F32:
 
 
 def hear(found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel) -> None:
-    """All ways of knowing one speaker. "Running" takes all classes to be alike, as they are in acted corpora; "live" expects mostly
-    neutral, as the stream does.
+    """All ways of knowing one speaker. "Running" takes all classes to be alike, as they are in acted corpora; "live"
+    expects mostly neutral, as the stream does.
 
     :param labels: (n,) :param answers: (n, k) of the classifier to the speaker's clips.
     """
@@ -117,12 +117,10 @@ def _running(answers: np.ndarray, shifts: ShiftModel) -> np.ndarray:
 def emotion(
     weights: Path, data: Path | None = None, loso: bool = False, progress: Progress = lambda done, of: None
 ) -> dict[str, Any]:
-    """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but one
-    and judge on that one, for each, decay chosen among the training speakers. Raises UsageError for unusable data."""
+    """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but
+    one and judge on that one, for each, decay chosen among the training speakers. Raises UsageError for unusable data."""
     if data is None:
-        raise UsageError(
-            "eval emotion: give the folder of the recordings with --data DIR; index.csv: file,speaker,emotion"
-        )
+        raise UsageError("eval emotion: give the recordings with --data DIR; DIR/index.csv has file,speaker,emotion")
     clips = build.clips_of(data) if loso else read(data)
     found, heard = Found(), Heard()
     if loso:

@@ -189,7 +189,7 @@ def test_missing_or_wrong_weights_are_named(tmp_path):
     with pytest.raises(ModelFileError, match="missing"):
         EmotionEstimator(tmp_path / "none.npz")
     np.savez(tmp_path / "other.npz", a=1)
-    with pytest.raises(ModelFileError, match="other.npz"):
+    with pytest.raises(ModelFileError, match=r"other\.npz"):
         EmotionEstimator(tmp_path / "other.npz")
 
 
@@ -289,5 +289,5 @@ def test_a_bad_index_is_one_clear_line(tmp_path, rows, heads, says):
 
 
 def test_no_index_is_one_clear_line(tmp_path):
-    with pytest.raises(UsageError, match="index.csv is missing"):
+    with pytest.raises(UsageError, match=r"index\.csv is missing"):
         clips.read(tmp_path)
