@@ -2,8 +2,8 @@
 
 Descriptors of each frame (:mod:`avatar.analysis.voice_frames`), functionals over the speech of the window
 (:mod:`avatar.analysis.voice_functionals`), one matrix, and the speaker's shift taken off
-(:mod:`avatar.analysis.speaker`). Another output of the matrix says whether the window holds one voice that can be judged at all; where not, the reading
-goes to neutral. ``models/emotion`` makes the weights and judges them.
+(:mod:`avatar.analysis.speaker`). Another output of the matrix says whether the window holds one voice that can be
+judged at all; where not, the reading goes to neutral. ``models/emotion`` makes the weights and judges them.
 """
 
 from __future__ import annotations

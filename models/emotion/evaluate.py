@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from avatar.analysis.emotion import CLASSES, WEIGHTS_FILE, EmotionModel
-from avatar.analysis.speaker import ShiftModel
+from avatar.analysis.emotion import CLASSES, WEIGHTS_FILE, WINDOW_HOPS, EmotionModel
+from avatar.analysis.speaker import ShiftModel, softmax
+from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import F32
 from avatar.errors import UsageError
 from avatar.models.emotion import build, learn
@@ -77,23 +78,26 @@ def usual() -> F32:
     return out
 
 
-def hear(found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel) -> None:
+def hear(
+    found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel, bored: bool = True
+) -> None:
     """All ways of knowing one speaker. "Running" takes all classes to be alike, as they are in acted corpora; "live"
     expects mostly neutral, as the stream does.
 
     :param labels: (n,) :param answers: (n, k) of the classifier to the speaker's clips.
+    :param bored: whether the recordings know boredom; where not, it counts as neutral.
     """
     classes = len(shifts.bias)
-    said = lambda a, shift: (a[:, :classes] - shift[:classes] + shifts.bias).argmax(axis=1)  # noqa: E731
+    said = lambda a, shift: decide(a[:, :classes] - shift[:classes] + shifts.bias, bored)  # noqa: E731
     none = np.zeros(answers.shape[1])
     found.add("plain", speaker, labels, said(answers, none))
     found.add("all known", speaker, labels, said(answers, shifts.shift(answers, iterations=30)))
     for order in range(ORDERS):
         random = np.random.default_rng(order)
         way = random.permutation(len(labels))
-        heard = _running(answers[way], shifts)
+        heard = _running(answers[way], shifts, bored)
         found.add("running", speaker, labels[way], heard)
-        found.add("live", speaker, labels[way], _running(answers[way], replace(shifts, usual=usual())))
+        found.add("live", speaker, labels[way], _running(answers[way], replace(shifts, usual=usual()), bored))
         for first, last in STAGES:
             if len(way) > first:
                 found.add(f"running {first}", speaker, labels[way][first:last], heard[first:last])
@@ -104,13 +108,33 @@ def hear(found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, sh
             found.add("neutral history", speaker, labels[rest], said(answers[rest], shift))
 
 
-def _running(answers: np.ndarray, shifts: ShiftModel) -> np.ndarray:
+def _heard_as_a_whole(model: EmotionModel, frames: F32) -> F32:
+    """The mean of the answers to windows of a recording, as long as the stream's and half of one apart."""
+    part = speech_part(frames)
+    if len(part) <= WINDOW_HOPS * 5 // 4:
+        return model.answers(described(frames))[0]
+    firsts = range(0, len(part) - WINDOW_HOPS + 1, WINDOW_HOPS // 2)
+    return np.mean([model.answers(functionals(part[a : a + WINDOW_HOPS]))[0] for a in firsts], axis=0)
+
+
+def decide(scores: np.ndarray, bored: bool) -> np.ndarray:
+    """(n, classes) log odds to classes (n,). Where the recordings know no boredom it counts as neutral, as in a
+    reading."""
+    if bored:
+        return np.asarray(scores.argmax(axis=-1))
+    p = softmax(build.SHARPNESS * scores)
+    p[..., CLASSES.index("neutral")] += p[..., CLASSES.index("boredom")]
+    p[..., CLASSES.index("boredom")] = 0
+    return np.asarray(p.argmax(axis=-1))
+
+
+def _running(answers: np.ndarray, shifts: ShiftModel, bored: bool) -> np.ndarray:
     """(n,) classes of clips (n, k) in the order in which they are heard, each with what was heard up to it."""
     classes, out = len(shifts.bias), np.empty(len(answers), int)
     shift = np.zeros(answers.shape[1])
     for n, clip in enumerate(answers):
         shift = shifts.shift(answers[: n + 1], shift)
-        out[n] = (clip[:classes] - shift[:classes] + shifts.bias).argmax()
+        out[n] = decide(clip[:classes] - shift[:classes] + shifts.bias, bored)
     return out
 
 
@@ -118,7 +142,10 @@ def emotion(
     weights: Path, data: Path | None = None, loso: bool = False, progress: Progress = lambda done, of: None
 ) -> dict[str, Any]:
     """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but
-    one and judge on that one, for each, decay chosen among the training speakers. Raises UsageError for unusable data."""
+    one and judge on that one, for each, decay chosen among the training speakers.
+
+    Raises UsageError for unusable data.
+    """
     if data is None:
         raise UsageError("eval emotion: give the recordings with --data DIR; DIR/index.csv has file,speaker,emotion")
     clips = build.clips_of(data) if loso else read(data)
@@ -129,11 +156,12 @@ def emotion(
     else:
         file = weights / WEIGHTS_FILE
         model = EmotionModel(file)
-        answers = np.stack([model.answers(described(frames_of(sound(clip.file))))[0] for clip in clips.clips])
+        answers = np.stack([_heard_as_a_whole(model, frames_of(sound(clip.file))) for clip in clips.clips])
+        bored = bool((clips.labels == CLASSES.index("boredom")).any())
         even = ShiftModel(model.speakers.bias, model.speakers.means, model.speakers.prior, model.speakers.sharpness)
         for at, speaker in enumerate(np.unique(clips.speakers)):
             some = clips.speakers == speaker
-            hear(found, str(speaker), clips.labels[some], answers[some], even)
+            hear(found, str(speaker), clips.labels[some], answers[some], even, bored)
             streamed(heard, clips, str(speaker), some, file, weights, LATENCY_TRIALS, at)
             progress(at + 1, len(np.unique(clips.speakers)))
     return _result(clips, found, heard, loso)
