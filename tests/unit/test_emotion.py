@@ -174,6 +174,13 @@ def test_a_profile_survives_saving_and_stays_small():
     assert len(estimator.profile.heard) == 0
 
 
+def test_a_speaker_who_is_known_is_believed_sooner():
+    stranger = EmotionEstimator(FILE)
+    first = readings(np.tile(voice(), 2), stranger)
+    again = readings(voice()[: 2 * RATE], EmotionEstimator(FILE, stranger.profile))
+    assert again[-1].confidence > first[len(again) - 1].confidence
+
+
 def test_a_profile_of_other_weights_is_not_used():
     width = len(CLASSES) + EMBEDDING
     profile = SpeakerProfile(np.ones((3, width), np.float32), "others")
