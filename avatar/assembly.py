@@ -175,7 +175,7 @@ class Pipeline:
             timing=timing(config, listener.latency),
             listen=listener,
             idle=IdleMotion(config.face.seed),
-            synchronizer=Synchronizer(style(config)),
+            synchronizer=Synchronizer(style(config), config.face.seed),
             draw=labelled(self.engine, config.avatar.badge),
             make_watch=watcher,
             suspended=suspended,

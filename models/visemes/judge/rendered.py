@@ -171,7 +171,7 @@ def _live_states(config: Config, clip: Clip) -> Iterator[FaceState]:
     listener = make_listener(config)
     count = offline.frame_count(clip.seconds, config.avatar.fps)
     sound = offline.chunks(clip.samples, clip.rate)
-    idle, synchronizer = IdleMotion(config.face.seed), Synchronizer(style(config))
+    idle, synchronizer = IdleMotion(config.face.seed), Synchronizer(style(config), config.face.seed)
     return offline.states(sound, count, config.avatar.fps, listener, listener.latency, idle, synchronizer)
 
 
