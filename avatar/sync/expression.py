@@ -43,8 +43,8 @@ COMPOUNDS: Mapping[tuple[EmotionLabel, EmotionLabel], Mapping[int, float]] = {
     ("anger", "disgust"): {4: 0.8, 7: 0.5, 9: 0.6, 10: 0.4, 17: 0.4, 24: 0.2},
     ("disgust", "surprise"): {1: 0.65, 2: 0.65, 4: 0.15, 5: 0.5, 9: 0.35, 10: 0.45, 17: 0.35},
 }
-"""Action units of the twelve pairs that people recognise. The other three (happiness with sadness, anger or fear) share
-next to nothing, so between them lies a face at rest and not a grin with a frown."""
+"""Action units of the twelve pairs that people recognise. The other three (happiness with sadness, anger or fear) pull
+against each other: between them lies a face at rest and not a grin with a frown."""
 
 AFFECT: Mapping[EmotionLabel, tuple[float, float]] = {
     "neutral": (0.0, 0.0),
@@ -74,7 +74,7 @@ def compound(a: EmotionLabel, b: EmotionLabel) -> Mapping[int, float] | None:
 
 
 def _pairs() -> F32:
-    """(6, 6, 52): on the diagonal the prototypes, beside it what two emotions make together."""
+    """(6, 6, 52): on the diagonal the prototypes, beside it what two emotions make together, if anything."""
     out = np.zeros((len(FELT), len(FELT), _N), np.float32)
     for i, a in enumerate(FELT):
         for j, b in enumerate(FELT):
@@ -83,8 +83,6 @@ def _pairs() -> F32:
                 out[i, j] = _FACES[a]
             elif units is not None:
                 out[i, j] = facs.from_action_units(units)
-            else:
-                out[i, j] = np.minimum(_FACES[a], _FACES[b])
     return freeze(out)
 
 
@@ -110,8 +108,11 @@ def mixed_face(degrees: NDArray[np.floating], arousal: float = 0.0) -> F32:
     total = float(degrees.sum())
     if total <= 1e-6:
         return np.zeros(_N, np.float32)
-    share = (degrees / total).astype(np.float32)
-    face = np.float32(min(1.0, total)) * np.einsum("i,j,ijk->k", share, share, _PAIRS)
+    share = np.asarray(degrees / total, np.float32)
+    both = np.outer(share, share)
+    # Of two that have no face together equal parts leave none.
+    torn = max(0.0, 1.0 - 2.0 * float(both[~COMPATIBLE].sum()))
+    face = np.float32(min(1.0, total) * torn) * np.tensordot(both, _PAIRS, 2)
     if arousal:
         face = np.clip(face * (1 + np.float32(min(1.0, max(-1.0, arousal))) * _GROWTH), 0, 1)
     return np.asarray(face, np.float32)

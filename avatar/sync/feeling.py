@@ -65,17 +65,17 @@ class Feeling:
     """The emotion of a face over time. Stepped with times that do not go back; the same cues, times and seed give the
     same face.
 
-    :param seed: any integer; a person's two sides and the small variation go with it.
+    :param seed: any integer; a person's two sides and the small variation go with it. None = neither.
     """
 
     HOLD, RELEASE = Ns(SECOND // 2), Ns(SECOND // 2)
     """A cue that nothing follows counts in full for so long, then falls away."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | None = 0) -> None:
         self._cues = Timeline[EmotionCue](self.HOLD, self.RELEASE)
         self._judge = HeardEmotion()
         self._onset = Onset()
-        self._variation = Variation(seed)
+        self._variation = None if seed is None else Variation(seed)
         self.reset()
 
     def reset(self) -> None:
@@ -129,7 +129,10 @@ class Feeling:
         felt = self._onset.step(dt, degrees)
         if felt.sum() < 1e-4:
             return np.zeros(len(facs.ARKIT), np.float32), emotion
-        return np.clip(mixed_face(felt, self._lively) * self._variation.at(t), 0, 1), emotion
+        face = mixed_face(felt, self._lively)
+        if self._variation is not None:
+            face = np.clip(face * self._variation.at(t), 0, 1)
+        return face, emotion
 
     def _listen(self, t: Ns) -> tuple[F32, float, float, float]:
         """Degrees (6,), valence, arousal, and how far there is anything to go by."""

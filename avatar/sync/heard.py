@@ -29,19 +29,20 @@ class HeardEmotion:
     """Evidence in, degrees out; stepped with times that do not go back.
 
     Which emotion is shown changes seldom, how much of it all the time. An emotion has to be probable for a while before
-    it is taken up, more probable than the present one by a margin before it takes over, and it is dropped at a lower
-    level than it was taken up at. A second emotion colours the first where the two have a face together; evidence for one
+    it is taken up, clearly more probable than the present one before it takes over, and it is dropped at a lower level
+    than it was taken up at. A second emotion colours the first where the two have a face together; evidence for one
     that has none with it makes the face smaller, since the listener is in doubt.
     """
 
-    SMOOTH = 0.3
+    SMOOTH = 0.35
     """Seconds for two thirds of a change of evidence."""
-    TAKE, DROP = 0.38, 0.22
+    TAKE, DROP = 0.42, 0.22
     """Evidence at which an emotion is taken up and dropped. Of seven classes at random each has .14."""
-    LEAD = 0.12
-    """By how much another has to be ahead to take over."""
-    TAKE_FOR, SWITCH_FOR, DROP_FOR = 0.3, 0.6, 0.4
+    TAKE_FOR, DROP_FOR = 0.3, 0.4
     """Seconds for which it has to be so."""
+    LEAD, OWED = 0.08, 0.2
+    """Another takes over when its lead over the present one, less so much, has summed up to so much times seconds (a
+    CUSUM, Page 1954): half a second of a clear lead, while a lead that comes and goes sums up to nothing."""
     FULL = 0.8
     """Evidence at which an emotion is shown in full; at :data:`DROP` it begins."""
     SURE = 0.25
@@ -66,6 +67,7 @@ class HeardEmotion:
         self._rival: int | None = None
         self._rival_since = 0
         self._weak_since: int | None = None
+        self._lead = np.zeros(len(FELT))
         self._judged: int | None = None
         self._last: int | None = None
 
@@ -86,33 +88,35 @@ class HeardEmotion:
             self._level += (1 - np.exp(-dt / self.SMOOTH)) * (heard - self._level)
         elif self._judged is None or t - self._judged > self.BREATH * SECOND:
             self._level *= np.exp(-dt / self.FADE)
-        self._choose(t)
+        self._choose(t, dt)
         return self._degrees(t)
 
-    def _choose(self, t: int) -> None:
+    def _choose(self, t: int, dt: float) -> None:
         level, held = self._level, self._held
-        best = int(level.argmax())
         if held is None:
+            best = int(level.argmax())
             wanted = best if level[best] > self.TAKE else None
-            patience = self.TAKE_FOR
-        else:
-            ahead = best != held and level[best] > max(self.TAKE, level[held] + self.LEAD)
-            wanted, patience = (best if ahead else None), self.SWITCH_FOR
-            if level[held] >= self.DROP:
-                self._weak_since = None
-            elif self._weak_since is None:
-                self._weak_since = t
-            elif t - self._weak_since >= self.DROP_FOR * SECOND:
-                self._hold(None, t)
-                return
-        if wanted != self._rival:
-            self._rival, self._rival_since = wanted, t
-        if wanted is not None and t - self._rival_since >= patience * SECOND:
-            self._hold(wanted, t)
+            if wanted != self._rival:
+                self._rival, self._rival_since = wanted, t
+            if wanted is not None and t - self._rival_since >= self.TAKE_FOR * SECOND:
+                self._hold(wanted, t)
+            return
+        ahead = np.where(level > self.TAKE, level - level[held] - self.LEAD, -self.TAKE)
+        self._lead = np.maximum(0.0, self._lead + ahead * dt)
+        best = int(self._lead.argmax())
+        if self._lead[best] >= self.OWED:
+            self._hold(best, t)
+        elif level[held] >= self.DROP:
+            self._weak_since = None
+        elif self._weak_since is None:
+            self._weak_since = t
+        elif t - self._weak_since >= self.DROP_FOR * SECOND:
+            self._hold(None, t)
 
     def _hold(self, which: int | None, t: int) -> None:
         self._held, self._since = which, t
         self._rival = self._weak_since = None
+        self._lead = np.zeros(len(FELT))
 
     def _degrees(self, t: int) -> F32:
         out = np.zeros(len(FELT), np.float32)

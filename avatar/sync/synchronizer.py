@@ -66,8 +66,8 @@ class Synchronizer:
     """Seconds for two thirds of the way back to the emotion's own mouth: in a pause between two words it does not come
     and go."""
 
-    def __init__(self, style: Style | None = None, seed: int = 0) -> None:
-        """``seed``: any integer; how an emotion varies goes with it."""
+    def __init__(self, style: Style | None = None, seed: int | None = 0) -> None:
+        """``seed``: any integer; how a held emotion varies goes with it. None = it does not vary."""
         self.style = style or Style()
         stale_voice = dict(hold=_ms(60), release=_ms(180))
         stale_camera = dict(hold=_ms(200), release=_ms(600))

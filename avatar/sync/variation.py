@@ -13,7 +13,7 @@ smiles are about equally asymmetric (Schmidt, Ambadar, Cohn & Reed 2006); the de
 looks lopsided."""
 LEFT = 0.02
 """The subject's left moves a little more in most people (Borod, Haywood & Koff 1997)."""
-OCTAVES: tuple[tuple[float, float], ...] = ((0.9, 0.035), (3.7, 0.07))
+OCTAVES: tuple[tuple[float, float], ...] = ((0.9, 0.025), (3.7, 0.05))
 """Seconds from one random value to the next, and their standard deviation as a share of the movement."""
 _LIMIT = 2.0
 """Standard deviations; beyond this a face would be odd, however seldom."""
