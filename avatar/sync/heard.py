@@ -45,6 +45,8 @@ class HeardEmotion:
     CUSUM, Page 1954): half a second of a clear lead, while a lead that comes and goes sums up to nothing."""
     FULL = 0.8
     """Evidence at which an emotion is shown in full; at :data:`DROP` it begins."""
+    LESSER = 0.45
+    """The most that a second emotion has of the face."""
     SURE = 0.25
     """Confidence below which the listener hears nothing that can be judged."""
     BREATH = 0.8
@@ -131,7 +133,8 @@ class HeardEmotion:
         ally = int(second.argmax())
         doubt = float(np.where(COMPATIBLE[held], 0.0, level).max())
         strength = max(0.0, float(level[held] + second[ally]) - doubt - self.DROP) / (self.FULL - self.DROP)
-        share = float(second[ally] / (level[held] + second[ally] + 1e-9))
+        # The one that is held stays the stronger until it is another's turn.
+        share = min(self.LESSER, float(second[ally] / (level[held] + second[ally] + 1e-9)))
         degree = min(1.0, strength)
         out[held] = degree * (1 - share)
         out[ally] += degree * share
