@@ -19,9 +19,9 @@ from avatar import plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
-from avatar.config import Config
+from avatar.config import Config, named
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
+from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, FaceState, GazeCue, Ns, VideoFrame
 from avatar.engines import choice
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
@@ -33,6 +33,7 @@ from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.streams.base import Sink, Source, StreamFormat
+from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
 
 log = logging.getLogger(__name__)
@@ -102,11 +103,20 @@ class IdleMotion:
         return self._blink.step(pts, speaking), self._gaze.step(pts, speaking)
 
 
+def emotion_choice(config: Config) -> EmotionChoice:
+    """Where the face's emotion comes from."""
+    face = config.face
+    mood = degrees_of(*named(face.mood))
+    if face.emotion in ("auto", "mirror", "off"):
+        return EmotionChoice(face.emotion, strength=face.intensity, mood=mood)
+    return EmotionChoice("fixed", degrees_of(face.emotion, face.intensity), mood=mood)
+
+
 def style(config: Config) -> Style:
     """What the configuration asks of the face."""
     face = config.face
     return Style(
-        emotion=Emotion(face.emotion, face.intensity if face.emotion != "neutral" else 0.0),
+        emotion=emotion_choice(config),
         head_strength=face.head_strength,
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,

@@ -124,7 +124,8 @@ def check_layout(page: Page, width: int, scheme: str) -> None:
             return [255, 255, 255];
           };
           const marks = ["#status", "#badge", ".meters dt", ".source", ".source[aria-pressed=true]", ".face .name",
-            "footer", ".emotion .tile", ".emotion :checked + .tile", ".slider output", "#say button",
+            "footer", ".emotion .tile", ".emotion :checked + .tile",
+            ".mode .tile", ".mode :checked + .tile", "#plane-hint", ".slider output", "#say button",
             "#upload-open", "h2"];
           return Object.fromEntries(marks.map((mark) => {
             const one = document.querySelector(mark);
@@ -177,7 +178,7 @@ def test_two_pages_show_the_same_choice(visit: Any) -> None:
 def test_keyboard_alone(visit: Any, engine: Engine) -> None:
     page = visit().page
     order = []
-    for _ in range(18):
+    for _ in range(20):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.name || 'speak'"))
         # The ring is on the control itself or, where that is drawn by its label, on the tile.
@@ -193,7 +194,7 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("upload-open", "avatar", "engine", "emotion", "head", "gaze", "jaw", "lips"),
+        *("upload-open", "avatar", "engine", "mode", "emotion", "point", "head", "gaze", "jaw", "lips"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")
