@@ -43,6 +43,7 @@ const spot = ({ angle, radius }) => [100 * radius * Math.cos(radians(angle)), -1
 export class EmotionPlane {
   #point = { angle: 0, radius: 0 };
   #mode = "off";
+  #state = null;
   #trail = [];
   #dragging = false;
 
@@ -65,6 +66,7 @@ export class EmotionPlane {
 
   /** Show what holds. */
   draw(state) {
+    this.#state = state;
     this.plane = state.plane;
     this.#drawModes(state.modes);
     if (!this.spokes.childElementCount) {
@@ -197,7 +199,7 @@ export class EmotionPlane {
       this.handle.removeEventListener("pointermove", follow);
       await sent;
       this.#dragging = false;
-      this.change({});
+      this.draw(this.#state);
     };
     this.handle.addEventListener("pointermove", follow);
     this.handle.addEventListener("lostpointercapture", done, { once: true });
