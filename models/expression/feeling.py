@@ -2,8 +2,12 @@
 the files are read again, and MediaPipe measures every picture.
 
 The difference between the two is what the emotion does to the face that speaks. It should point where the prototype
-points (:data:`avatar.sync.expression.PROTOTYPES`), and lips that a sound closes should still be seen closed. A unit that
-MediaPipe does not see in a still face of that emotion cannot be judged in a speaking one: it is listed as unseen.
+points (:data:`avatar.sync.expression.PROTOTYPES`), and lips that a sound closes should still be seen closed. Lips that
+speak are left to speech (:data:`avatar.sync.blend.MOUTH_UNDER_SPEECH`), so brows, lids, cheeks, nose and the corners of the
+mouth are judged.
+
+MediaPipe's coefficients do not see every unit in drawn faces; for some its landmarks do (:func:`lengths`). A unit that
+neither sees in the still face of the emotion cannot be judged in a speaking one: it is listed as unseen.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from avatar.models.visemes.judge import held_out
 from avatar.models.visemes.judge.held_out import Clip
 from avatar.models.visemes.judge.metrics import closures
 from avatar.models.visemes.judge.rendered import BOUND, MARGIN_S, TEXTS, gap_of, rest_of
-from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.render import Input, render
 from avatar.sync.expression import FELT, PROTOTYPES, emotion_face
 
@@ -38,14 +42,25 @@ DEGREE = 0.8
 """Of an emotion that is told and not heard."""
 SETTLED_S = 1.0
 """Pictures before this are not judged: the emotion is on its way."""
-LEAST = 0.02
-"""Change of a unit that counts as one."""
+LEAST, LEAST_LENGTH = 0.02, 0.006
+"""Change of a coefficient, and of a length in distances between the eyes, that counts as one."""
 SHEET = 6
 """Pictures of a clip on a contact sheet."""
 TARGETS = {"in_direction": 0.9, "nearest": 0.9, "closures_kept": 0.95}
 SYNONYMS = {"joy": "happiness", "happy": "happiness", "sad": "sadness", "angry": "anger", "disgusted": "disgust",
             "afraid": "fear", "fearful": "fear", "surprised": "surprise"}  # fmt: skip
 _MEASURED = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26)
+_LENGTHS = (4, 5, 6, 7, 9, 15)
+_EYES, _BROWS, _WINGS, _CORNERS = (133, 362), (107, 336), (64, 294), (61, 291)
+_LIDS = ((159, 145), (386, 374))
+_STAYING = {
+    unit
+    for unit, names in facs.AU_TO_ARKIT.items()
+    if all(facs.INDEX[n] in facs.UPPER_INDICES or n.startswith(("mouthSmile", "mouthFrown")) for n in names)
+}
+"""Units that an emotion keeps while the face speaks."""
+_SCALE = np.array([1.0] * len(_MEASURED) + [LEAST / LEAST_LENGTH] * len(_LENGTHS))
+"""Makes lengths comparable with coefficients."""
 
 Progress = Callable[[int, int], None]
 
@@ -68,7 +83,7 @@ class Watched:
     times: np.ndarray
     """(n,) seconds."""
     units: np.ndarray
-    """(n, len(_MEASURED)) intensities of action units, nan = no face."""
+    """(n, len(_MEASURED) + len(_LENGTHS)) action units by coefficients and by lengths, nan = no face."""
     gap: np.ndarray
     """(n,) between the inner lips, less that of the closed mouth, in widths of the mouth."""
     pictures: list[U8]
@@ -168,18 +183,40 @@ def _input(job: Job) -> Input:
 # --- what is seen ---------------------------------------------------------------------------------------------------
 
 
-def _units(coefficients: np.ndarray) -> np.ndarray:
-    found = facs.to_action_units(coefficients)
-    return np.array([found[unit] for unit in _MEASURED])
+def lengths(face: DetectedFace) -> np.ndarray:
+    """(len(_LENGTHS),) what units do to landmarks, in distances between the eyes, larger = more of the unit: brows drawn
+    together (4), eyes widened (5) and narrowed (6, 7), wings of the nose towards the eyes (9), corners of the mouth away from them (15)."""
+    points = face.landmarks[:, :2].astype(np.float64)
+    across = points[_EYES[1]] - points[_EYES[0]]
+    down = np.array([-across[1], across[0]]) / np.hypot(*across)
+    middle = points[list(_EYES)].mean(axis=0)
+
+    def below(pair: tuple[int, int]) -> float:
+        return float(np.mean((points[list(pair)] - middle) @ down))
+
+    opened = float(np.mean([np.hypot(*(points[a] - points[b])) for a, b in _LIDS]))
+    drawn = float(np.hypot(*(points[_BROWS[1]] - points[_BROWS[0]])))
+    return np.array([-drawn, opened, -opened, -opened, -below(_WINGS), below(_CORNERS)]) / face.eye_distance
+
+
+def _units(face: DetectedFace) -> np.ndarray:
+    found = facs.to_action_units(face.coefficients)
+    return np.concatenate([[found[unit] for unit in _MEASURED], lengths(face)])
+
+
+def _columns(unit: int) -> list[tuple[int, float]]:
+    """Where a unit is measured, the surer first, and the least change that counts there."""
+    out = [(len(_MEASURED) + _LENGTHS.index(unit), LEAST_LENGTH)] if unit in _LENGTHS else []
+    return [*out, (_MEASURED.index(unit), LEAST)]
 
 
 def still_units(finder: LandmarkDetector, avatar: str, engine: str) -> dict[str, np.ndarray]:
-    """What MediaPipe sees of every emotion's still face beyond the neutral one: label -> (len(_MEASURED),)."""
+    """What MediaPipe sees of every emotion's still face beyond the neutral one: label -> as :attr:`Watched.units`."""
     drawn = make_engine(engine, find_avatar(avatar), SIZE)
 
     def seen(label: EmotionLabel) -> np.ndarray:
         pixels = drawn.render(FaceState(Ns(0), freeze(emotion_face(label, DEGREE))))
-        return _units(finder.detect(pixels)[0].coefficients)
+        return _units(finder.detect(pixels)[0])
 
     rest = seen("neutral")
     return {label: seen(label) - rest for label in FELT}
@@ -195,7 +232,7 @@ def watch(
     for frame in read_video(file):
         faces = finder.detect(frame.pixels)
         times.append(frame.pts / SECOND)
-        units.append(_units(faces[0].coefficients) if faces else np.full(len(_MEASURED), np.nan))
+        units.append(_units(faces[0]) if faces else np.full(len(_MEASURED) + len(_LENGTHS), np.nan))
         gaps.append(gap_of(faces[0], rest) if faces else np.nan)
         if pictures:
             kept.append(frame.pixels)
@@ -209,15 +246,22 @@ def judge(job: Job, seen: dict[str, Watched], still: dict[str, np.ndarray]) -> d
     settled = off.times[:n] >= SETTLED_S
     change = np.nanmean((felt.units[:n] - off.units[:n])[settled], axis=0)
     own = still[job.emotion]
-    asked = [unit for unit, degree in PROTOTYPES[job.emotion].items() if degree >= 0.3]
-    visible = [unit for unit in asked if own[_MEASURED.index(unit)] >= LEAST]
-    right = [unit for unit in visible if change[_MEASURED.index(unit)] >= LEAST]
-    likeness = {label: _cosine(change, face) for label, face in still.items()}
+    asked = [unit for unit, degree in PROTOTYPES[job.emotion].items() if degree >= 0.3 and unit in _STAYING]
+    visible: dict[int, tuple[int, float]] = {}
+    for unit in asked:
+        seeing = [(column, least) for column, least in _columns(unit) if own[column] >= least]
+        if seeing:
+            visible[unit] = seeing[0]
+    right = [unit for unit, (column, least) in visible.items() if change[column] >= least]
+    # Where the lips are is speech's.
+    compared = [column for unit in _STAYING if unit in _MEASURED for column, _ in _columns(unit)]
+    likeness = {label: _cosine((change * _SCALE)[compared], (face * _SCALE)[compared]) for label, face in still.items()}
     closed = _closures(job, off)
     shut = {name: [_shut(each, a, b) for a, b in closed] for name, each in seen.items()}
     both = sum(a and b for a, b in zip(shut["off"], shut["felt"], strict=True))
     return {
-        "units": {str(u): round(float(change[_MEASURED.index(u)]), 3) for u in visible},
+        "units": {str(unit): round(float(change[column]), 3) for unit, (column, _) in visible.items()},
+        "lengths": [unit for unit, (column, _) in visible.items() if column >= len(_MEASURED)],
         "unseen": [u for u in asked if u not in visible],
         "right": len(right),
         "visible": len(visible),
