@@ -11,17 +11,18 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 
 from avatar import plugins
 from avatar.analysis.blink import BlinkModel
+from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.config import Config, named
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, FaceState, GazeCue, Ns, VideoFrame
+from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, EmotionLabel, FaceState, GazeCue, Ns, VideoFrame
 from avatar.engines import choice
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
@@ -103,13 +104,22 @@ class IdleMotion:
         return self._blink.step(pts, speaking), self._gaze.step(pts, speaking)
 
 
+def hears_emotion() -> bool:
+    """Whether this installation has what it takes to hear an emotion."""
+    return (registry.weights_dir() / EMOTION_FILE).is_file()
+
+
 def emotion_choice(config: Config) -> EmotionChoice:
-    """Where the face's emotion comes from."""
+    """Where the face's emotion comes from. Raises ConfigError where it should be heard and cannot."""
     face = config.face
+    if face.emotion == "auto" and not hears_emotion():
+        raise ConfigError(
+            "face.emotion = auto: the weights of the emotion encoder are missing; name an emotion, or off"
+        )
     mood = degrees_of(*named(face.mood))
     if face.emotion in ("auto", "mirror", "off"):
         return EmotionChoice(face.emotion, strength=face.intensity, mood=mood)
-    return EmotionChoice("fixed", degrees_of(face.emotion, face.intensity), mood=mood)
+    return EmotionChoice("fixed", degrees_of(cast(EmotionLabel, face.emotion), face.intensity), mood=mood)
 
 
 def style(config: Config) -> Style:

@@ -76,7 +76,7 @@ class FaceTable(Table):
     intensity: float = Field(0.6, ge=0, le=1)
     """Of a held emotion; of a heard or mirrored one the most that shows."""
     mood: str = ""
-    """A lean that is added to what is heard or mirrored: a name, with :0..1 behind it how much (else .2); empty = none."""
+    """A lean that is added to what is heard or mirrored: a name, and :0..1 behind it how much (else .2), or empty."""
     head: Literal["rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)

@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.analysis.emotion import WEIGHTS_FILE
 from avatar.core.types import EMOTIONS
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
-from avatar.models import registry
 from avatar.sync import plane
 from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
@@ -161,12 +159,13 @@ class Control:
 
     def _modes(self) -> list[str]:
         """Where an emotion may come from here."""
-        hears = (registry.weights_dir() / WEIGHTS_FILE).is_file()
-        return [mode for mode in MODES if mode != "auto" or hears]
+        from avatar.assembly import hears_emotion
+
+        return [mode for mode in MODES if mode != "auto" or hears_emotion()]
 
     def _emotion(self, choice: EmotionChoice, changes: dict[str, Any]) -> EmotionChoice:
-        """The choice after a page's changes. Somebody at another machine whose voice or face is taken has not agreed to be
-        read: emotions are off until they are chosen again."""
+        """The choice after a page's changes. Somebody at another machine whose voice or face is taken has not agreed to
+        be read: emotions are off until they are chosen again."""
         begins = changes.get("source") == "page" or changes.get("camera") is True
         if changes.get("remote") is True and begins and choice.mode in ("auto", "mirror"):
             choice = replace(choice, mode="off")

@@ -55,8 +55,8 @@ class HeardEmotion:
     FADE = 0.7
     """Seconds for two thirds of the way to nothing after that."""
     BRIEF: tuple[EmotionLabel, float, float, float] = ("surprise", 1.5, 1.2, 0.35)
-    """Surprise is the briefest emotion and passes within seconds (Ekman 2003): after so many seconds its degree falls, with
-    a time constant of so many, to this share."""
+    """Surprise is the briefest emotion and passes within seconds (Ekman 2003): after so many seconds its degree falls,
+    with a time constant of so many, to this share."""
 
     def __init__(self) -> None:
         self.reset()

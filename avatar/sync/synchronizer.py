@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _ms(t: float) -> Ns:
 class Style:
     """What the user has chosen; it changes while the face is live."""
 
-    emotion: EmotionChoice = EmotionChoice()
+    emotion: EmotionChoice = field(default_factory=EmotionChoice)
     """Where the emotion comes from; see :mod:`avatar.sync.feeling`."""
     head_strength: float = 1.0
     """0 = still, 1 = natural, up to 2."""

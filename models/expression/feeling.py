@@ -1,10 +1,10 @@
-"""``avatar eval feeling``: an emotion as a viewer sees it. Clips are rendered twice to video files, with and without it,
+"""``avatar eval feeling``: an emotion as a viewer sees it. Clips are rendered twice to video files, with it and without,
 the files are read again, and MediaPipe measures every picture.
 
 The difference between the two is what the emotion does to the face that speaks. It should point where the prototype
 points (:data:`avatar.sync.expression.PROTOTYPES`), and lips that a sound closes should still be seen closed. Lips that
-speak are left to speech (:data:`avatar.sync.blend.MOUTH_UNDER_SPEECH`), so brows, lids, cheeks, nose and the corners of the
-mouth are judged.
+speak are left to speech (:data:`avatar.sync.blend.MOUTH_UNDER_SPEECH`), so brows, lids, cheeks, nose and the corners of
+the mouth are judged.
 
 MediaPipe's coefficients do not see every unit in drawn faces; for some its landmarks do (:func:`lengths`). A unit that
 neither sees in the still face of the emotion cannot be judged in a speaking one: it is listed as unseen.
@@ -22,8 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from avatar.analysis.emotion import WEIGHTS_FILE
-from avatar.assembly import detector, find_avatar, make_engine
+from avatar.assembly import detector, find_avatar, hears_emotion, make_engine
 from avatar.config import Config, load
 from avatar.core import facs
 from avatar.core.types import SECOND, U8, EmotionLabel, FaceState, Ns, freeze
@@ -100,13 +99,13 @@ def feeling(
 ) -> dict[str, Any]:
     """The keys ``in_direction``, ``nearest``, ``closures_kept`` and ``clips``.
 
-    :param data: a folder with ``index.csv`` (``file,speaker,emotion``): recordings with an emotion, which is then heard,
-        or told where this installation cannot hear any. None: texts, with every emotion told. :param limit: so many
+    :param data: a folder with ``index.csv`` (``file,speaker,emotion``): recordings with an emotion, which is heard, or
+        told where this installation cannot hear any. None: texts, with every emotion told. :param limit: so many
         clips at most. :param keep: a folder for the clips and contact sheets.
 
     Raises UsageError where the folder holds no such recordings, ModelFileError where MediaPipe's model was not fetched.
     """
-    hears = (weights / WEIGHTS_FILE).is_file()
+    hears = hears_emotion()
     jobs, other = recordings(data) if data is not None else (texts(), {})
     jobs = jobs[:limit]
     clips = []
@@ -184,8 +183,11 @@ def _input(job: Job) -> Input:
 
 
 def lengths(face: DetectedFace) -> np.ndarray:
-    """(len(_LENGTHS),) what units do to landmarks, in distances between the eyes, larger = more of the unit: brows drawn
-    together (4), eyes widened (5) and narrowed (6, 7), wings of the nose towards the eyes (9), corners of the mouth away from them (15)."""
+    """(len(_LENGTHS),) what units do to landmarks, in distances between the eyes, larger = more of the unit.
+
+    Brows drawn together (4), eyes widened (5) and narrowed (6, 7), wings of the nose towards the eyes (9), corners of
+    the mouth away from them (15).
+    """
     points = face.landmarks[:, :2].astype(np.float64)
     across = points[_EYES[1]] - points[_EYES[0]]
     down = np.array([-across[1], across[0]]) / np.hypot(*across)
@@ -222,9 +224,7 @@ def still_units(finder: LandmarkDetector, avatar: str, engine: str) -> dict[str,
     return {label: seen(label) - rest for label in FELT}
 
 
-def watch(
-    finder: LandmarkDetector, file: Path, rest: tuple[float, float, float], pictures: bool = False
-) -> Watched:
+def watch(finder: LandmarkDetector, file: Path, rest: tuple[float, float, float], pictures: bool = False) -> Watched:
     """Read a video and measure every picture by itself."""
     from avatar.streams.sources.media_file import read_video
 

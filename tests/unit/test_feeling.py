@@ -312,7 +312,9 @@ def test_a_mood_is_a_lean_that_is_added():
     assert quiet.faces[-1][SMILE] == pytest.approx(0.2 * PROTOTYPES["happiness"][12], abs=0.01)
     glad = Run(EmotionChoice("auto", strength=0.5, mood=mood)).go(0, 4, lambda t: cue(t, happiness=0.9, arousal=0.51))
     assert glad.faces[-1][SMILE] == pytest.approx(0.7 * PROTOTYPES["happiness"][12], abs=0.02)
-    full = Run(EmotionChoice("auto", mood=degrees_of("happiness", 0.9))).go(0, 4, lambda t: cue(t, happiness=1.0, arousal=0.51))
+    full = Run(EmotionChoice("auto", mood=degrees_of("happiness", 0.9))).go(
+        0, 4, lambda t: cue(t, happiness=1.0, arousal=0.51)
+    )
     assert full.faces[-1][SMILE] == pytest.approx(PROTOTYPES["happiness"][12], abs=0.01)
 
 
