@@ -1,4 +1,4 @@
-"""``avatar eval feeling``: an emotion as a viewer sees it. Clips are rendered twice to video files, with it and without,
+"""``avatar eval feeling``: an emotion as a viewer sees it. Clips are rendered twice to video files, with and without,
 the files are read again, and MediaPipe measures every picture.
 
 The difference between the two is what the emotion does to the face that speaks. It should point where the prototype

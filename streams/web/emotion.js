@@ -79,6 +79,7 @@ export class EmotionPlane {
     this.#mode = state.emotion.mode;
     for (const input of find("modes").querySelectorAll("input")) input.checked = input.value === this.#mode;
     const leans = this.#leans();
+    this.disc.dataset.live = String(leans);
     this.#point = { ...(leans ? state.mood : state.emotion) };
     drawEmotions(state.emotions, this.#mode === "off" ? "neutral" : this.#point.label, state.plane);
     this.#drawPoint();
@@ -94,9 +95,7 @@ export class EmotionPlane {
 
   /** Show what the face feels at this moment: where the point of the plane is, and was. */
   felt(felt) {
-    const live = this.#leans();
-    this.disc.dataset.live = String(live);
-    if (!live || !felt) {
+    if (!this.#leans() || !felt) {
       this.#trail = [];
       return;
     }
