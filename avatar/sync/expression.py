@@ -128,7 +128,7 @@ def affect(degrees: NDArray[np.floating]) -> tuple[float, float]:
 def shown_emotion(arkit: F32) -> F32:
     """The emotion that a face (52,) shows: degrees (6,), at most one of them above 0.
 
-    A face counts as an emotion as far as it resembles its prototype (cosine .5 not at all, .75 fully): a mouth that
+    A face counts as an emotion as far as it resembles its prototype (cosine .6 not at all, .8 fully): a mouth that
     speaks or an accent's brows are none.
     """
     out = np.zeros(len(FELT), np.float32)
@@ -141,5 +141,5 @@ def shown_emotion(arkit: F32) -> F32:
     alike = protos @ face / (norms * size)
     best = int(alike.argmax())
     degree = min(1.0, float(protos[best] @ face) / float(norms[best] ** 2))
-    out[best] = degree * min(1.0, max(0.0, (float(alike[best]) - 0.5) / 0.25))
+    out[best] = degree * min(1.0, max(0.0, (float(alike[best]) - 0.6) / 0.2))
     return out

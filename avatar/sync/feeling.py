@@ -10,7 +10,7 @@ import numpy as np
 from avatar.core import facs
 from avatar.core.types import F32, SECOND, Emotion, EmotionCue, EmotionLabel, Ns
 from avatar.sync.expression import FELT, affect, mixed_face, shown_emotion
-from avatar.sync.heard import HeardEmotion, evidence
+from avatar.sync.heard import UNSURE, HeardEmotion, evidence
 from avatar.sync.onset import Onset
 from avatar.sync.timeline import Timeline
 from avatar.sync.variation import Variation
@@ -144,7 +144,7 @@ class Feeling:
         level = presence * ((1 - f) * evidence(a) + f * evidence(b))
         valence = (1 - f) * a.emotion.valence + f * b.emotion.valence
         arousal = (1 - f) * a.emotion.arousal + f * b.emotion.arousal
-        return self._judge.step(t, level, sure), valence, arousal, sure if sure >= HeardEmotion.SURE else 0.0
+        return self._judge.step(t, level, sure), valence, arousal, sure if sure >= UNSURE else 0.0
 
     def _look(self, t: Ns, watched: tuple[F32, float] | None) -> F32:
         if watched is None:

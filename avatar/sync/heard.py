@@ -9,6 +9,10 @@ from avatar.core.types import EMOTIONS, F32, SECOND, Emotion, EmotionCue, Emotio
 from avatar.sync.expression import COMPATIBLE, FELT
 
 
+UNSURE, SURE = 0.25, 0.65
+"""Confidence below which nothing that can be judged is heard, and from which on it counts in full."""
+
+
 def probabilities(emotion: Emotion) -> F32:
     """(7,) over EMOTIONS of a bare emotion: its intensity, and neutral for the rest."""
     out = np.zeros(len(EMOTIONS), np.float32)
@@ -18,10 +22,11 @@ def probabilities(emotion: Emotion) -> F32:
 
 
 def evidence(cue: EmotionCue) -> F32:
-    """(6,) in [0, 1]: how probable each emotion is, weighed with how sure the listener is. Numbers that are none count
-    as nothing heard."""
+    """(6,) in [0, 1]: how probable each emotion is, less where the listener is not sure. Numbers that are none count as
+    nothing heard."""
     p = cue.probabilities if cue.probabilities is not None else probabilities(cue.emotion)
-    out = np.asarray(p[1:], np.float32) * np.float32(cue.confidence)
+    sure = (cue.confidence - UNSURE) / (SURE - UNSURE)
+    out = np.asarray(p[1:], np.float32) * np.float32(min(1.0, max(0.0, sure)))
     return np.clip(np.nan_to_num(out, posinf=0.0, neginf=0.0), 0.0, 1.0)
 
 
@@ -47,8 +52,6 @@ class HeardEmotion:
     """Evidence at which an emotion is shown in full; at :data:`DROP` it begins."""
     LESSER = 0.45
     """The most that a second emotion has of the face."""
-    SURE = 0.25
-    """Confidence below which the listener hears nothing that can be judged."""
     BREATH = 0.8
     """Seconds for which the last impression stands while nothing can be judged: a pause between two phrases is not the
     end of an emotion."""
@@ -85,7 +88,7 @@ class HeardEmotion:
         """
         dt = 0.0 if self._last is None else max(0, t - self._last) / SECOND
         self._last = t
-        if heard is not None and confidence >= self.SURE:
+        if heard is not None and confidence >= UNSURE:
             self._judged = t
             self._level += (1 - np.exp(-dt / self.SMOOTH)) * (heard - self._level)
         elif self._judged is None or t - self._judged > self.BREATH * SECOND:
