@@ -121,7 +121,7 @@ class Feeling:
         if total > 1:
             degrees, total = degrees / total, 1.0
         known = sure > 0
-        emotion = emotion_of(degrees, sure * valence, sure * arousal) if known else emotion_of(degrees)
+        emotion = emotion_of(degrees, valence, arousal) if known else emotion_of(degrees)
         # Arousal makes a face livelier than its emotion usually is, as slowly as it is heard.
         usual = affect(degrees / total)[1] if total > _FAINT else 0.0
         lively = sure * (arousal - usual) if known and total > _FAINT else 0.0
@@ -142,8 +142,8 @@ class Feeling:
         a, b, f, presence = found
         sure = presence * ((1 - f) * a.confidence + f * b.confidence)
         level = presence * ((1 - f) * evidence(a) + f * evidence(b))
-        valence = (1 - f) * a.emotion.valence + f * b.emotion.valence
-        arousal = (1 - f) * a.emotion.arousal + f * b.emotion.arousal
+        valence = presence * ((1 - f) * a.emotion.valence + f * b.emotion.valence)
+        arousal = presence * ((1 - f) * a.emotion.arousal + f * b.emotion.arousal)
         return self._judge.step(t, level, sure), valence, arousal, sure if sure >= UNSURE else 0.0
 
     def _look(self, t: Ns, watched: tuple[F32, float] | None) -> F32:
