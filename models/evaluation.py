@@ -42,6 +42,11 @@ TASKS: dict[str, Task] = {
         ("corpus", "avatar", "keep"),
         "lips in the rendered video, found by MediaPipe, against the sound",
     ),
+    "emotion": Task(
+        "avatar.models.emotion.evaluate",
+        ("data", "loso"),
+        "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
+    ),
     "expression": Task(
         "avatar.models.expression.evaluate",
         ("data", "engine", "limit", "keep"),

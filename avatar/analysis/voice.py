@@ -1,4 +1,4 @@
-"""Everything that a voice says about a face: lips, melody, head, brows, from chunks of sound of any size and rate."""
+"""Everything that a voice says about a face: lips, melody, head, brows, emotion, from chunks of sound of any size and rate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Literal
 import numpy as np
 
 from avatar.analysis.brows import BrowAccents
+from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
+from avatar.analysis.emotion import EmotionEstimator
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.mouth import LIVE_MS, MouthShaper
 from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
+from avatar.analysis.speaker import SpeakerProfile
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.types import (
@@ -21,6 +24,7 @@ from avatar.core.types import (
     SECOND,
     AudioChunk,
     Cue,
+    EmotionCue,
     ExpressionCue,
     LipCue,
     Ns,
@@ -54,7 +58,7 @@ class _Timeline:
 
 
 class VoiceAnalyzer:
-    """Sound to cues: LipCue, ProsodyCue and PoseCue at 100 a second, ExpressionCue (brows) at 50.
+    """Sound to cues: LipCue, ProsodyCue and PoseCue at 100 a second, ExpressionCue (brows) at 50, EmotionCue at 10.
 
     ``pts`` of a cue is the time of the sound it describes; the look-ahead is subtracted. Where a chunk brings its own
     lip cues, those are passed on in place of recognised ones.
@@ -64,10 +68,18 @@ class VoiceAnalyzer:
     :param seed: any integer; the same seed and sound give the same cues.
     :param look_ahead_ms: of the future the lips may use at most this much, 0 and up; they come out that much later.
         ``LIVE_MS`` and ``CALM_MS`` of :mod:`avatar.analysis.visemes` are the two that the network is best at.
+    :param emotion: whether the voice's emotion is looked for; without it there is no EmotionCue, and it costs nothing.
+    :param profile: of a speaker who was heard before, for the emotion.
     """
 
     def __init__(
-        self, weights: Path, head: Literal["rules", "still"] = "rules", seed: int = 0, look_ahead_ms: int = LIVE_MS
+        self,
+        weights: Path,
+        head: Literal["rules", "still"] = "rules",
+        seed: int = 0,
+        look_ahead_ms: int = LIVE_MS,
+        emotion: bool = False,
+        profile: SpeakerProfile | None = None,
     ) -> None:
         self._vad = SileroVad(weights / VAD_FILE)
         self._visemes = VisemeEstimator(weights / WEIGHTS_FILE, look_ahead_ms)
@@ -75,6 +87,7 @@ class VoiceAnalyzer:
         self._mouth = MouthShaper(ahead=2 if look_ahead_ms > LIVE_MS else min(1, self._visemes.ahead))
         self._head = RuleHead(seed) if head == "rules" else None
         self._brows = BrowAccents(seed) if head == "rules" else None
+        self._emotion = EmotionEstimator(weights / EMOTION_FILE, profile) if emotion else None
         self._gate = SpeechGate()
         self._pitch = PitchTracker()
         self._accents = AccentDetector()
@@ -95,8 +108,13 @@ class VoiceAnalyzer:
         half_frame = HALF / RATE + self._resampler.delay
         return Ns(round(self._lip_delay * HOP * SECOND / RATE + half_frame * SECOND))
 
+    @property
+    def profile(self) -> SpeakerProfile | None:
+        """What is known by now of how the speaker usually sounds; None where emotion is not looked for."""
+        return None if self._emotion is None else self._emotion.profile
+
     def reset(self) -> None:
-        """Forget everything heard so far."""
+        """Forget everything heard so far, but for the speaker's profile."""
         self._restart()
         for part in (self._gate, self._pitch, self._head, self._brows, self._mouth):
             if part is not None:
@@ -112,6 +130,8 @@ class VoiceAnalyzer:
         self._vad.reset()
         self._gate.reset()
         self._accents.reset()
+        if self._emotion is not None:
+            self._emotion.reset()
         self._timeline.clear()
         self._viseme_delay.clear()
         self._gate_delay.clear()
@@ -178,6 +198,8 @@ class VoiceAnalyzer:
                 self._emit(ExpressionCue(pts, freeze(brows)), out)
         elif hop.index % 2 == 0:
             self._emit(PoseCue(pts, Pose()), out)
+        if self._emotion is not None and (felt := self._emotion.step(hop, f0, confidence, gate)) is not None:
+            self._emit(EmotionCue(pts, felt.emotion, felt.confidence, felt.probabilities, felt.embedding), out)
         self._lips(hop, out)
 
     def _lips(self, hop: Hop, out: list[Cue]) -> None:

@@ -11,28 +11,38 @@ from avatar.core.types import F32
 HOPS_A_SECOND = 100
 SILENT_DB = 32.0
 """Frames this far below the loud ones at either end of a window are no part of the speech."""
-LEAST = 20
-"""Frames that are needed: 0.2 s."""
+LONGEST_PAUSE = 30
+"""Frames that are left of a longer pause: 0.3 s."""
+LEAST = 30
+"""Frames that are needed: 0.3 s."""
 _RASTA = (np.array([0.2, 0.1, 0.0, -0.1, -0.2]), np.array([1.0, -0.94]))
 """Band pass over time of Hermansky & Morgan (1994)."""
 _BAND = slice(2, 2 + BANDS)
 
 
 def speech_part(frames: F32) -> F32:
-    """(T, WIDTH) frames without the silence at both ends; empty where it is silent throughout."""
+    """(T, WIDTH) frames without silence at both ends and without the middle of long pauses; empty where all is silent."""
     level = frames[:, LEVEL]
     if not len(level):
         return frames
-    loud = np.flatnonzero(level > max(-65.0, float(np.percentile(level, 95)) - SILENT_DB))
-    return frames[loud[0] : loud[-1] + 1] if len(loud) else frames[:0]
+    loud = level > max(-65.0, float(np.percentile(level, 95)) - SILENT_DB)
+    edges = np.flatnonzero(loud)
+    if not len(edges):
+        return frames[:0]
+    keep = np.zeros(len(level), bool)
+    keep[edges[0] : edges[-1] + 1] = True
+    for before, after in zip(edges[:-1], edges[1:], strict=True):
+        if after - before > LONGEST_PAUSE:
+            keep[before + LONGEST_PAUSE // 2 : after - LONGEST_PAUSE // 2] = False
+    return frames[keep]
 
 
 def functionals(frames: F32) -> F32:
     """(T, WIDTH) frames of :func:`avatar.analysis.voice_frames.frames`, T at least LEAST, to one vector (n,)."""
     sound = frames[:, :SOUND]
     bands = frames[:, _BAND]
-    start = bands[:1] * 0  # constant input gives zero: the filter begins as if the first frame had lasted for ever
-    rasta = lfilter(*_RASTA, bands - bands[:1], axis=0).astype(np.float32) + start
+    # A constant gives zero: the filter begins as if the first frame had lasted for ever.
+    rasta = lfilter(*_RASTA, bands - bands[:1], axis=0).astype(np.float32)
     flux = np.zeros((len(frames), 1), np.float32)
     flux[1:, 0] = np.abs(np.diff(bands, axis=0)).mean(axis=1)
     flux[0] = flux[1]
@@ -74,7 +84,7 @@ def _slope(x: F32) -> F32:
 def _distribution(x: F32) -> F32:
     mean, std, skew, kurtosis = _moments(x)
     p5, p25, p50, p75, p95 = _at(np.sort(x, axis=0), (0.05, 0.25, 0.5, 0.75, 0.95))
-    rest = (skew, np.log(kurtosis), p5, p50, p95, p75 - p25, p95 - p5, p95 - p50)
+    rest = (skew, np.log(kurtosis + 0.1), p5, p50, p95, p75 - p25, p95 - p5, p95 - p50)
     return np.concatenate((mean, std, *rest, _slope(x)))
 
 
@@ -82,7 +92,7 @@ def _movement(x: F32) -> F32:
     _, std, skew, kurtosis = _moments(x)
     p5, p25, p75, p95 = _at(np.sort(x, axis=0), (0.05, 0.25, 0.75, 0.95))
     rising = np.maximum(x, 0).mean(axis=0)
-    return np.concatenate((std, skew, np.log(kurtosis), p5, p95, p75 - p25, np.abs(x).mean(axis=0), rising))
+    return np.concatenate((std, skew, np.log(kurtosis + 0.1), p5, p95, p75 - p25, np.abs(x).mean(axis=0), rising))
 
 
 def _among(x: F32, voiced: np.ndarray) -> F32:
