@@ -134,10 +134,17 @@ def style(config: Config) -> Style:
     )
 
 
-def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnalyzer:
-    """Sound to cues; ``look_ahead_ms`` in place of the configured one."""
+def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool = False) -> VoiceAnalyzer:
+    """Sound to cues; ``look_ahead_ms`` in place of the configured one.
+
+    :param live: emotions may be asked for later, so that it can be switched to them; else only where they are asked for.
+    """
+    asked = config.face.emotion == "auto"
     ahead = config.sync.look_ahead_ms if look_ahead_ms is None else look_ahead_ms
-    return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
+    emotion = asked or (live and hears_emotion())
+    made = VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead, emotion)
+    made.hears_emotion = asked
+    return made
 
 
 def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:
@@ -179,7 +186,7 @@ class Pipeline:
         self.clock = SessionClock()
 
         # sound -> cues, camera -> cues
-        listener = make_listener(config)
+        self.listener = listener = make_listener(config, live=True)
         self.look_ahead = listener.latency
         watcher = make_watcher if config.input.video != "none" else None
         if config.input.video not in ("none", "page"):

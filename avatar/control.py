@@ -149,6 +149,8 @@ class Control:
             style = replace(style, lips=_number(changes["lips"], "lips", 0, 2))
         style = replace(style, emotion=self._emotion(style.emotion, changes))
         session.synchronizer.style = style
+        # Nobody is read whom nobody has asked to read.
+        self._pipeline.listener.hears_emotion = style.emotion.mode == "auto"
         if "avatar" in changes or "engine" in changes:
             await self._rebuild(changes.get("avatar"), changes.get("engine"))
         if "source" in changes:

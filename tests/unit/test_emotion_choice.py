@@ -32,7 +32,7 @@ def hears(request, monkeypatch):
 
 def control(choice: EmotionChoice | None = None) -> Control:
     session = SimpleNamespace(synchronizer=Synchronizer(Style(emotion=choice or EmotionChoice("off"))))
-    pipeline = SimpleNamespace(session=session, config=load().config)
+    pipeline = SimpleNamespace(session=session, config=load().config, listener=SimpleNamespace(hears_emotion=False))
     made = Control(pipeline)
     made.state = lambda: {}
     made._use_source = made._use_camera = lambda *_: asyncio.sleep(0)
@@ -150,6 +150,9 @@ def test_hearing_is_offered_only_where_it_is_possible(hears):
     assert ("auto" in made._modes()) == hears
     if hears:
         assert ask(made, emotion={"mode": "auto"}).mode == "auto"
+        assert made._pipeline.listener.hears_emotion
+        ask(made, emotion={"mode": "off"})
+        assert not made._pipeline.listener.hears_emotion, "nobody is read whom nobody has asked to read"
     else:
         with pytest.raises(UsageError, match="emotion mode"):
             ask(made, emotion={"mode": "auto"})
@@ -256,3 +259,25 @@ def test_recordings_come_by_an_index_and_other_labels_are_told(tmp_path):
 
 def test_the_plane_of_the_page_has_every_emotion():
     assert set(plane.ANGLES) == set(FELT)
+
+
+# --- the listener -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("emotion", "live", "at_once", "later"), [
+    ("off", False, False, False), ("off", True, False, True), ("auto", False, True, True), ("auto", True, True, True),
+])  # fmt: skip
+def test_the_listener_looks_for_an_emotion_only_when_it_is_asked_for(emotion, live, at_once, later):
+    listener = assembly.make_listener(load(None, [f"face.emotion={emotion}"]).config, live=live)
+
+    def cues(start: float) -> int:
+        sound = 0.1 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)
+        found = [listener.step(AudioChunk(Ns(round(start * 1e9) + c.pts), c.samples, c.rate))
+                 for c in offline.chunks(sound, 16_000)]  # fmt: skip
+        return sum(isinstance(cue, EmotionCue) for each in found for cue in each or ())
+
+    assert (cues(0) > 5) == at_once
+    listener.hears_emotion = True
+    assert (cues(1) > 5) == later
+    listener.hears_emotion = False
+    assert cues(2) == 0
