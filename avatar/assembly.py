@@ -137,7 +137,7 @@ def style(config: Config) -> Style:
 def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool = False) -> VoiceAnalyzer:
     """Sound to cues; ``look_ahead_ms`` in place of the configured one.
 
-    :param live: emotions may be asked for later, so that it can be switched to them; else only where they are asked for.
+    :param live: emotions may be asked for later, so it can be switched to them; else only where they are asked for now.
     """
     asked = config.face.emotion == "auto"
     ahead = config.sync.look_ahead_ms if look_ahead_ms is None else look_ahead_ms

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from avatar.core.types import EMOTIONS, F32, SECOND, Emotion, EmotionCue, EmotionLabel, Ns
 from avatar.sync.expression import COMPATIBLE, FELT
 
-
 UNSURE, SURE = 0.25, 0.65
 """Confidence below which nothing that can be judged is heard, and from which on it counts in full."""
 
