@@ -30,7 +30,8 @@ from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
 from avatar.pipeline.stage import Stage
-from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.streams.base import Sink, Source, StreamFormat
@@ -55,14 +56,44 @@ def detector() -> LandmarkDetector:
     return LandmarkDetector(registry.path(LANDMARKER))
 
 
+def glasses_finder() -> GlassesFinder:
+    """Raises ModelFileError where its file is missing or broken."""
+    return GlassesFinder(registry.weights_dir())
+
+
+def create_avatar(
+    shelf: Library,
+    photo: Path | bytes,
+    name: str,
+    title: str,
+    consent: Consent,
+    smile: Path | bytes | None = None,
+    overwrite: bool = False,
+) -> AvatarBundle:
+    """Make an avatar of a photo, and of a second one in which the same person smiles, and keep it on the shelf.
+
+    Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError, ModelFileError.
+    """
+    from avatar.engines.neutral import rested
+
+    with detector() as finder:
+        return shelf.create(
+            photo, name, title or name, consent, finder, overwrite, smile, glasses_finder(),
+            lambda made: rested(made, registry.weights_dir(), finder),
+        )  # fmt: skip
+
+
 def find_avatar(name: str) -> AvatarBundle:
     """An avatar of the library by name, or a photo by path (kept nowhere; whoever runs the command vouches for it)."""
     path = Path(name)
     if path.suffix and path.is_file():
+        from avatar.engines.neutral import rested
         from avatar.portrait.onboard import onboard
         from avatar.portrait.photo import read_photo
 
-        bundle = onboard(read_photo(path), "photo", path.stem, "self", detector())
+        with detector() as finder:
+            bundle = onboard(read_photo(path), "photo", path.stem, "self", finder, glasses=glasses_finder())
+            bundle = rested(bundle, registry.weights_dir(), finder)
         for line in bundle.warnings:
             log.warning("%s: %s", path.name, line)
         return bundle

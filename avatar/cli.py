@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--title", help="what people read")
     consent = "who agreed: the pictured person is you, a licence, or nobody real is pictured"
     create.add_argument("--consent", required=True, choices=("self", "licensed", "synthetic"), help=consent)
+    smile = (
+        "a second photo: the same person in the same light, smiling with their teeth; gives their own teeth and folds"
+    )
+    create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")

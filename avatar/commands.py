@@ -152,13 +152,18 @@ def _pairs(text: str) -> Iterator[tuple[str, float]]:
 
 
 def create(args: argparse.Namespace) -> int:
-    from avatar.assembly import detector, library
+    from dataclasses import asdict
 
-    with detector() as finder:
-        made = library().create(args.photo, args.name, args.title or args.name, args.consent, finder, args.overwrite)
+    from avatar.assembly import create_avatar, library
+    from avatar.portrait.report import lines
+
+    made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite)
+    told = {finding.text for finding in made.report}
     for line in made.warnings:
-        print(f"avatar: {args.photo}: {line}", file=sys.stderr)
-    _report(args, {"name": made.name, "warnings": list(made.warnings)}, f"avatar {made.name} is ready")
+        if args.json or line not in told:  # else the report says it
+            print(f"avatar: {args.photo}: {line}", file=sys.stderr)
+    data = {"name": made.name, "warnings": list(made.warnings), "report": [asdict(f) for f in made.report]}
+    _report(args, data, "\n".join([f"avatar {made.name} is ready; the photo:", *lines(made.report)]))
     return 0
 
 

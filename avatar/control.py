@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,20 +259,18 @@ class Control:
         await pipeline.session.use_audio(SpeechSource(speech), then=back)
         return {"seconds": round(len(speech.samples) / speech.rate, 2)}
 
-    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
-        """Make an avatar of an uploaded photo and show it."""
-        from avatar.assembly import detector
+    async def create_avatar(
+        self, photo: bytes, name: str, title: str, consent: str, smile: bytes | None = None
+    ) -> dict[str, Any]:
+        """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
+        photo's ``report``."""
+        from avatar.assembly import create_avatar
         from avatar.portrait.bundle import check_consent
 
         agreed = check_consent(consent)
-
-        def work() -> None:
-            with detector() as finder:
-                self._pipeline.library.create(photo, name, title or name, agreed, finder)
-
-        await asyncio.to_thread(work)
+        made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
         await self._rebuild(name, None, again=True)
-        return self.state()
+        return {**self.state(), "report": [asdict(finding) for finding in made.report]}
 
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""

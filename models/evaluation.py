@@ -52,6 +52,11 @@ TASKS: dict[str, Task] = {
         ("data", "engine", "limit", "keep"),
         "neutral portraits made to smile, against the same people's real smiles",
     ),
+    "smile_photo": Task(
+        "avatar.models.expression.second",
+        ("data", "engine", "limit", "keep"),
+        "the same with the smile as the second photo: how much of it comes back",
+    ),
     "generator": Task(
         "avatar.models.expression.generator",
         ("data", "engine", "limit", "keep"),

@@ -7,7 +7,7 @@
 ``GET /api/state``, ``PATCH /api/state``    what is chosen; ``{"source": "page", "peer": id}`` takes
                                             that page's microphone, ``{"camera": true, "peer": id}`` its camera;
                                             ``{"emotion": {"mode"} | {"angle", "radius"} | {"label", "intensity"}}``
-``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``
+``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``, perhaps ``smile``
 ``GET /api/avatars/{name}/thumb.jpg``       a small picture of an avatar
 ``POST /api/say``                           ``{"text"}``: speak this
 ``POST /api/record``                        ``{"on": bool}``
@@ -89,8 +89,11 @@ class Control(Protocol):
         came from another machine. Raises UsageError."""
         ...
 
-    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> Json:
-        """Make an avatar from a photo; returns its entry. Raises PhotoError, UsageError."""
+    async def create_avatar(
+        self, photo: bytes, name: str, title: str, consent: str, smile: bytes | None = None
+    ) -> Json:
+        """Make an avatar from a photo, and from a second one of the same person's smile; returns the new state with the
+        photo's ``report``. Raises PhotoError, UsageError."""
         ...
 
     def thumb(self, name: str) -> bytes:
@@ -417,8 +420,13 @@ class Server:
         texts = {name: form.get(name, "") for name in ("name", "title", "consent")}
         if not all(isinstance(text, str) and len(text) <= 200 for text in texts.values()):
             raise UsageError("name, title and consent are texts of at most 200 characters")
+        second = form.get("smile") or None
+        if not isinstance(second, web.FileField | None):
+            raise UsageError("the form's 'smile' is no file")
         data = await asyncio.to_thread(photo.file.read)
-        created = await self._control.create_avatar(data, **{name: str(text).strip() for name, text in texts.items()})
+        smile = await asyncio.to_thread(second.file.read) if second is not None else None
+        words = {name: str(text).strip() for name, text in texts.items()}
+        created = await self._control.create_avatar(data, **words, smile=smile)
         await self._events.push_state()
         return web.json_response(created, status=201)
 

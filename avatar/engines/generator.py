@@ -41,4 +41,5 @@ class GeneratorEngine(Engine):
         picture = self._head.render(state)
         relative, _, _ = shape_weights(state)
         self._corrector.correct(picture, self._head.face_frame(state.head), relative)
+        self._head.lay_glasses(picture)  # what corrects skin must not bend them
         return picture

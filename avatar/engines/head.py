@@ -23,7 +23,9 @@ from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
 from avatar.engines.head_folds import FILE as FOLDS_FILE
 from avatar.engines.head_folds import FoldMaps, Folds
+from avatar.engines.head_glasses import Glasses
 from avatar.engines.head_mesh import (
+    MOUTH_BACK,
     TRACKED,
     TRACKED_INNER,
     TRACKED_LEFT_EYE,
@@ -32,6 +34,8 @@ from avatar.engines.head_mesh import (
     build_mesh,
 )
 from avatar.engines.head_mouth import Mouth, colour_mouth
+from avatar.engines.head_own import OwnSmile, mixer, own_maps, understand
+from avatar.engines.head_teeth import OwnTeeth, mark_upper_teeth
 from avatar.engines.head_warp import TEXTURE_SCALE, Warp
 from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
@@ -82,12 +86,23 @@ class HeadEngine(Engine):
         mesh = build_mesh(basis, fitted, landmarks)
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
+        self._glasses = None
+        if (frame := bundle.glasses_at(size)) is not None:
+            self._glasses = Glasses(portrait, landmarks, frame, TEXTURE_SCALE)
+            portrait = self._glasses.bare
         self._warp = Warp(portrait, landmarks)
-        self._folds = None
+        self._folds, own_folds, own = None, None, None
+        if bundle.smile is not None:
+            own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile.at_size(size))
+
+            def own_folds(maps: FoldMaps, skin: F32, strength: F32) -> tuple[F32, F32]:
+                return own_maps(maps, own, portrait, landmarks, skin, strength, frame), mixer(own)
+
         if self.folds:
-            self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE)
+            self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
+        self._teeth: OwnTeeth | None = None
 
         count = len(mesh.rest)
         self._vertices = np.empty((count, 3), np.float32)
@@ -109,6 +124,8 @@ class HeadEngine(Engine):
         self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
         self._eye_distance = eye_distance(landmarks)
         self._warm_up()
+        if own is not None:
+            self._take_teeth(own, portrait, landmarks)
 
     def _warm_up(self) -> None:
         """Compile every kernel, so that the first frame is as fast as the next."""
@@ -118,10 +135,26 @@ class HeadEngine(Engine):
         self.render(FaceState(Ns(0), wild, Pose.degrees(3, 3, 3), Gaze(0.1, 0.1)))
         self.render(FaceState(Ns(0)))
         self._warp.set_depth(self._depth, self._shown, _BEHIND * self._fitted.scale)
+        if self._glasses is not None:
+            self._glasses.set_depth(self._depth, self._shown, self._fitted.scale)
+
+    def _take_teeth(self, own: OwnSmile, portrait: U8, landmarks: F32) -> None:
+        teeth = OwnTeeth(own, portrait, landmarks)
+        if not teeth.found:
+            return
+        mark_upper_teeth(self._mesh)
+        picture = self.render(FaceState(Ns(0), own.weights))
+        teeth.match(self._mesh, picture, self._values, self._shown, self._opened)
+        self._attributes[:] = self._mesh.attributes
+        self._teeth = teeth
 
     def render(self, state: FaceState) -> U8:
+        return self.draw(*shape_weights(state), state.head)
+
+    def draw(self, weights: F32, gaze_yaw: float, gaze_pitch: float, head: Pose) -> U8:
+        """The picture (size, size, 3) with these weights (52,) of the shapes as they are, also below 0, eyes turned by
+        radians, and pose."""
         mesh = self._mesh
-        weights, gaze_yaw, gaze_pitch = shape_weights(state)
         np.copyto(self._vertices, mesh.rest)
         raster.add_shapes(self._vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
         turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
@@ -130,18 +163,20 @@ class HeadEngine(Engine):
         raster.on_landmarks(self._vertices, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         opened = (self._lip_gap() - self._rest_gap) / self._lip_unit
         closed = tuple(1 - self._lid_gap(eye) / rest for eye, rest in zip(_EYES, self._rest_lids, strict=True))
-        matrix, offset = self._camera(state.head)
+        matrix, offset = self._camera(head)
         raster.project(self._vertices, matrix, offset, self._points)
         raster.on_landmarks(self._points, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         self._points[:, 2] -= mesh.backward * np.float32(self._fitted.scale)
 
         rows = mesh.lip_rows
         self._attributes[rows, 1] = mesh.attributes[rows, 1] + mesh.lip_shift * np.float32(min(1.0, max(0.0, opened)))
+        self._opened = opened
         parted = opened > _PARTED
         count = len(mesh.triangles) if parted else mesh.outer
         buffers = self._depth, self._values, self._shown
         raster.rasterize(self._points, self._attributes, mesh.triangles, mesh.kinds, count, *buffers)
-        picture = self._warp.draw(self._values, self._shown, self._rigid(matrix, offset), self._moving())
+        self._rigid_now = self._rigid(matrix, offset)
+        picture = self._warp.draw(self._values, self._shown, self._rigid_now, self._moving())
         if self._folds is not None:
             self._folds.draw(picture, self._warp.map, self._shown, self._face(), weights)
         tracked = self._tracked
@@ -156,8 +191,19 @@ class HeadEngine(Engine):
         if parted:
             tongue = float(weights[INDEX["tongueOut"]])
             contours = tracked[TRACKED_LIPS], tracked[TRACKED_INNER]
+            if self._teeth is not None:
+                back = MOUTH_BACK * self._fitted.scale
+                bared = self._teeth.bared(weights)
+                camera = matrix, offset
+                self._teeth.lay(self._values, self._shown, self._depth, self._moving(), camera, back, bared, opened)
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
+        self.lay_glasses(picture)
         return picture
+
+    def lay_glasses(self, picture: U8) -> None:
+        """Over what was drawn last, in place; nothing where nobody wears any."""
+        if self._glasses is not None:
+            self._glasses.draw(picture, self._rigid_now)
 
     @property
     def contours(self) -> F32:

@@ -7,7 +7,7 @@ shows hair, glasses or beard instead of skin. Each frame adds them up on a coars
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,11 +104,24 @@ def log_luminance(face: MeanFace, rgb: U8, landmarks: F32) -> F32:
 def log_ratio(face: MeanFace, drawn: tuple[U8, F32], real: tuple[U8, F32]) -> F32:
     """(h, w) of the frame: what must be added to the log luminance of a drawn face to make it the real one.
 
-    Learning is made of these; the same from an own second photo would be a personal map.
+    Learning is made of these.
 
     :param drawn, real: picture (h, w, 3) and its landmarks (468 or more, 2 or 3).
     """
     return log_luminance(face, *real) - log_luminance(face, *drawn)
+
+
+def band(ratios: F32, inside: np.ndarray, coarse: float, fine: float = 0.7) -> F32:
+    """(n, h, w) without each picture's general tone, and without structures larger than ``coarse`` or smaller than
+    ``fine`` (sigmas in pixels): no shading of the whole face, no pores."""
+    mask = inside.astype(np.float32)
+    cover = cv2.GaussianBlur(mask, (0, 0), coarse) + 1e-3
+    made = np.empty_like(ratios, np.float32)
+    for out, ratio in zip(made, ratios, strict=True):
+        level = (ratio - np.median(ratio[inside])) * mask
+        detail = level - cv2.GaussianBlur(level, (0, 0), coarse) / cover
+        out[:] = cv2.GaussianBlur(detail * mask, (0, 0), fine)
+    return made
 
 
 @dataclass(frozen=True)
@@ -197,19 +210,27 @@ def _multiply(picture, sources, shown, box, scale_x, scale_y, x0, y0, grid):
                 pixels[x, c] = min(np.int32(255), (np.int32(pixels[x, c]) * m + np.int32(2048)) >> np.int32(12))
 
 
+OwnMaps = Callable[[FoldMaps, F32, F32], tuple[F32, F32]]
+
+
 class Folds:
     """Draws the folds of one portrait.
 
     :param portrait: (s, s, 3), and :param landmarks: (478, 3) in its pixels.
     :param texels: pixels of the map's sources in one of the portrait.
+    :param own: makes, of the maps, of where there is bare skin and of the maps' strengths, more maps (k, h, w) and what
+        the shapes' weights are multiplied with for their right and left sides (2 k, 52).
     """
 
-    def __init__(self, maps: FoldMaps, portrait: U8, landmarks: F32, texels: float) -> None:
+    def __init__(self, maps: FoldMaps, portrait: U8, landmarks: F32, texels: float, own: OwnMaps | None = None) -> None:
         self._mixer = _mixer(maps.names)
         face, points = maps.face, landmarks[:LANDMARKS, :2].astype(np.float32)
         skin = bare_skin(maps, portrait, landmarks)
         strength = np.where(maps.lined, lines(maps, portrait, landmarks, skin), 1.0).astype(np.float32)
         shaped = maps.maps * skin[None] * strength[:, None, None]
+        if own is not None:
+            more, mixer = own(maps, skin, strength)
+            shaped, self._mixer = np.concatenate([shaped, more]), np.concatenate([self._mixer, mixer])
 
         low, high = points.min(0), points.max(0)
         step = (GRID - 1) / (high - low)
@@ -230,8 +251,8 @@ class Folds:
         :param sources: (s, s, 2) each pixel's texel; :param shown: (s, s) what it shows; :param box: x0, y0, x1, y1 of
             the face; :param weights: (52,) of the shapes.
         """
-        folds = np.minimum(self._mixer @ weights, np.float32(1))
-        if folds.sum() < _THRESHOLD:
+        folds = np.clip(self._mixer @ weights, np.float32(-1), np.float32(1))
+        if np.abs(folds).sum() < _THRESHOLD:
             return
         _add_up(self._maps, folds, np.float32(_MOST), self._grid)
         _multiply(picture, sources, shown, box, *self._step, *self._origin, self._grid)

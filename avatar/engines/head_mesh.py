@@ -48,7 +48,8 @@ _TINY = 1e-3
 """Displacements below this (cm) are dropped: a hundredth of a pixel."""
 _EYE_BACK = 0.35
 """Eyeballs are drawn this much (cm) further back, so that they never pierce the lids."""
-_MOUTH_BACK = 0.15
+MOUTH_BACK = 0.15
+"""The same for the mouth's inside but the tongue."""
 
 
 @dataclass
@@ -132,7 +133,7 @@ def build_mesh(basis: HeadBasis, fitted: FittedHead, landmarks: F32) -> DrawMesh
         parts=parts,
         attributes=attributes,
         backward=np.select(
-            [parts >= EYE_LEFT, (parts != SKIN) & (parts != TONGUE)], [_EYE_BACK, _MOUTH_BACK], 0.0
+            [parts >= EYE_LEFT, (parts != SKIN) & (parts != TONGUE)], [_EYE_BACK, MOUTH_BACK], 0.0
         ).astype(np.float32),
         starts=starts,
         rows=rows,

@@ -8,7 +8,7 @@ from numba import njit
 
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
-from avatar.engines.raster import MOUTH, NOTHING
+from avatar.engines.raster import MOUTH, NOTHING, TEETH
 from avatar.engines.raster import TONGUE as TONGUE_SHOWN
 from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FittedHead, eye_distance
 
@@ -24,11 +24,11 @@ _DEPTH_OF_LIGHT = 2.2
 """Centimetres behind the front teeth at which the light has fallen to a third."""
 _SMOOTH = 0.5
 """Centimetres over which the row of teeth counts as one smooth arch."""
-_ENAMEL, _GLOSS = 1.07, 0.7
+_ENAMEL, _GLOSS = 1.02, 0.5
 """Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
 _FURROW = 0.25
 """How much darker the tongue is along its middle."""
-_GAP = 0.5
+_GAP = 0.4
 """How much darker it is between two teeth."""
 _TYPICAL_WHITE = 225.0
 _TYPICAL_FACE = 185.0
@@ -36,6 +36,14 @@ _TYPICAL_HIGHLIGHT = 240.0
 _NARROW, _WIDE = 0.36, 0.46
 """Widths of the mouth, in eye distances: of a funnel, of a mouth at rest."""
 _ROUND_SHADE = 0.45
+_UNDER_LIP, _AT_RIM = 0.12, 0.38
+"""How much darker the mouth is right under the upper lip, and at the edges of its opening."""
+_DIM = 0.72
+"""The light in a mouth that is only just parted."""
+_DARKEST = 0.5
+"""No photo's light counts as less."""
+_GREY = 0.05
+"""(max - min) / max of the colours of grey skin; from twice that on it has colour."""
 _WARMTH = 0.3
 """How much of the highlights' colour is the light's; the rest is the skin's."""
 
@@ -69,7 +77,9 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     lip = _lip_colour(portrait, landmarks, fitted.mouth_open)
     edge = np.clip(1.1 - behind / 2.0, 0, 1) * (parts == LINING)[:, None]
     colour = colour * (1 - edge) + lip * 0.72 * edge
-    mesh.attributes[inside] = colour[inside]
+    # In a grey photo, or of a sculpture, the mouth is grey too.
+    grey = colour.mean(1, keepdims=True)
+    mesh.attributes[inside] = (grey + (colour - grey) * _colourfulness(portrait, landmarks))[inside]
     return illumination
 
 
@@ -106,7 +116,18 @@ def _illumination(portrait: U8, landmarks: F32) -> F32:
     )
     tint = np.median(face[value >= high], axis=0)
     tint = 1 + _WARMTH * (tint / max(float(tint.max()), 1.0) - 1)
-    return (np.clip(brightness, 0.5, 1.0) * tint).astype(np.float32)
+    return (np.clip(brightness, _DARKEST, 1.0) * tint).astype(np.float32)
+
+
+def _colourfulness(portrait: U8, landmarks: F32) -> float:
+    """0 where the skin is grey, 1 where it has the colour of any skin."""
+    mask = np.zeros(portrait.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[:, :2]).astype(np.int32)), 1)
+    face = portrait[mask > 0].astype(np.float32)
+    if not len(face):
+        return 1.0
+    top = np.maximum(face.max(1), 1.0)
+    return float(np.clip((np.median((top - face.min(1)) / top) - _GREY) / _GREY, 0, 1))
 
 
 def _lip_colour(portrait: U8, landmarks: F32, mouth_open: bool) -> F32:
@@ -138,17 +159,19 @@ def _mark(shown, hull, x0, y0, opening):
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            inside = kind == TONGUE_SHOWN or (kind == MOUTH and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
+            of_mouth = kind in (MOUTH, TEETH)
+            inside = kind == TONGUE_SHOWN or (of_mouth and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside
     return count
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, run):
+def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, reach, light, under_lip, at_rim, run):
     """Blend the mouth into ``picture``: smoothed colours, darker near the rims and under the upper lip.
 
-    ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space.
+    ``alpha`` (h, w) is the soft opening, ``occlusion`` (h, w) how open it is around a pixel, ``run`` (w,) work space;
+    ``under_lip`` and ``at_rim`` say how much darker it is there.
     """
     height, width = opening.shape
     run[:] = 0
@@ -177,11 +200,7 @@ def _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, cavity, 
             if total == 0:
                 continue
             near = np.float32(run[x]) / np.float32(reach)
-            shade = (
-                light
-                * (np.float32(0.76) + np.float32(0.24) * near)
-                * (np.float32(0.62) + np.float32(0.38) * occlusion[y, x])
-            )
+            shade = light * (1 - under_lip * (1 - near)) * (1 - at_rim * (1 - occlusion[y, x]))
             scale = shade / total
             p = picture[y0 + y, x0 + x]
             half = np.float32(0.5)
@@ -229,7 +248,9 @@ class Mouth:
         # Less comes in through lips that are drawn together than through the same opening of a wide mouth.
         width = float(np.ptp(inner[:, 0])) / self._eyes
         round_ = 1 - min(1.0, max(0.0, (width - _NARROW) / (_WIDE - _NARROW)))
-        light = np.float32((0.72 + 0.28 * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * min(1.0, opened)))
+        parted = min(1.0, opened)
+        light = np.float32((_DIM + (1 - _DIM) * min(1.0, opened / 2.0)) * (1 - _ROUND_SHADE * round_ * parted))
         reach = max(2, round(self._eyes * 0.05))
         run = np.empty(x1 - x0, np.int64)
-        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, run)
+        shades = np.float32(_UNDER_LIP), np.float32(_AT_RIM)
+        _compose(picture, values, shown, x0, y0, opening, alpha, occlusion, self._cavity, reach, light, *shades, run)

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numba import njit
 
-NOTHING, SKIN, EYE, MOUTH, TONGUE = 0, 1, 2, 3, 4
-"""What a pixel of the z-buffer shows."""
+NOTHING, SKIN, EYE, MOUTH, TONGUE, TEETH = 0, 1, 2, 3, 4, 5
+"""What a pixel of the z-buffer shows. TEETH: upper ones of which a photo exists; else they are MOUTH as the rest."""
 
 _FAR = np.float32(-1e9)
 

@@ -3,17 +3,22 @@
 NAME/
   portrait.png     the square crop that the engines draw from, RGB, 512 to 1024 pixels a side
   landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
-  avatar.json      title, consent, provenance, what the photo check said
+  avatar.json      format, title, consent, provenance, what the photo check said
   coefficients.npy float32 (52,): ARKit coefficients that the photo shows
+  glasses.png      where there are glasses: 255 on their frame, of portrait.png's size
+  smile.png, smile_landmarks.npy, smile_coefficients.npy   where there is a second photo, a smile: the same of it
+
+Format 1 had the first four files and no number in avatar.json; it still loads.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,7 +28,35 @@ from avatar.errors import ConsentError, PhotoError, UsageError
 
 Consent = Literal["self", "licensed", "synthetic"]
 CONSENTS: tuple[Consent, ...] = ("self", "licensed", "synthetic")
+FORMAT = 2
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class Smile:
+    """A second photo of the same person, who smiles in it: what is their own about teeth and folds."""
+
+    portrait: U8
+    """(m, m, 3), RGB: the square crop of that photo."""
+    landmarks: F32
+    """(478, 3) in pixels of ``portrait``."""
+    coefficients: F32
+    """(52,) ARKit coefficients that it shows."""
+
+    def at_size(self, size: int) -> Smile:
+        """The same, (size, size, 3)."""
+        return Smile(*_at_size(self.portrait, self.landmarks, size), self.coefficients)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report on a photo."""
+
+    name: str
+    """What was looked at: ``light``, ``sharpness`` and so on (:data:`avatar.portrait.report.NAMES`)."""
+    grade: Literal["good", "fair", "poor"]
+    text: str
+    """For the user: what the photo shows and, where it is not good, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +78,33 @@ class AvatarBundle:
     provenance: str = ""
     warnings: tuple[str, ...] = ()
     """What the photo check said, one line each."""
+    glasses: U8 | None = None
+    """(n, n): 255 on the frame of glasses."""
+    smile: Smile | None = None
+    report: tuple[Finding, ...] = ()
+    """How good the photo is, point by point."""
 
     def at_size(self, size: int) -> tuple[U8, F32]:
         """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
-        scale = size / len(self.portrait)
-        # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
-        landmarks = np.asarray(self.landmarks, np.float32) * np.float32(scale)
-        landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
-        if scale == 1:
-            return self.portrait, landmarks
-        flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(self.portrait, (size, size), interpolation=flags), np.uint8), landmarks
+        return _at_size(self.portrait, self.landmarks, size)
+
+    def glasses_at(self, size: int) -> U8 | None:
+        """(size, size): above 127 on the frame of glasses; None where there are none."""
+        if self.glasses is None or size == len(self.glasses):
+            return self.glasses
+        flags = cv2.INTER_AREA if size < len(self.glasses) else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(self.glasses, (size, size), interpolation=flags), np.uint8)
+
+
+def _at_size(portrait: U8, landmarks: F32, size: int) -> tuple[U8, F32]:
+    scale = size / len(portrait)
+    # Pixel centres lie on whole numbers, so a change of size moves the origin by half a pixel.
+    landmarks = np.asarray(landmarks, np.float32) * np.float32(scale)
+    landmarks[:, :2] += np.float32(0.5 * scale - 0.5)
+    if scale == 1:
+        return portrait, landmarks
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(portrait, (size, size), interpolation=flags), np.uint8), landmarks
 
 
 def check_name(name: str) -> str:
@@ -76,39 +125,86 @@ def check_consent(value: str) -> Consent:
 def save(bundle: AvatarBundle, folder: Path) -> None:
     """Write the bundle's files into ``folder`` (made where missing). Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    ok, png = cv2.imencode(".png", cv2.cvtColor(bundle.portrait, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise PhotoError("the portrait cannot be written as PNG; try another photo")
-    (folder / "portrait.png").write_bytes(png.tobytes())
+    _write_png(folder / "portrait.png", cv2.cvtColor(bundle.portrait, cv2.COLOR_RGB2BGR))
     np.save(folder / "landmarks.npy", bundle.landmarks)
     np.save(folder / "coefficients.npy", bundle.coefficients)
-    meta = asdict(bundle)
-    for key in ("name", "portrait", "landmarks", "coefficients"):
-        del meta[key]
+    if bundle.glasses is not None:
+        _write_png(folder / "glasses.png", bundle.glasses)
+    if bundle.smile is not None:
+        _write_png(folder / "smile.png", cv2.cvtColor(bundle.smile.portrait, cv2.COLOR_RGB2BGR))
+        np.save(folder / "smile_landmarks.npy", bundle.smile.landmarks)
+        np.save(folder / "smile_coefficients.npy", bundle.smile.coefficients)
+    meta = {
+        "format": FORMAT,
+        "title": bundle.title,
+        "consent": bundle.consent,
+        "created": bundle.created,
+        "provenance": bundle.provenance,
+        "warnings": list(bundle.warnings),
+        "report": [asdict(finding) for finding in bundle.report],
+    }
     (folder / "avatar.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_png(path: Path, pixels: U8) -> None:
+    ok, png = cv2.imencode(".png", pixels)
+    if not ok:
+        raise PhotoError("the portrait cannot be written as PNG; try another photo")
+    path.write_bytes(png.tobytes())
 
 
 def load(folder: Path) -> AvatarBundle:
     """Read a bundle. Raises UsageError where it is not one, ConsentError where nobody agreed."""
     try:
         meta = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
-        pixels = cv2.imdecode(np.frombuffer((folder / "portrait.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        landmarks = np.load(folder / "landmarks.npy", allow_pickle=False).astype(np.float32)
-        coefficients = np.load(folder / "coefficients.npy", allow_pickle=False).astype(np.float32)
+        portrait, landmarks, coefficients = _read_face(folder, "portrait", "")
+        smile = Smile(*_read_face(folder, "smile", "smile_")) if (folder / "smile.png").is_file() else None
+        glasses = None
+        if (folder / "glasses.png").is_file():
+            glasses = _read_png(folder / "glasses.png", cv2.IMREAD_GRAYSCALE)
     except (OSError, ValueError) as error:
         raise UsageError(f"avatar {folder.name}: not a readable avatar ({error}); create it again") from error
-    if pixels is None or landmarks.shape != (478, 3) or coefficients.shape != (52,) or not isinstance(meta, dict):
+    if not isinstance(meta, dict) or (glasses is not None and glasses.shape != portrait.shape[:2]):
         raise UsageError(f"avatar {folder.name}: its files do not fit together; create it again")
+    if not isinstance(made_as := meta.get("format", 1), int) or made_as > FORMAT:
+        raise UsageError(f"avatar {folder.name}: a newer version made it; update this one, or create it again")
     if meta.get("consent") not in CONSENTS:
         raise ConsentError(f"avatar {folder.name} has no consent statement; create it again with --consent")
     return AvatarBundle(
         name=folder.name,
         title=str(meta.get("title", folder.name)),
-        portrait=freeze(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)),
-        landmarks=freeze(landmarks),
-        coefficients=freeze(coefficients),
+        portrait=portrait,
+        landmarks=landmarks,
+        coefficients=coefficients,
         consent=meta["consent"],
         created=str(meta.get("created", "")),
         provenance=str(meta.get("provenance", "")),
         warnings=tuple(map(str, meta.get("warnings", ()))),
+        glasses=None if glasses is None else freeze(glasses),
+        smile=smile,
+        report=tuple(_findings(meta.get("report", ()))),
     )
+
+
+def _read_png(path: Path, flags: int) -> U8:
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    if pixels is None:
+        raise ValueError(f"{path.name} is no picture")
+    return np.asarray(pixels, np.uint8)
+
+
+def _read_face(folder: Path, picture: str, prefix: str) -> tuple[U8, F32, F32]:
+    """Portrait, landmarks and coefficients of one photo. Raises OSError, ValueError."""
+    pixels = _read_png(folder / f"{picture}.png", cv2.IMREAD_COLOR)
+    landmarks = np.load(folder / f"{prefix}landmarks.npy", allow_pickle=False).astype(np.float32)
+    coefficients = np.load(folder / f"{prefix}coefficients.npy", allow_pickle=False).astype(np.float32)
+    if landmarks.shape != (478, 3) or coefficients.shape != (52,) or pixels.shape[0] != pixels.shape[1]:
+        raise ValueError("its files do not fit together")
+    return freeze(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), freeze(landmarks), freeze(coefficients)
+
+
+def _findings(rows: Any) -> Iterator[Finding]:
+    """The report as it was written; a line that is none is left out."""
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and row.get("grade") in ("good", "fair", "poor"):
+            yield Finding(str(row.get("name", "")), row["grade"], str(row.get("text", "")))

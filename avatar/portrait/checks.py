@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.core.types import F32, U8
-from avatar.portrait.landmarks import FACE_OVAL, DetectedFace
+from avatar.portrait.landmarks import FACE_OVAL, IRIS_LEFT, IRIS_RIGHT, DetectedFace
 
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
@@ -24,31 +24,32 @@ EYE_RIGHT = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 
 EYE_LEFT = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 SOCKET_RIGHT = (226, 31, 228, 229, 230, 231, 232, 233, 244, 189, 221, 222, 223, 224, 225, 113)
 SOCKET_LEFT = (446, 261, 448, 449, 450, 451, 452, 453, 464, 413, 441, 442, 443, 444, 445, 342)
+CHIN = (204, 201, 200, 421, 424, 262, 369, 396, 175, 171, 140, 32)
+CHEEK_RIGHT, CHEEK_LEFT = (118, 101, 36, 205, 50), (347, 330, 266, 425, 280)
 """Outlines by MediaPipe's point numbers; sides are the subject's."""
 
 _EYES = 80.0
 """Pixels between the eyes at which sharpness is measured."""
 
 
-def warnings_for(portrait: U8, face: DetectedFace, padding: Mapping[str, float], enlarged: float = 1.0) -> list[str]:
-    """What the user should know about a portrait (n, n, 3), most important first.
+DARK = "the photo is dark; use one with more light on the face"
+BLURRY = "the photo is blurred; use a sharper one"
+ENLARGED = 1.25
+"""Portrait pixels made of one of the photo's from which it looks soft."""
+BLURRED = 0.16
+""":func:`sharpness` below which a photo is blurred."""
 
-    :param padding: share of the side that lies beyond the photo, by edge ("top", "left", "right", "bottom").
-    :param enlarged: how many portrait pixels one of the photo's became.
-    """
-    lab = cv2.cvtColor(portrait.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+def is_dark(lab: F32, face: DetectedFace) -> bool:
+    """The face lies in the dark. ``lab``: the portrait (n, n, 3) in CIELAB."""
     # The brightest twentieth, not the mean: dark skin in good light has highlights, a dark photo has none.
-    dark = np.percentile(_inside(lab, face.landmarks, FACE_OVAL)[:, 0], 95) < 35
-    lines = [] if dark else [*_covered(lab, face)]  # nothing stands out in the dark
-    lines += [*_expression(face), *_quality(portrait, face, enlarged)]
-    if dark:
-        lines.append("the photo is dark; use one with more light on the face")
-    return [*lines, *_framing(padding)]
+    return bool(np.percentile(inside(lab, face.landmarks, FACE_OVAL)[:, 0], 95) < 35)
 
 
-def _covered(lab: F32, face: DetectedFace) -> Iterator[str]:
+def covered(lab: F32, face: DetectedFace) -> Iterator[str]:
+    """What hides eyes or mouth, one line each."""
     # Eyes: white and pupil differ strongly; behind a dark lens nothing does.
-    ranges = [np.ptp(np.percentile(_inside(lab, face.landmarks, eye)[:, 0], (5, 95))) for eye in (EYE_RIGHT, EYE_LEFT)]
+    ranges = [np.ptp(np.percentile(inside(lab, face.landmarks, eye)[:, 0], (5, 95))) for eye in (EYE_RIGHT, EYE_LEFT)]
     if max(ranges) < 14 and lid_gap(face) > 0.12:
         yield "the eyes are hidden (dark glasses?); take them off, or the eyes will not move"
     if lip_contrast(lab, face) < 3 and lip_seam(lab[..., 0], face) < 2:
@@ -88,13 +89,21 @@ def lid_gap(face: DetectedFace) -> float:
     return float(min(gaps))
 
 
-def _expression(face: DetectedFace) -> Iterator[str]:
+def mouth_gap(landmarks: F32) -> float:
+    """Height between the inner lips in the middle, in distances between the irises."""
+    eyes = float(np.hypot(*(landmarks[IRIS_LEFT, :2] - landmarks[IRIS_RIGHT, :2])))
+    return float(np.hypot(*(landmarks[13, :2] - landmarks[14, :2]))) / max(eyes, 1e-6)
+
+
+def expression(face: DetectedFace) -> Iterator[str]:
+    """What the face does beside resting, one line each."""
+
     def both(name: str) -> float:
         return (face.coefficient(name + "Left") + face.coefficient(name + "Right")) / 2
 
     if both("eyeBlink") > 0.45 or lid_gap(face) < 0.12:
         yield "the eyes are closed or look down; use a photo with open eyes that look into the camera"
-    gap = float(np.hypot(*(face.landmarks[13, :2] - face.landmarks[14, :2]))) / face.eye_distance
+    gap = mouth_gap(face.landmarks)
     smile = both("mouthSmile") > 0.4
     if gap > 0.06 and smile:
         yield "the photo shows an open smile; a closed, resting mouth speaks better"
@@ -104,11 +113,10 @@ def _expression(face: DetectedFace) -> Iterator[str]:
         yield "the photo shows a smile; a resting face moves better"
 
 
-def _quality(portrait: U8, face: DetectedFace, enlarged: float) -> Iterator[str]:
-    if enlarged > 1.25:
+def small(enlarged: float) -> Iterator[str]:
+    """One line where the face has too few pixels. :param enlarged: portrait pixels made of one of the photo's."""
+    if enlarged > ENLARGED:
         yield f"the face is small, so the portrait is enlarged {enlarged:.1f} times and looks soft; use a larger photo"
-    if sharpness(portrait, face) < 0.16:
-        yield "the photo is blurred; use a sharper one"
 
 
 def sharpness(portrait: U8, face: DetectedFace) -> float:
@@ -124,11 +132,20 @@ def sharpness(portrait: U8, face: DetectedFace) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F)[eyes].std() / max(1.0, grey[eyes].std()))
 
 
-def _framing(padding: Mapping[str, float]) -> Iterator[str]:
+def framing(padding: Mapping[str, float]) -> Iterator[str]:
+    """One line where the photo ends too early. :param padding: share of the portrait's side beyond it, by edge."""
     cut = [edge for edge in ("top", "left", "right", "bottom") if padding.get(edge, 0.0) > 0.1]
     if cut:
         edges = " and ".join(cut)
         yield f"the photo ends close to the face ({edges}), so hair or shoulders fade out; use one with more around it"
+
+
+def bearded(lab: F32, face: DetectedFace) -> bool:
+    """The chin is much greyer than the cheeks, and not lighter: hair. A fair or red beard goes unnoticed."""
+    cheeks = np.concatenate([inside(lab, face.landmarks, outline) for outline in (CHEEK_RIGHT, CHEEK_LEFT)])
+    chin = inside(lab, face.landmarks, CHIN)
+    greyer = float(np.median(np.hypot(cheeks[:, 1], cheeks[:, 2])) - np.median(np.hypot(chin[:, 1], chin[:, 2])))
+    return greyer > 8 and float(np.median(cheeks[:, 0])) > float(np.median(chin[:, 0]))
 
 
 def _mask(picture: NDArray, points: F32, outline: Sequence[int]) -> U8:
@@ -137,7 +154,7 @@ def _mask(picture: NDArray, points: F32, outline: Sequence[int]) -> U8:
     return cv2.fillPoly(mask, [np.round(points[list(outline), :2]).astype(np.int32)], 255)
 
 
-def _inside(picture: F32, points: F32, outline: Sequence[int]) -> F32:
+def inside(picture: F32, points: F32, outline: Sequence[int]) -> F32:
     """The pixels (n, channels) inside the outline; at least one."""
     pixels = picture[_mask(picture, points, outline) > 0]
     return pixels if len(pixels) else np.zeros((1, picture.shape[-1]), np.float32)

@@ -96,7 +96,7 @@ def fit_head(basis: HeadBasis, landmarks: F32, coefficients: F32) -> FittedHead:
     target = np.asarray(landmarks[:LANDMARKS], np.float64) * [1, -1, -1]
     gap = np.hypot(*(landmarks[13, :2] - landmarks[14, :2])) / eye_distance(landmarks)
     mouth_open = bool(gap > OPEN_MOUTH)
-    photo = _photo_weights(coefficients, mouth_open)
+    photo = photo_weights(coefficients, mouth_open)
     if not mouth_open:
         target = _close_lips(target)
 
@@ -134,7 +134,8 @@ def on_landmarks(basis: HeadBasis, vectors: NDArray[np.floating]) -> NDArray[np.
     return (picked * basis.landmark_weights[:, :, None]).sum(-2)
 
 
-def _photo_weights(coefficients: F32, mouth_open: bool) -> F32:
+def photo_weights(coefficients: F32, mouth_open: bool) -> F32:
+    """(52,) of the shapes that a photo with these ``coefficients`` is taken to show."""
     weights = np.zeros(len(ARKIT), np.float32)
     for i, name in enumerate(ARKIT):
         if not name.startswith(_UNTRUSTED):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ from avatar.core.types import U8
 from avatar.errors import AvatarError, StorageError, UsageError
 from avatar.portrait import bundle
 from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
+from avatar.portrait.smile import with_smile
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,21 @@ class Library:
         consent: Consent,
         detector: LandmarkDetector,
         overwrite: bool = False,
+        smile: Path | bytes | None = None,
+        glasses: GlassesFinder | None = None,
+        finish: Callable[[AvatarBundle], AvatarBundle] = lambda made: made,
     ) -> AvatarBundle:
         """Make an avatar of a photo and keep it. It appears complete or not at all.
+
+        :param smile: a second photo of the same person. :param glasses: finds frames. :param finish: has the last word.
 
         Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError.
         """
         self._check_free(name, overwrite)
-        made = onboard(read_photo(photo), name, title, consent, detector)
+        made = onboard(read_photo(photo), name, title, consent, detector, glasses=glasses)
+        if smile is not None:
+            made = with_smile(made, read_photo(smile), detector, glasses)
+        made = finish(made)
         self.add(made, overwrite)
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import cv2
@@ -11,11 +12,12 @@ import numpy as np
 from avatar.core.types import U8, freeze
 from avatar.errors import ConsentError, PhotoError
 from avatar.portrait.bundle import CONSENTS, AvatarBundle, Consent, check_name
-from avatar.portrait.checks import warnings_for
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.portrait.photo import read_photo
+from avatar.portrait.report import report, warnings_of
 
-__all__ = ["cut_square", "find_face", "onboard", "portrait_square", "read_photo"]
+__all__ = ["cut_square", "find_face", "onboard", "portrait_square", "read_photo", "take"]
 
 MIN_EYE_DISTANCE = 40.0
 """Pixels between the irises, in the photo. Below it a 512-pixel portrait would be enlarged more than twice."""
@@ -35,11 +37,20 @@ _SIDE = 1.95
 
 
 def onboard(
-    rgb: U8, name: str, title: str, consent: Consent, detector: LandmarkDetector, provenance: str = ""
+    rgb: U8,
+    name: str,
+    title: str,
+    consent: Consent,
+    detector: LandmarkDetector,
+    provenance: str = "",
+    glasses: GlassesFinder | None = None,
 ) -> AvatarBundle:
     """Make an avatar of the one face in ``rgb`` (height, width, 3).
 
-    The portrait is a square of 512 to 1024 pixels. What will look poor is said in ``warnings``, one line each.
+    The portrait is a square of 512 to 1024 pixels. How good the photo is, is said in ``report``; what will look poor
+    also in ``warnings``, one line each.
+
+    :param glasses: finds the frames that must not bend with the face; None does not look for any.
 
     Raises PhotoError with a code ("no_face", "sideways", "faces", "small", "cut", "profile", "tilted") where the photo
     cannot become an avatar, ConsentError without a consent statement, UsageError for an unusable name.
@@ -47,6 +58,42 @@ def onboard(
     check_name(name)
     if consent not in CONSENTS:
         raise ConsentError(f"say who agreed to the use of this face: consent is one of {', '.join(CONSENTS)}")
+    shot = take(rgb, detector)
+    frame = None if glasses is None else glasses.mask(shot.portrait, shot.face.landmarks)
+    made = report(shot.portrait, shot.face, shot.turned, shot.padding, shot.enlarged, frame is not None)
+    return AvatarBundle(
+        name=name,
+        title=title or name,
+        portrait=freeze(shot.portrait),
+        landmarks=shot.face.landmarks,
+        coefficients=shot.face.coefficients,
+        consent=consent,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance=provenance,
+        warnings=warnings_of(made),
+        glasses=frame,
+        report=made,
+    )
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The portrait that a photo gives."""
+
+    portrait: U8
+    """(n, n, 3)."""
+    face: DetectedFace
+    """In pixels of ``portrait``."""
+    turned: DetectedFace
+    """As it was found in the photo."""
+    padding: dict[str, float]
+    """The share of the side that lies beyond the photo, by edge."""
+    enlarged: float
+    """How many of the portrait's pixels one of the photo's became."""
+
+
+def take(rgb: U8, detector: LandmarkDetector) -> Shot:
+    """Find the face, refuse what cannot work, cut the portrait. Raises PhotoError as :func:`onboard` does."""
     face = find_face(rgb, detector)
     _refuse(face, rgb)
     left, top, side = portrait_square(face)
@@ -57,17 +104,7 @@ def onboard(
         raise PhotoError("the face is found in the photo but not in its portrait; use a clearer photo", "no_face")
     # The portrait's own detection: sharper than the photo's, and in its pixels. Others in it are background.
     best = min(found, key=lambda f: math.dist(f.landmarks[1, :2], (size / 2, size / 2)))
-    return AvatarBundle(
-        name=name,
-        title=title or name,
-        portrait=freeze(portrait),
-        landmarks=best.landmarks,
-        coefficients=best.coefficients,
-        consent=consent,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        provenance=provenance,
-        warnings=tuple(warnings_for(portrait, best, padding=_padding(rgb, left, top, side), enlarged=size / side)),
-    )
+    return Shot(portrait, best, face, _padding(rgb, left, top, side), size / side)
 
 
 def find_face(rgb: U8, detector: LandmarkDetector) -> DetectedFace:

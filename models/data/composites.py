@@ -24,10 +24,12 @@ from avatar.core.types import F32, U8, freeze
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.portrait import bundle
-from avatar.portrait.checks import EYE_LEFT, EYE_RIGHT, INNER_LIPS, LIPS, warnings_for
+from avatar.portrait.checks import EYE_LEFT, EYE_RIGHT, INNER_LIPS, LIPS
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import FACE_OVAL, DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import find_face, portrait_square
 from avatar.portrait.photo import read_photo
+from avatar.portrait.report import report, warnings_of
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +98,12 @@ def build(data: Path, out: Path, names: Sequence[str] = ()) -> list[Path]:
         raise UsageError(f"{folder} lacks {', '.join(missing)}; give the folder that holds faces/t2i with --data")
     made: list[Path] = []
     with LandmarkDetector(registry.path("face_landmarker_v2.task")) as detector:
+        glasses = GlassesFinder(registry.weights_dir())
         for recipe in recipes:
             picture = compose(recipe, folder, detector)
             face = find_face(picture, detector)
+            frame = glasses.mask(picture, face.landmarks)
+            said = report(picture, face, face, {}, 1.0, frame is not None)
             avatar = bundle.AvatarBundle(
                 name=recipe.name,
                 title=recipe.title,
@@ -108,7 +113,9 @@ def build(data: Path, out: Path, names: Sequence[str] = ()) -> list[Path]:
                 consent="synthetic",
                 created=recipe.created,
                 provenance=provenance(recipe),
-                warnings=tuple(warnings_for(picture, face, padding={})),
+                warnings=warnings_of(said),
+                glasses=frame,
+                report=said,
             )
             bundle.save(avatar, out / recipe.name)
             log.info("%s: %s", recipe.name, "; ".join(avatar.warnings) or "no warnings")

@@ -33,6 +33,7 @@ from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder
 from avatar.models.expression.signals import KIN, SIGNALS, Seen, coefficient, lid_openings
 from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
@@ -104,13 +105,14 @@ def generator(
     sweeps: list[Sweep] = []
     unfit = 0
     with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
-        unseen = Unseen(weights, Path(scratch))
+        unseen, glasses = Unseen(weights, Path(scratch)), GlassesFinder(weights)
         for index in np.random.default_rng(0).permutation(len(paths)):
             if len(sweeps) == limit:
                 break
             progress(len(sweeps), limit)
             try:
-                bundle = onboard(read_photo(paths[index]), "judged", paths[index].stem, "synthetic", detector)
+                photo = read_photo(paths[index])
+                bundle = onboard(photo, "judged", paths[index].stem, "synthetic", detector, glasses=glasses)
             except PhotoError:
                 unfit += 1
                 continue

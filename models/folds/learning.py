@@ -14,7 +14,7 @@ from avatar.assembly import LANDMARKER
 from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
 from avatar.engines.head import HeadEngine, shape_weights
-from avatar.engines.head_folds import FRAME, MeanFace, fold_weights, log_luminance, log_ratio
+from avatar.engines.head_folds import FRAME, MeanFace, band, fold_weights, log_luminance, log_ratio
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.disjoint import FOLDS, fold_of, note, place
@@ -25,7 +25,7 @@ from avatar.models.expression.faces import RENDER_SIZE, Eyes, read_pair
 from avatar.models.expression.identity import FaceNet
 from avatar.models.folds import designed
 from avatar.models.folds.mean_face import mean_face, skin_mask
-from avatar.models.folds.ridge import band, symmetric_ridge
+from avatar.models.folds.ridge import symmetric_ridge
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.photo import read_photo

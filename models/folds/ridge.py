@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,19 +10,6 @@ from avatar.core.types import F32
 _HUBER = 1.345
 """In standard deviations: 95 % efficient where the errors are normal."""
 _ROUNDS = 6
-
-
-def band(ratios: F32, inside: np.ndarray, coarse: float, fine: float = 0.7) -> F32:
-    """(n, h, w) without each picture's general tone, and without structures larger than ``coarse`` or smaller than
-    ``fine`` (sigmas in pixels): no shading of the whole face, no pores."""
-    mask = inside.astype(np.float32)
-    cover = cv2.GaussianBlur(mask, (0, 0), coarse) + 1e-3
-    made = np.empty_like(ratios, np.float32)
-    for out, ratio in zip(made, ratios, strict=True):
-        level = (ratio - np.median(ratio[inside])) * mask
-        detail = level - cv2.GaussianBlur(level, (0, 0), coarse) / cover
-        out[:] = cv2.GaussianBlur(detail * mask, (0, 0), fine)
-    return made
 
 
 def symmetric_ridge(ratios: F32, shown: F32, penalty: float, mean: bool) -> F32:

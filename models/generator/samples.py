@@ -4,7 +4,8 @@
 kind      drawn                                                  wanted
 ========= ====================================================== ===================================================
 smile     a neutral photo in the state of the same person's      that smile, eyes on eyes
-          real smile
+          real smile; or a smiling or open-mouthed portrait      the portrait
+          brought to rest, in its own state
 mouth     a portrait with its own open mouth painted over        the portrait
 talk      a speaker's first frame in the state of a later one    the later frame
 same      a neutral photo of the same people in a random state   the same picture, but for the mouth's inside
@@ -22,7 +23,7 @@ import csv
 import logging
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ from avatar.core.types import F32, U8, FaceState, Ns
 from avatar.engines.corrector import CROP, EYE_CORNERS, crop
 from avatar.engines.head import HeadEngine
 from avatar.engines.head_mesh import TRACKED, TRACKED_LIPS
+from avatar.engines.neutral import at_rest, needs_rest
 from avatar.errors import PhotoError
 from avatar.models import registry
 from avatar.models.data.render import Factory, random_state
@@ -42,7 +44,7 @@ from avatar.models.expression.identity import FaceNet
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.fit import LANDMARKS, OUTER_LIPS
-from avatar.portrait.landmarks import LandmarkDetector
+from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
 
@@ -203,13 +205,22 @@ def jittered(state: FaceState, random: np.random.Generator) -> FaceState:
     return FaceState(state.pts, arkit, state.head, state.gaze)
 
 
-def portraits(folder: Path, weights: Path, detector: LandmarkDetector) -> Iterator[Sample]:
-    """The open mouths among the portraits."""
+def portraits(folder: Path, weights: Path, detector: LandmarkDetector, seed: int = 0) -> Iterator[Sample]:
+    """The smiles and the open mouths among the portraits."""
+    basis = HeadBasis.load(weights / "head_basis.npz")
+    random = np.random.default_rng(seed)
     for path in folders.portraits(folder):
         try:
             bundle = onboard(read_photo(path), "learnt", path.stem, "synthetic", detector)
         except PhotoError:
             continue
+        if needs_rest(bundle) and (resting := at_rest(bundle, weights, detector)) is not None:
+            maker = Maker(replace(resting, smile=None), path.stem, weights)
+            shown = DetectedFace(bundle.landmarks, bundle.coefficients, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0))
+            state = state_of(basis, maker.bundle, shown)
+            for k in range(JITTERS):
+                each = jittered(state, random) if k else state
+                yield maker.real("smile", each, bundle.portrait, bundle.landmarks)
         points = bundle.landmarks[:, :2]
         gap = np.hypot(*(points[13] - points[14])) / np.hypot(*(points[33] - points[263]))
         if gap > OPEN:

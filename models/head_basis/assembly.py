@@ -130,7 +130,7 @@ def add_mouth(parts: Assembly, face: Head, anny: Head, ict: Head, marks: lm.Surf
         return deltas
 
     for arch, upper, edge, z in (
-        (mouth.UPPER, True, seam - 0.34, front - 0.42),
+        (mouth.UPPER, True, seam - 0.24, front - 0.42),
         (mouth.LOWER, False, seam, front - 0.66),
     ):
         piece = mouth.teeth(arch, upper, edge, z)

@@ -4,59 +4,34 @@ import { request } from "./api.js";
 
 const MAX_BYTES = 32 * 1024 * 1024;
 const find = (id) => document.getElementById(id);
-const ERRORS = { photo: "photo-error", name: "name-error", consent: "consent-error" };
+const ERRORS = { photo: "photo-error", smile: "smile-error", name: "name-error", consent: "consent-error" };
+const GRADES = { good: "good", fair: "could be better", poor: "poor" };
 
 /** Wire the dialog; `onState` gets the engine's state once the avatar is there. */
 export function setUpUpload(onState) {
   const dialog = find("upload");
   const form = find("upload-form");
   const file = find("photo");
-  const drop = dialog.querySelector(".drop");
-  const preview = find("photo-preview");
-  const invitation = [...find("photo-text").childNodes];
+  const second = find("smile");
 
   const show = (field, text) => {
     find(ERRORS[field]).textContent = text;
     const bad = Boolean(text);
-    if (field === "photo") drop.parentElement.dataset.bad = bad;
-    const input = { photo: file, name: find("photo-name"), consent: null }[field];
+    const input = { photo: file, smile: second, name: find("photo-name"), consent: null }[field];
+    if (input?.type === "file") input.parentElement.dataset.bad = bad;
     input?.setAttribute("aria-invalid", bad);
   };
   const clear = () => Object.keys(ERRORS).forEach((field) => show(field, ""));
-
-  const chosen = () => {
-    const photo = file.files[0];
+  const chosen = setUpFile(file, (photo) => {
     show("photo", "");
-    if (preview.src) URL.revokeObjectURL(preview.src);
-    preview.hidden = !photo;
-    if (!photo) {
-      preview.removeAttribute("src");
-      find("photo-text").replaceChildren(...invitation.map((node) => node.cloneNode(true)));
-      return;
-    }
-    preview.src = URL.createObjectURL(photo);
-    find("photo-text").textContent = photo.name;
-    if (!find("photo-name").value) find("photo-name").value = nameFrom(photo.name);
-  };
-  preview.onerror = () => (preview.hidden = true);
-  file.addEventListener("change", chosen);
-  drop.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    drop.dataset.over = true;
+    if (photo && !find("photo-name").value) find("photo-name").value = nameFrom(photo.name);
   });
-  drop.addEventListener("dragleave", () => (drop.dataset.over = false));
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.dataset.over = false;
-    if (event.dataTransfer.files.length) {
-      file.files = event.dataTransfer.files;
-      chosen();
-    }
-  });
+  const smileChosen = setUpFile(second, () => show("smile", ""));
 
   find("upload-open").addEventListener("click", () => {
     form.reset();
     chosen();
+    smileChosen();
     clear();
     dialog.showModal();
     file.focus();
@@ -72,9 +47,11 @@ export function setUpUpload(onState) {
     const consent = data.get("consent");
     if (!photo) show("photo", "Choose a photo.");
     else if (photo.size > MAX_BYTES) show("photo", "This file is larger than 32 MB. Choose a smaller one.");
+    const smile = second.files[0];
+    if (smile && (photo?.size ?? 0) + smile.size > MAX_BYTES) show("smile", "Both photos are larger than 32 MB. Choose smaller ones.");
     if (!title) show("name", "Give the avatar a name.");
     if (!consent) show("consent", "Say who is in the photo.");
-    const missing = !photo || photo.size > MAX_BYTES ? file : !title ? find("photo-name") : !consent ? form.elements.consent[0] : null;
+    const missing = !photo || photo.size > MAX_BYTES ? file : find("smile-error").textContent ? second : !title ? find("photo-name") : !consent ? form.elements.consent[0] : null;
     if (missing) return missing.focus();
 
     const body = new FormData();
@@ -82,18 +59,20 @@ export function setUpUpload(onState) {
     body.append("title", title);
     body.append("consent", consent);
     body.append("photo", photo);
+    if (smile) body.append("smile", smile);
     const send = find("upload-send");
     send.disabled = true;
     send.textContent = "Making the avatar …";
     form.setAttribute("aria-busy", "true");
     try {
-      const state = await request("POST", "/api/avatars", { form: body, timeout: 60000 });
+      const { report, ...state } = await request("POST", "/api/avatars", { form: body, timeout: 60000 });
       dialog.close();
       onState(state);
+      showReport(report ?? []);
     } catch (error) {
       const field = fieldOf(error);
       show(field, error.message);
-      ({ photo: file, name: find("photo-name"), consent: form.elements.consent[0] })[field].focus();
+      ({ photo: file, smile: second, name: find("photo-name"), consent: form.elements.consent[0] })[field].focus();
     } finally {
       send.disabled = false;
       send.textContent = "Make the avatar";
@@ -102,9 +81,62 @@ export function setUpUpload(onState) {
   });
 }
 
-/** Where an error belongs: one with a code is about the photo, the others name what they are about. */
+/** A file field with its preview, its drop area and its text; returns what to call when another file is in it. */
+function setUpFile(input, onChange) {
+  const drop = input.parentElement.querySelector(".drop");
+  const preview = drop.querySelector("img");
+  const text = drop.querySelector("span");
+  const invitation = [...text.childNodes];
+  const chosen = () => {
+    const photo = input.files[0];
+    if (preview.src) URL.revokeObjectURL(preview.src);
+    preview.hidden = !photo;
+    if (photo) {
+      preview.src = URL.createObjectURL(photo);
+      text.textContent = photo.name;
+    } else {
+      preview.removeAttribute("src");
+      text.replaceChildren(...invitation.map((node) => node.cloneNode(true)));
+    }
+    onChange(photo);
+  };
+  preview.onerror = () => (preview.hidden = true);
+  input.addEventListener("change", chosen);
+  drop.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.dataset.over = true;
+  });
+  drop.addEventListener("dragleave", () => (drop.dataset.over = false));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.dataset.over = false;
+    if (event.dataTransfer.files.length) {
+      input.files = event.dataTransfer.files;
+      chosen();
+    }
+  });
+  return chosen;
+}
+
+/** What the engine says of the photo, point by point. */
+function showReport(findings) {
+  if (!findings.length) return;
+  const lines = findings.flatMap(({ name, grade, text }) => {
+    const term = document.createElement("dt");
+    term.textContent = name[0].toUpperCase() + name.slice(1);
+    term.dataset.grade = grade;
+    term.title = GRADES[grade] ?? grade;
+    const said = document.createElement("dd");
+    said.textContent = text;
+    return [term, said];
+  });
+  find("report-lines").replaceChildren(...lines);
+  find("photo-report").showModal();
+}
+
+/** Where an error belongs: one with a code is about a photo, the others name what they are about. */
 function fieldOf({ code, message }) {
-  if (code) return "photo";
+  if (code) return /smile photo/i.test(message) ? "smile" : "photo";
   if (/consent/i.test(message)) return "consent";
   return /\bnames?\b|\btitle\b/i.test(message) ? "name" : "photo";
 }

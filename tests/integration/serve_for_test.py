@@ -23,6 +23,7 @@ class SmallControl:
         self.values: dict[str, Any] = {"avatar": "ada", "source": "demo", "camera": False, "head": 1.0, "gaze": 1.0}
         self.said: list[str] = []
         self.photos: list[tuple[bytes, str, str, str]] = []
+        self.smiles: list[bytes | None] = []
 
     def state(self) -> dict[str, Any]:
         return {"avatars": [{"name": "ada", "title": "Ada", "builtin": True}], **self.values}
@@ -36,10 +37,13 @@ class SmallControl:
         self.values |= changes
         return self.state()
 
-    async def create_avatar(self, photo: bytes, name: str, title: str, consent: str) -> dict[str, Any]:
+    async def create_avatar(
+        self, photo: bytes, name: str, title: str, consent: str, smile: bytes | None = None
+    ) -> dict[str, Any]:
         if not photo.startswith(b"\xff\xd8"):
             raise PhotoError("this is not a picture; choose a JPEG or PNG", code="unreadable")
         self.photos.append((photo, name, title, consent))
+        self.smiles.append(smile)
         return {"name": name, "title": title, "builtin": False}
 
     def thumb(self, name: str) -> bytes:

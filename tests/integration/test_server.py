@@ -160,6 +160,16 @@ async def test_a_photo_is_taken(site):
     assert site.control.photos == [(photo, "me", "Me", "self")]
 
 
+async def test_a_second_photo_is_taken_and_is_a_file(site):
+    texts = {"name": "me", "title": "Me", "consent": "self"}
+    both = form(b"\xff\xd8one", **texts)
+    both.add_field("smile", b"\xff\xd8two", filename="smile.jpg", content_type="image/jpeg")
+    assert (await site.ask("POST", "/api/avatars", data=both))[0] == 201
+    assert site.control.smiles == [b"\xff\xd8two"]
+    answer = await site.ask("POST", "/api/avatars", data=form(b"\xff\xd8one", **texts, smile="cheese"))
+    assert answer == (400, {"error": "the form's 'smile' is no file"})
+
+
 async def test_a_photo_that_is_none_is_refused(site):
     line = "this is not a picture; choose a JPEG or PNG"
     answer = await site.ask("POST", "/api/avatars", data=form(b"GIF89a", name="x"))

@@ -16,6 +16,7 @@ from avatar.portrait import bundle, checks
 from avatar.portrait.landmarks import FACE_OVAL, DetectedFace, LandmarkDetector
 from avatar.portrait.onboard import _refuse, cut_square, find_face, onboard, portrait_square
 from avatar.portrait.photo import MAX_SIDE, read_photo
+from avatar.portrait.report import report, warnings_of
 
 AVATARS = sorted(p.name for p in registry.avatars_dir().iterdir() if p.is_dir())
 
@@ -206,7 +207,7 @@ def test_shipped_avatars_load_and_pass_their_own_checks(detector, name):
     found = find_face(avatar.portrait, detector)
     assert max(abs(found.yaw), abs(found.roll)) < 8
     assert np.abs(found.landmarks[:, :2] - avatar.landmarks[:, :2]).max() < 3
-    assert checks.warnings_for(avatar.portrait, found, {}) == []
+    assert warnings_of(report(avatar.portrait, found, found, {}, 1.0)) == ()
     assert (registry.avatars_dir() / name / "portrait.png").stat().st_size <= 700_000
 
 
@@ -323,8 +324,8 @@ def test_dark_glasses_are_noticed(detector, name):
     ],
 )
 def test_expression_warnings(changes, text):
-    assert list(checks._expression(face())) == []
-    (line,) = checks._expression(face(**changes))
+    assert list(checks.expression(face())) == []
+    (line,) = checks.expression(face(**changes))
     assert text in line
 
 
