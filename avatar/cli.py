@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")

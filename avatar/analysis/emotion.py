@@ -1,9 +1,9 @@
 """What a voice feels: a reading every 100 ms from the last two seconds, relative to how the speaker usually sounds.
 
 Descriptors of each frame (:mod:`avatar.analysis.voice_frames`), functionals over the speech of the window
-(:mod:`avatar.analysis.voice_functionals`), one matrix, and the speaker's shift taken off (:mod:`avatar.analysis.speaker`).
-Another output of the matrix says whether the window holds one voice that can be judged at all; where not, the reading
-goes to neutral. ``models/emotion`` makes the weights and judges them.
+(:mod:`avatar.analysis.voice_functionals`), one matrix, and the speaker's shift taken off
+(:mod:`avatar.analysis.speaker`). Another output of the matrix says whether the window holds one voice that can be
+judged at all; where not, the reading goes to neutral. ``models/emotion`` makes the weights and judges them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLASSES = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "bored
 """What the weights tell apart. Boredom counts as neutral of low arousal; of surprise there was no speech to learn from,
 so its probability is always 0."""
 
-# Mean ratings of these terms by Russell & Mehrabian (Journal of Research in Personality 11, 1977), pleasure and arousal.
+# Mean ratings of these terms, pleasure and arousal: Russell & Mehrabian, Journal of Research in Personality 11, 1977.
 # Boredom here is any tired or calm voice, which need not be unpleasant.
 _VALENCE = np.array([0.0, 0.81, -0.63, -0.51, -0.64, -0.60, 0.0], np.float32)
 _AROUSAL = np.array([0.0, 0.51, -0.27, 0.59, 0.60, 0.35, -0.62], np.float32)
@@ -133,7 +133,11 @@ class EmotionModel:
                 self.margin, self.owed = float(found["margin"]), float(found["owed"])
                 """Of :class:`HeldClass`."""
                 self.speakers = ShiftModel(
-                    found["bias"], found["means"], float(found["prior"]), float(found["shift_sharpness"]), found["usual"]
+                    found["bias"],
+                    found["means"],
+                    float(found["prior"]),
+                    float(found["shift_sharpness"]),
+                    found["usual"],
                 )
                 self._lean = found["lean"]
             if self._weights.shape != (len(self._mean), len(CLASSES) + EMBEDDING + 1):
@@ -142,7 +146,7 @@ class EmotionModel:
             raise ModelFileError(f"{file} is no emotion model of this version: install the package again") from error
 
     def answers(self, features: F32) -> tuple[F32, float]:
-        """(d,) functionals to the answers (classes + EMBEDDING,), and the trust in [0, 1] that one voice can be judged."""
+        """(d,) functionals to the answers (classes + EMBEDDING,), and the trust in [0, 1] that this can be judged."""
         out = np.clip((features - self._mean) * self._scale, -5, 5) @ self._weights
         return out[:-1], 1 / (1 + math.exp(-min(30.0, max(-30.0, float(out[-1]) + self._trust_bias))))
 

@@ -1,11 +1,11 @@
 """Whose voice it is, taken off what the voice seems to feel: a speaker's usual manner, learnt while listening.
 
-Everybody's neutral is somebody else's sadness. The classifier of :mod:`avatar.analysis.emotion` is linear, so whatever is
-peculiar to a speaker (and to the room and microphone) moves its answers by a constant: the *shift*. It is found by
-expectation and maximisation over what was heard: given the shift, each stretch of speech belongs to the classes with some
-probability; given those, the shift is the mean of what is left over, shrunk towards none. Unlike a running mean
-of the features it does not take a speaker who is always neutral for somebody whose every emotion is usual. After iterative
-feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes in place of neutral alone.
+Everybody's neutral is somebody else's sadness. The classifier of :mod:`avatar.analysis.emotion` is linear, so whatever
+is peculiar to a speaker (and to the room and microphone) moves its answers by a constant: the *shift*. It is found by
+expectation and maximisation over what was heard: given the shift, each stretch of speech belongs to the classes with
+some probability; given those, the shift is the mean of what is left over, shrunk towards none. Unlike a running mean of
+the features it does not take a speaker who is always neutral for one whose mean is that of all emotions. After
+iterative feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes, not neutral alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ShiftModel:
     prior: float = 6.0
     """So many stretches without a shift are taken as heard before."""
     sharpness: float = 0.4
-    """What the answers are multiplied by before they count as log odds here: below 1, since the classifier is surer than right."""
+    """What the answers are multiplied by before they count as log odds here: below 1, as the classifier is too sure."""
     usual: F32 | None = None
     """(classes,) log odds of each class before anything is heard; None = all alike."""
 

@@ -1,4 +1,4 @@
-"""Everything that a voice says about a face: lips, melody, head, brows, emotion, from chunks of sound of any size and rate."""
+"""Everything that a voice says about a face: lips, melody, head, brows, emotion; from chunks of any size and rate."""
 
 from __future__ import annotations
 

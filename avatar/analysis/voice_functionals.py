@@ -1,6 +1,8 @@
-"""From the frames of up to two seconds of speech to one vector: how its descriptors are distributed and how they move."""
+"""From the frames of two seconds of speech to one vector: how its descriptors are distributed and how they move."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from scipy.signal import lfilter
@@ -21,7 +23,7 @@ _BAND = slice(2, 2 + BANDS)
 
 
 def speech_part(frames: F32) -> F32:
-    """(T, WIDTH) frames without silence at both ends and without the middle of long pauses; empty where all is silent."""
+    """(T, WIDTH) frames without silence at both ends and the middle of long pauses; empty where all is silent."""
     level = frames[:, LEVEL]
     if not len(level):
         return frames
@@ -31,7 +33,7 @@ def speech_part(frames: F32) -> F32:
         return frames[:0]
     keep = np.zeros(len(level), bool)
     keep[edges[0] : edges[-1] + 1] = True
-    for before, after in zip(edges[:-1], edges[1:], strict=True):
+    for before, after in pairwise(edges.tolist()):
         if after - before > LONGEST_PAUSE:
             keep[before + LONGEST_PAUSE // 2 : after - LONGEST_PAUSE // 2] = False
     return frames[keep]

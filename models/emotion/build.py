@@ -23,9 +23,9 @@ BAD_OF_EACH = 160
 SHARPNESS = 0.5
 """Answers times this are log odds: measured on speakers who were left out (cross entropy least at .45 to .55)."""
 SHIFT_SHARPNESS = 0.4
-SMOOTH = 0.35
+SMOOTH = 1.0
 """Share of the way to the newest probabilities that a reading goes in 100 ms."""
-MARGIN, OWED = 0.3, 0.1
+MARGIN, OWED = 0.5, 0.2
 """Another class is held once its probability has been ahead by more than MARGIN, and the rest has summed up to OWED
 seconds."""
 LEAN = 0.0
@@ -55,7 +55,12 @@ def fit(found: Clips, made: Views, out: Path) -> dict[str, Any]:
     decay = learn.choose_decay(made, found.labels, found.speakers, everyone)
     model = learn.classifier(made, found.labels, found.speakers, everyone, decay)
     save(out, model, made, found.labels, found.speakers, trust_of(model, found, made))
-    return {"clips": len(found.clips), "speakers": len(set(found.speakers.tolist())), "decay": decay, "bytes": out.stat().st_size}
+    return {
+        "clips": len(found.clips),
+        "speakers": len(set(found.speakers.tolist())),
+        "decay": decay,
+        "bytes": out.stat().st_size,
+    }
 
 
 def clips_of(data: Path) -> Clips:
@@ -85,7 +90,13 @@ def trust_of(model: Linear, found: Clips, made: Views, each: int = BAD_OF_EACH) 
 
 
 def save(
-    out: Path, model: Linear, made: Views, labels: np.ndarray, speakers: np.ndarray, judge: Trust, some: Any = slice(None)
+    out: Path,
+    model: Linear,
+    made: Views,
+    labels: np.ndarray,
+    speakers: np.ndarray,
+    judge: Trust,
+    some: Any = slice(None),
 ) -> None:
     """Write the file that :class:`avatar.analysis.emotion.EmotionModel` reads."""
     part = Views(made.plain[some], made.pieces[some], made.sessions[:, some], made.session_pieces[:, some])

@@ -69,7 +69,7 @@ def read(folder: Path) -> Clips:
         with index.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{index} is not a table in UTF-8: save it as CSV with the columns file,speaker,emotion") from error
+        raise UsageError(f"{index} is no CSV in UTF-8: save it so, with the columns file,speaker,emotion") from error
     for column in ("file", "speaker", "emotion"):
         if not rows or rows[0].get(column) is None:
             raise UsageError(f"{index} has no column {column}, or no row: the columns are file,speaker,emotion")

@@ -1,17 +1,18 @@
-"""``avatar eval emotion``: what the encoder hears in recordings whose emotion is known, clip by clip and as a stream."""
+"""``avatar eval emotion``: what is heard in recordings whose emotion is known, clip by clip and as a stream."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from avatar.analysis.emotion import CLASSES, WEIGHTS_FILE, EmotionModel
-from avatar.analysis.speaker import ShiftModel
+from avatar.analysis.emotion import CLASSES, WEIGHTS_FILE, WINDOW_HOPS, EmotionModel
+from avatar.analysis.speaker import ShiftModel, softmax
+from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import F32
 from avatar.errors import UsageError
 from avatar.models.emotion import build, learn
@@ -48,7 +49,9 @@ class Found:
         if not rows:
             return None
         together = learn.recall(np.concatenate([r[1] for r in rows]), np.concatenate([r[2] for r in rows]))
-        each = {s: np.mean([learn.recall(y, p) for who, y, p in rows if who == s]) for s in sorted({r[0] for r in rows})}
+        each = {
+            s: np.mean([learn.recall(y, p) for who, y, p in rows if who == s]) for s in sorted({r[0] for r in rows})
+        }
         values = np.array(list(each.values()))
         drawn = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
         low, high = np.percentile(drawn, (2.5, 97.5))
@@ -68,24 +71,33 @@ class Found:
         return table
 
 
-def hear(found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel) -> None:
-    """All ways of knowing one speaker.
+def usual() -> F32:
+    """What the live stream expects before it hears anything: mostly neutral."""
+    out = np.zeros(len(CLASSES), np.float32)
+    out[0] = build.USUAL
+    return out
+
+
+def hear(
+    found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel, bored: bool = True
+) -> None:
+    """All ways of knowing one speaker. "Running" takes all classes to be alike, as they are in acted corpora; "live"
+    expects mostly neutral, as the stream does.
 
     :param labels: (n,) :param answers: (n, k) of the classifier to the speaker's clips.
+    :param bored: whether the recordings know boredom; where not, it counts as neutral.
     """
     classes = len(shifts.bias)
-    said = lambda a, shift: (a[:, :classes] - shift[:classes] + shifts.bias).argmax(axis=1)  # noqa: E731
+    said = lambda a, shift: decide(a[:, :classes] - shift[:classes] + shifts.bias, bored)  # noqa: E731
     none = np.zeros(answers.shape[1])
     found.add("plain", speaker, labels, said(answers, none))
     found.add("all known", speaker, labels, said(answers, shifts.shift(answers, iterations=30)))
     for order in range(ORDERS):
         random = np.random.default_rng(order)
         way = random.permutation(len(labels))
-        heard, shift = np.empty(len(labels), int), none
-        for n, clip in enumerate(way):
-            shift = shifts.shift(answers[way[: n + 1]], shift)
-            heard[n] = said(answers[clip][None], shift)[0]
+        heard = _running(answers[way], shifts, bored)
         found.add("running", speaker, labels[way], heard)
+        found.add("live", speaker, labels[way], _running(answers[way], replace(shifts, usual=usual()), bored))
         for first, last in STAGES:
             if len(way) > first:
                 found.add(f"running {first}", speaker, labels[way][first:last], heard[first:last])
@@ -96,13 +108,46 @@ def hear(found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, sh
             found.add("neutral history", speaker, labels[rest], said(answers[rest], shift))
 
 
+def _heard_as_a_whole(model: EmotionModel, frames: F32) -> F32:
+    """The mean of the answers to windows of a recording, as long as the stream's and half of one apart."""
+    part = speech_part(frames)
+    if len(part) <= WINDOW_HOPS * 5 // 4:
+        return model.answers(described(frames))[0]
+    firsts = range(0, len(part) - WINDOW_HOPS + 1, WINDOW_HOPS // 2)
+    return np.mean([model.answers(functionals(part[a : a + WINDOW_HOPS]))[0] for a in firsts], axis=0)
+
+
+def decide(scores: np.ndarray, bored: bool) -> np.ndarray:
+    """(n, classes) log odds to classes (n,). Where the recordings know no boredom it counts as neutral, as in a
+    reading."""
+    if bored:
+        return np.asarray(scores.argmax(axis=-1))
+    p = softmax(build.SHARPNESS * scores)
+    p[..., CLASSES.index("neutral")] += p[..., CLASSES.index("boredom")]
+    p[..., CLASSES.index("boredom")] = 0
+    return np.asarray(p.argmax(axis=-1))
+
+
+def _running(answers: np.ndarray, shifts: ShiftModel, bored: bool) -> np.ndarray:
+    """(n,) classes of clips (n, k) in the order in which they are heard, each with what was heard up to it."""
+    classes, out = len(shifts.bias), np.empty(len(answers), int)
+    shift = np.zeros(answers.shape[1])
+    for n, clip in enumerate(answers):
+        shift = shifts.shift(answers[: n + 1], shift)
+        out[n] = decide(clip[:classes] - shift[:classes] + shifts.bias, bored)
+    return out
+
+
 def emotion(
     weights: Path, data: Path | None = None, loso: bool = False, progress: Progress = lambda done, of: None
 ) -> dict[str, Any]:
-    """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but one
-    and judge on that one, for each, decay chosen among the training speakers. Raises UsageError for unusable data."""
+    """Judge the shipped weights on the recordings of ``data/index.csv``; with ``loso`` train on all its speakers but
+    one and judge on that one, for each, decay chosen among the training speakers.
+
+    Raises UsageError for unusable data.
+    """
     if data is None:
-        raise UsageError("eval emotion: give the folder of the recordings with --data DIR; index.csv: file,speaker,emotion")
+        raise UsageError("eval emotion: give the recordings with --data DIR; DIR/index.csv has file,speaker,emotion")
     clips = build.clips_of(data) if loso else read(data)
     found, heard = Found(), Heard()
     if loso:
@@ -111,11 +156,12 @@ def emotion(
     else:
         file = weights / WEIGHTS_FILE
         model = EmotionModel(file)
-        answers = np.stack([model.answers(described(frames_of(sound(clip.file))))[0] for clip in clips.clips])
+        answers = np.stack([_heard_as_a_whole(model, frames_of(sound(clip.file))) for clip in clips.clips])
+        bored = bool((clips.labels == CLASSES.index("boredom")).any())
         even = ShiftModel(model.speakers.bias, model.speakers.means, model.speakers.prior, model.speakers.sharpness)
         for at, speaker in enumerate(np.unique(clips.speakers)):
             some = clips.speakers == speaker
-            hear(found, str(speaker), clips.labels[some], answers[some], even)
+            hear(found, str(speaker), clips.labels[some], answers[some], even, bored)
             streamed(heard, clips, str(speaker), some, file, weights, LATENCY_TRIALS, at)
             progress(at + 1, len(np.unique(clips.speakers)))
     return _result(clips, found, heard, loso)
@@ -153,7 +199,7 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
     table = found.confusion("running")
     count = table.sum(axis=1)
     there = [c for c in range(len(CLASSES)) if count[c]]
-    ways = {name: found.uar(name) for name in ("running", "plain", "neutral history", "all known")}
+    ways = {name: found.uar(name) for name in ("running", "live", "plain", "neutral history", "all known")}
     value = lambda way: (ways[way] or {}).get("uar")  # noqa: E731
     result = {
         "task": "emotion",
@@ -164,6 +210,7 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
         "uar": value("running"),
         "uar_plain": value("plain"),
         "uar_neutral_history": value("neutral history"),
+        "uar_live": value("live"),
         "uar_all_clips": value("all known"),
         "ways": ways,
         "by_clips_heard": {
@@ -181,7 +228,9 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
 
 def _missed(result: dict[str, Any]) -> list[str]:
     least = TARGETS_LOSO if result["loso"] else {"uar": TARGET_OTHER}
-    out = [f"{k}: {result[k]}, wanted at least {v}" for k, v in least.items() if result[k] is not None and result[k] < v]
+    out = [
+        f"{k}: {result[k]}, wanted at least {v}" for k, v in least.items() if result[k] is not None and result[k] < v
+    ]
     out += [f"{c}: never recognised" for c, v in result["per_class"].items() if v == 0]
     if result["latency_s"] is not None and result["latency_s"] > LATENCY_S:
         out.append(f"latency_s: {result['latency_s']}, wanted at most {LATENCY_S}")
@@ -204,7 +253,9 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         if sum(row)
     ]
     notes = [f"left out, label not known: {name} ({n} clips)" for name, n in result["unknown_labels"].items()]
-    notes += [f"clips of the speaker heard before {k}: {v}" for k, v in result["by_clips_heard"].items() if v is not None]
+    notes += [
+        f"clips of the speaker heard before {k}: {v}" for k, v in result["by_clips_heard"].items() if v is not None
+    ]
     stream = [
         f"neutral speech, {result['neutral_s']:.0f} s: neutral {result['neutral_share']} of the time, "
         f"{result['flips_per_minute']} flips a minute"
@@ -220,6 +271,3 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         ("What was said and what was heard", ["said", "clips", "recall", *result["labels"]], confusion, []),
         ("As a stream", [], [], [*stream, *(f"missed: {m}" for m in result["missed_targets"])]),
     ]
-
-
-

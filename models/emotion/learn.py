@@ -12,7 +12,7 @@ from avatar.models.emotion.linear import CLIP, Linear, Samples, fit, scale, stan
 DECAYS = (3e-5, 1e-4, 3e-4)
 """Of which the training speakers choose one."""
 PLAIN_SHARE = 0.6
-"""How much of the mixture learnt from clean recordings alone; the rest learnt from pieces and other sessions as well."""
+"""How much of the mixture learnt from clean recordings alone; the rest knows pieces and other sessions as well."""
 ROBUST_WEIGHT = 0.4
 """How much a view of a clip in another session counts."""
 
@@ -67,8 +67,8 @@ def recall(labels: np.ndarray, said: np.ndarray) -> float:
 
 
 def embedding(views: Views, labels: np.ndarray, speakers: np.ndarray, model: Linear) -> tuple[F32, F32]:
-    """Weights (d, EMBEDDING) and class means (classes, EMBEDDING) of the principal components of the manner of speaking:
-    standardised clips without their speakers, each component scaled so that a standard deviation is 0.7."""
+    """Weights (d, EMBEDDING) and class means (classes, EMBEDDING) of the principal components of the manner of
+    speaking: standardised clips without their speakers, each component scaled so that a standard deviation is 0.7."""
     x = standardised(views.plain, model.mean, model.std)
     x, means = without_speakers(x, labels, speakers, len(CLASSES))
     _, sizes, rows = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)

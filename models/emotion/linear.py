@@ -1,8 +1,9 @@
 """A linear classifier of voices that knows of speakers: fitting it, and what is left of a speaker in its answers.
 
 A clip is modelled as *mean of its class + shift of its speaker + the rest*, on standardised functionals. The classifier
-learns from clips without their speakers' shifts (shrunk as if six more clips without a shift had been heard). Since it is
-linear, a new speaker's shift need only be known in its answers, seven numbers: :mod:`avatar.analysis.speaker` finds it there.
+learns from clips without their speakers' shifts (shrunk as if six more clips without a shift had been heard). Since it
+is linear, a new speaker's shift need only be known in its answers, seven numbers: :mod:`avatar.analysis.speaker` finds
+it there.
 """
 
 from __future__ import annotations
@@ -101,9 +102,8 @@ def fit(samples: Samples, mean: F32, std: F32, decay: float, classes: int, steps
 
 
 def logistic(x: F32, wanted: F32, share: np.ndarray, decay: float, steps: int) -> tuple[F32, F32]:
-    """Softmax regression by L-BFGS: (n, d), (n, k) and the clips' shares of the loss to weights (d, k) and bias (k,)."""
-    n, d = x.shape
-    k = wanted.shape[1]
+    """Softmax regression by L-BFGS: (n, d), (n, k) and the shares of the loss (n,) to weights (d, k), bias (k,)."""
+    d, k = x.shape[1], wanted.shape[1]
     share = share.astype(np.float32)[:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:

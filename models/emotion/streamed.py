@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _steady(heard: Heard, listener: Listener, sounds: list[F32]) -> None:
     labels = [reading.label for _, reading in listener.hear(samples)]
     heard.readings += len(labels)
     heard.neutral += sum(label == "neutral" for label in labels)
-    heard.flips += sum(a != b for a, b in zip(labels[:-1], labels[1:], strict=True))
+    heard.flips += sum(a != b for a, b in pairwise(labels))
 
 
 def change(listener: Listener, lead: list[F32], after: list[F32], name: str) -> float:
