@@ -42,6 +42,16 @@ TASKS: dict[str, Task] = {
         ("corpus", "avatar", "keep"),
         "lips in the rendered video, found by MediaPipe, against the sound",
     ),
+    "headpose": Task(
+        "avatar.models.headpose.judge",
+        ("data", "corpus", "keep"),
+        "the head's motion with the voice: planted truth, recorded people, ten minutes live",
+    ),
+    "emotion": Task(
+        "avatar.models.emotion.evaluate",
+        ("data", "loso"),
+        "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
+    ),
     "expression": Task(
         "avatar.models.expression.evaluate",
         ("data", "engine", "limit", "keep"),
