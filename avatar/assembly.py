@@ -11,32 +11,37 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 
-from avatar import network, plugins
+from avatar import calibrations, network, plugins
 from avatar.analysis.blink import BlinkModel
+from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
-from avatar.config import AvatarTable, Config
+from avatar.calibrations import Calibration, Calibrations
+from avatar.config import AvatarTable, Config, named
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, Emotion, FaceState, GazeCue, Ns, VideoFrame
+from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, EmotionLabel, FaceState, GazeCue, Ns
 from avatar.engines import choice, layers
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
-from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle, Consent
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
+from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
+
+if TYPE_CHECKING:
+    from avatar.analysis.tracking import FaceTracker
 
 log = logging.getLogger(__name__)
 
@@ -170,11 +175,29 @@ class IdleMotion:
         return self._blink.step(pts, speaking), self._gaze.step(pts, speaking)
 
 
+def hears_emotion() -> bool:
+    """Whether this installation has what it takes to hear an emotion."""
+    return (registry.weights_dir() / EMOTION_FILE).is_file()
+
+
+def emotion_choice(config: Config) -> EmotionChoice:
+    """Where the face's emotion comes from. Raises ConfigError where it should be heard and cannot."""
+    face = config.face
+    if face.emotion == "auto" and not hears_emotion():
+        raise ConfigError(
+            "face.emotion = auto: the weights of the emotion encoder are missing; name an emotion, or off"
+        )
+    mood = degrees_of(*named(face.mood))
+    if face.emotion in ("auto", "mirror", "off"):
+        return EmotionChoice(face.emotion, strength=face.intensity, mood=mood)
+    return EmotionChoice("fixed", degrees_of(cast(EmotionLabel, face.emotion), face.intensity), mood=mood)
+
+
 def style(config: Config) -> Style:
     """What the configuration asks of the face."""
     face = config.face
     return Style(
-        emotion=Emotion(face.emotion, face.intensity if face.emotion != "neutral" else 0.0),
+        emotion=emotion_choice(config),
         head_strength=face.head_strength,
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
@@ -182,17 +205,34 @@ def style(config: Config) -> Style:
     )
 
 
-def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnalyzer:
-    """Sound to cues; ``look_ahead_ms`` in place of the configured one."""
+def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool = False) -> VoiceAnalyzer:
+    """Sound to cues; ``look_ahead_ms`` in place of the configured one.
+
+    :param live: emotions may be asked for later, so it can be switched to them; else only where they are asked for now.
+    """
+    asked = config.face.emotion == "auto"
     ahead = config.sync.look_ahead_ms if look_ahead_ms is None else look_ahead_ms
-    return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
+    emotion = asked or (live and hears_emotion())
+    made = VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead, emotion)
+    made.hears_emotion = asked
+    return made
 
 
-def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:
-    """Camera to cues. Raises ModelFileError where its file was not fetched."""
+def named_calibration(config: Config) -> Calibration | None:
+    """Whose head moves offline: only one that is asked for by name, or the same command would draw another clip on
+    another machine. Raises UsageError, ModelFileError."""
+    name = config.face.calibration
+    return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
+
+
+def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
+
+    Raises ModelFileError where its file was not fetched.
+    """
     from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
 
-    return FaceTracker(registry.path(LANDMARKER))
+    return FaceTracker(registry.path(LANDMARKER), neutral)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -227,9 +267,13 @@ class Pipeline:
         self.clock = SessionClock()
 
         # sound -> cues, camera -> cues
-        listener = make_listener(config)
+        self.listener = listener = make_listener(config, live=True)
         self.look_ahead = listener.latency
-        watcher = make_watcher if config.input.video != "none" else None
+        self.watcher: FaceTracker | None = None
+        watcher = self._make_watcher if config.input.video != "none" else None
+        self.calibrations = Calibrations()
+        self.calibration: Calibration | None = None
+        self.use_calibration(*calibrations.find(self.calibrations, config.face.calibration))
         if config.input.video not in ("none", "page"):
             registry.path(LANDMARKER)  # missing: say so now, not at the first picture
 
@@ -246,7 +290,7 @@ class Pipeline:
             timing=timing(config, listener.latency),
             listen=listener,
             idle=IdleMotion(config.face.seed),
-            synchronizer=Synchronizer(style(config)),
+            synchronizer=Synchronizer(style(config), config.face.seed),
             draw=labelled(self.engine, config.avatar.badge),
             make_watch=watcher,
             suspended=suspended,
@@ -272,6 +316,22 @@ class Pipeline:
         """What draws now."""
         return self.choice.engine
 
+    def _make_watcher(self) -> FaceTracker:
+        known = self.calibration
+        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        return self.watcher
+
+    def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
+        """Begin from this person's head, voice and resting face; None = from everybody's. ``fault``: why it is None."""
+        if fault:
+            log.warning("%s", fault)
+        self.calibration, self.calibration_fault = calibration, fault
+        speaker = calibration.speaker if calibration is not None else None
+        self.listener.know(speaker)
+        self.listener.use_head(calibration.head if calibration is not None else None)
+        if self.watcher is not None:
+            self.watcher.neutral = speaker.neutral if speaker is not None else None
+
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
         config = self.config
@@ -284,6 +344,8 @@ class Pipeline:
             ready(address)
             await session
         finally:
+            if self.hub is not None:
+                await self.control.own_head.close()
             if self.server is not None:
                 await self.server.stop()
             session.cancel()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands
+from avatar import commands, commands_calibrate
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
     avatars.add_argument("--delete", metavar="NAME")
+    _add_calibrate(add)
     models = add("models", commands.models, "model files that do not come with the package")
     models.add_argument("action", choices=("list", "fetch", "verify"))
     add("devices", commands.devices, "microphones, speakers, cameras, virtual cameras")
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
@@ -136,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
+
+
+def _add_calibrate(add: Callable[..., argparse.ArgumentParser]) -> None:
+    own = add("calibrate", commands_calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
+    own.add_argument("--seconds", type=_positive, help="how long to record (120), or how much of a file to take")
+    own.add_argument("--audio", metavar="microphone|FILE", help="what is heard; of a video file its own sound")
+    own.add_argument("--video", metavar="camera|FILE", help="what is seen")
+    own.add_argument("--name", metavar="NAME", help="whose it is (me)")
+    what = own.add_mutually_exclusive_group()
+    what.add_argument("--show", action="store_true", help="what is kept, and where")
+    what.add_argument("--use", metavar="NAME|default", help="use this one from now on")
+    what.add_argument("--delete", action="store_true", help="remove what is kept under NAME")
 
 
 def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -153,7 +167,10 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
         made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
-        made.add_argument("--emotion", metavar="NAME[:0..1]", help=f"one of {', '.join(EMOTIONS)}, and how strong")
+        emotions = (
+            f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
+        )
+        made.add_argument("--emotion", metavar="auto|NAME[:0..1]", help=emotions)
 
     render = add("render", commands.render, "draw a clip offline, faster than real time")
     common(render)

@@ -49,6 +49,7 @@ def checks(models: Models | None = None, port: int = 8080, recordings: Path | No
         ("H.264", h264),
         ("model files", lambda: model_files(models)),
         ("engine", engine),
+        ("own head", own_head),
         ("espeak-ng", espeak),
         ("PortAudio", sound_devices),
         ("camera", camera),
@@ -197,6 +198,23 @@ def model_files(models: Models | None = None) -> Iterator[Check]:
         yield Check("model files", "ok", f"{len(states)} files")
     for name, state in bad:
         yield Check("model files", "fail", f"{name}: {state}", "avatar models fetch")
+
+
+def own_head() -> Check:
+    from avatar.calibrate import check_ready
+    from avatar.calibrations import Calibrations, find
+
+    used, fault = find(Calibrations(), "auto")
+    if fault:
+        return Check("own head", "warn", fault.partition(";")[0], "avatar calibrate, or: avatar calibrate --delete")
+    if used is not None:
+        return Check("own head", "ok", f"{used.name} is used, learnt {used.made}")
+    try:
+        check_ready()
+    except AvatarError as error:
+        line, _, fix = str(error).partition("; run: ")
+        return Check("own head", "warn", line, fix)
+    return Check("own head", "ok", "can be learnt: avatar calibrate")
 
 
 # --- devices --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis.mouth import CALM_MS
-from avatar.assembly import IdleMotion, choose_engine, find_avatar, labelled, make_listener, make_watcher, style
+from avatar.assembly import (
+    IdleMotion,
+    choose_engine,
+    find_avatar,
+    labelled,
+    make_listener,
+    make_watcher,
+    named_calibration,
+    style,
+)
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
 from avatar.engines import layers
@@ -61,6 +70,10 @@ def plan(config: Config, source: Input) -> Plan:
     if source.states is not None:
         return _plan_states(source.states, fps)
     listener = make_listener(config, CALM_MS)  # the whole sound is at hand
+    own = named_calibration(config)
+    if own is not None:
+        listener.use_head(own.head)
+        listener.know(own.speaker if source.text is None else None)
     pictures: Iterable[VideoFrame] = ()
     pieces: list[AudioChunk] | None = None
     watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
@@ -80,7 +93,8 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            watch, pictures = make_watcher(), read_video(source.video)
+            watch = make_watcher(own.speaker.neutral if own is not None else None)
+            pictures = read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(
         pieces if pieces is not None else offline.chunks(sound, RATE),
@@ -89,7 +103,7 @@ def plan(config: Config, source: Input) -> Plan:
         listener,
         listener.latency,
         IdleMotion(config.face.seed),
-        Synchronizer(style(config)),
+        Synchronizer(style(config), config.face.seed),
         pictures,
         watch,
     )

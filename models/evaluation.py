@@ -47,6 +47,11 @@ TASKS: dict[str, Task] = {
         ("data", "corpus", "keep"),
         "the head's motion with the voice: planted truth, recorded people, ten minutes live",
     ),
+    "emotion": Task(
+        "avatar.models.emotion.evaluate",
+        ("data", "loso"),
+        "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
+    ),
     "expression": Task(
         "avatar.models.expression.evaluate",
         ("data", "engine", "limit", "keep"),
@@ -61,6 +66,11 @@ TASKS: dict[str, Task] = {
         "avatar.models.expression.generator",
         ("data", "engine", "limit", "keep"),
         "single action units on many portraits: what is measured against what was asked",
+    ),
+    "feeling": Task(
+        "avatar.models.expression.feeling",
+        ("data", "avatar", "engine", "limit", "keep"),
+        "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
     ),
     "steady": Task(
         "avatar.models.expression.steady",

@@ -5,13 +5,15 @@
 ``POST /api/offer``                         ``{"sdp", "type"}`` -> ``{"sdp", "type", "peer"}``, with all candidates
 ``DELETE /api/peers/{id}``                  good-bye (also ``POST /api/peers/{id}/bye``, which a closing page can send)
 ``GET /api/state``, ``PATCH /api/state``    what is chosen; ``{"source": "page", "peer": id}`` takes
-                                            that page's microphone, ``{"camera": true, "peer": id}`` its camera
+                                            that page's microphone, ``{"camera": true, "peer": id}`` its camera;
+                                            ``{"emotion": {"mode"} | {"angle", "radius"} | {"label", "intensity"}}``
 ``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``, perhaps ``smile``
 ``GET /api/avatars/{name}/thumb.jpg``       a small picture of an avatar
 ``POST /api/say``                           ``{"text"}``: speak this
 ``POST /api/record``                        ``{"on": bool}``
 ``GET /api/recordings/{file}``              a recording
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
+``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
 ``GET /healthz``                            ``{"ok": true}``
 ==========================================  ===========================================================================
 
@@ -37,6 +39,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
+from avatar.streams import calibration_api
 from avatar.streams.signaling import PeerHub
 
 log = logging.getLogger(__name__)
@@ -78,13 +81,19 @@ MAX_JSON = 256 * 1024
 class Control(Protocol):
     """What the server needs from the engine. All values are JSON's; errors are AvatarErrors with one line."""
 
+    @property
+    def own_head(self) -> calibration_api.CalibrationControl:
+        """Learns the user's head."""
+        ...
+
     def state(self) -> Json:
         """What there is to choose from, and what is chosen."""
         ...
 
     async def update(self, changes: Json) -> Json:
         """Apply some of avatar, engine, source, camera, emotion, head, gaze; returns the new state. With ``source`` =
-        ``page`` or ``camera`` = true comes ``peer``, the page to choose at the hub. Raises UsageError."""
+        ``page`` or ``camera`` = true comes ``peer``, the page to choose at the hub; ``remote`` = true where the request
+        came from another machine. Raises UsageError."""
         ...
 
     async def create_avatar(
@@ -135,6 +144,12 @@ def is_loopback(host: str) -> bool:
 
 def host_of(request: web.Request) -> str:
     return urlsplit(f"//{request.host}").hostname or ""
+
+
+def is_remote(request: web.Request) -> bool:
+    """Whether somebody at another machine sent this, through a proxy on this one perhaps."""
+    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+    return forwarded or not is_loopback(request.remote or "")
 
 
 def same_origin(request: web.Request) -> bool:
@@ -330,6 +345,7 @@ class Server:
                 web.post("/api/say", self._say),
                 web.post("/api/record", self._record),
                 web.get("/api/recordings/{file}", self._recording),
+                *calibration_api.routes(self._control.own_head, json_body, self._events.push_state),
                 web.get("/api/meters", self._meters),
                 web.get("/api/events", self._events.serve),
                 web.get("/", self._page),
@@ -390,6 +406,9 @@ class Server:
         changes = await json_body(request)
         if not isinstance(changes.get("peer", ""), str):
             raise UsageError("'peer' is the text that came with the answer to the offer")
+        changes.pop("remote", None)
+        if is_remote(request):
+            changes["remote"] = True
         state = await self._control.update(changes)
         await self._events.push_state()
         return web.json_response(state)

@@ -188,9 +188,15 @@ class ExpressionCue:
 
 @dataclass(frozen=True, slots=True)
 class EmotionCue:
+    """What somebody feels, heard in the voice or told by a program."""
+
     pts: Ns
     emotion: Emotion
     confidence: float = 1.0
+    probabilities: F32 | None = None
+    """(7,) over :data:`EMOTIONS`, sum 1; None where only the emotion itself is known."""
+    embedding: F32 | None = None
+    """(n,) of the voice's manner, n at most 64, or None."""
 
 
 Cue = LipCue | ProsodyCue | PoseCue | GazeCue | BlinkCue | ExpressionCue | EmotionCue

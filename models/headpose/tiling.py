@@ -40,7 +40,8 @@ class Cuts:
             self._sizes.append(sizes)
 
     def costs(self, centres: F64) -> list[F64]:
-        """For each length (beginnings, patterns): squared distance of the rows from the pattern (patterns, states, f)."""
+        """For each length (beginnings, patterns): squared distance of the rows from the pattern
+        (patterns, states, f)."""
         found = []
         for part, within, sizes in zip(self.means, self._within, self._sizes, strict=True):
             w = np.repeat(np.sqrt(sizes), part.shape[2])

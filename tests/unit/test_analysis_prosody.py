@@ -1,5 +1,7 @@
 """Pitch, voice activity levels, accents and phrases, head and brows."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import PAST, RATE
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import AccentDetector, Melody, PitchTracker, Prosody, yin
+from avatar.analysis.speaker import Speaker
 from avatar.analysis.vad import LevelTracker, SpeechGate
 from avatar.core.facs import INDEX, UPPER_INDICES
 
@@ -39,6 +42,19 @@ def test_pitch_is_normalised_to_the_speaker():
         z[name] = tracker.step(base * 2**0.2, 0.95, -20, -20, True).z
     assert z["low"] == pytest.approx(z["high"], abs=0.2)
     assert z["low"] > 1.3
+
+
+def test_a_known_voice_is_right_from_the_first_hop_and_another_one_is_learnt():
+    known = PitchTracker(Speaker(math.log2(220), 0.15, np.zeros(52, np.float32)))
+    first = known.step(220.0, 0.9, -20, -20, True)
+    assert abs(first.z) < 0.1
+    assert PitchTracker().step(220.0, 0.9, -20, -20, True).z > 0.5, "unknown, it would count as high"
+    for _ in range(3000):  # half a minute of somebody else
+        other = known.step(110.0, 0.9, -20, -20, True)
+    assert abs(other.z) < 0.7
+    known.speaker = None
+    known.reset()
+    assert known.step(220.0, 0.9, -20, -20, True).z > 0.5
 
 
 def test_unvoiced_frames_have_no_pitch():

@@ -1,0 +1,1 @@
+"""Emotion of speech: training and judging of :class:`avatar.analysis.emotion.EmotionEstimator`."""
