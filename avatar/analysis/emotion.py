@@ -2,7 +2,7 @@
 
 Descriptors of each frame (:mod:`avatar.analysis.voice_frames`), functionals over the speech of the window
 (:mod:`avatar.analysis.voice_functionals`), one matrix, and the speaker's shift taken off
-(:mod:`avatar.analysis.speaker`). Another output of the matrix says whether the window holds one voice that can be
+(:mod:`avatar.analysis.manner`). Another output of the matrix says whether the window holds one voice that can be
 judged at all; where not, the reading goes to neutral. ``models/emotion`` makes the weights and judges them.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from avatar.analysis import voice_frames
 from avatar.analysis.features import HOP, RATE, Hop
-from avatar.analysis.speaker import MEMORY, ShiftModel, SpeakerProfile, softmax
+from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
 from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze

@@ -193,7 +193,7 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("upload-open", "avatar", "engine", "emotion", "head", "gaze", "jaw", "lips"),
+        *("upload-open", "avatar", "engine", "emotion", "head", "own-head", "gaze", "jaw", "lips"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")

@@ -10,7 +10,7 @@ import pytest
 import avatar.models
 from avatar.analysis.emotion import CLASSES, EMBEDDING, EVERY, WEIGHTS_FILE, EmotionEstimator, HeldClass, is_flat
 from avatar.analysis.features import RATE, Resampler
-from avatar.analysis.speaker import MEMORY, ShiftModel, SpeakerProfile
+from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.analysis.voice_frames import WIDTH
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
