@@ -315,6 +315,23 @@ def test_empty_chunks_are_no_trouble():
     assert analyzer.step(AudioChunk(Ns(0), np.zeros(0, np.float32), 48_000)) is None
 
 
+def test_another_head_goes_on_where_the_last_one_was_and_a_still_one_stays_still() -> None:
+    pieces = chunks(with_silence(16_000), 16_000, 320)
+    analyzer, still = VoiceAnalyzer(WEIGHTS), VoiceAnalyzer(WEIGHTS, head="still")
+    usual = [c.pose.euler for c in of(PoseCue, analyse(pieces, flush=False))]
+    cues: list[Cue] = []
+    for index, piece in enumerate(pieces):
+        if index in (60, 120):
+            for each in (analyzer, still):
+                each.use_head(small_head(6.0) if index == 60 else None)
+        cues += analyzer.step(piece) or ()
+        assert {c.pose.euler for c in of(PoseCue, list(still.step(piece) or ()))} <= {(0.0, 0.0, 0.0)}
+    poses = np.array([c.pose.euler for c in of(PoseCue, cues)])
+    assert np.abs(np.diff(poses, axis=0)).max() < 1.0, "degrees in 10 ms: it never jumps"
+    assert np.allclose(poses[:100], usual[:100], atol=1e-6)
+    assert np.abs(poses[130:230] - usual[130:230]).max() > 1.0, "it moves in another way"
+
+
 def test_a_learnt_head_uses_the_look_ahead_of_the_lips_and_costs_none():
     for ahead in (LIVE_MS, CALM_MS):
         learnt = VoiceAnalyzer(WEIGHTS, head="hmm", look_ahead_ms=ahead)
@@ -334,20 +351,3 @@ def test_another_head_is_taken_up_while_it_runs():
     analyzer.feel("happiness", 1.0)
     assert of(PoseCue, analyse(parts[40:], analyzer))
     VoiceAnalyzer(WEIGHTS, head="rules").use_head(None)  # nothing to change there, and no fault
-
-
-def test_another_head_goes_on_where_the_last_one_was_and_a_still_one_stays_still() -> None:
-    pieces = chunks(with_silence(16_000), 16_000, 320)
-    analyzer, still = VoiceAnalyzer(WEIGHTS), VoiceAnalyzer(WEIGHTS, head="still")
-    usual = [c.pose.euler for c in of(PoseCue, analyse(pieces, flush=False))]
-    cues: list[Cue] = []
-    for index, piece in enumerate(pieces):
-        if index in (60, 120):
-            for each in (analyzer, still):
-                each.use_head(small_head(6.0) if index == 60 else None)
-        cues += analyzer.step(piece) or ()
-        assert {c.pose.euler for c in of(PoseCue, list(still.step(piece) or ()))} <= {(0.0, 0.0, 0.0)}
-    poses = np.array([c.pose.euler for c in of(PoseCue, cues)])
-    assert np.abs(np.diff(poses, axis=0)).max() < 1.0, "degrees in 10 ms: it never jumps"
-    assert np.allclose(poses[:100], usual[:100], atol=1e-6)
-    assert np.abs(poses[130:230] - usual[130:230]).max() > 1.0, "it moves in another way"
