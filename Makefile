@@ -30,7 +30,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) ..."
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[calibrate]'
 	@$(SYSTEM_LIBRARIES)
 	@touch $@
 

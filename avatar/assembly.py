@@ -11,32 +11,37 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
+import numpy as np
 
-from avatar import plugins
+from avatar import calibrations, network, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
-from avatar.config import Config, named
+from avatar.calibrations import Calibration, Calibrations
+from avatar.config import AvatarTable, Config, named
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import MILLISECOND, U8, BlinkCue, Cue, EmotionLabel, FaceState, GazeCue, Ns, VideoFrame
-from avatar.engines import choice
+from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, EmotionLabel, FaceState, GazeCue, Ns
+from avatar.engines import choice, layers
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
-from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle, Consent
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
+from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
+
+if TYPE_CHECKING:
+    from avatar.analysis.tracking import FaceTracker
 
 log = logging.getLogger(__name__)
 
@@ -100,16 +105,37 @@ def find_avatar(name: str) -> AvatarBundle:
     return library().load(name)
 
 
-def make_engine(name: str, bundle: AvatarBundle, size: int, fps: int | None = None) -> Engine:
-    """An engine that is ready to draw ``bundle``. Raises UsageError for an unknown name.
+def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
+    """An engine that is ready to draw ``bundle``; ``auto`` is the best one. Raises UsageError for an unknown name."""
+    name = choice.RANKED[0] if name == choice.AUTO else name
+    return plugins.load("engines", name)(bundle, size, registry.weights_dir())
 
-    :param name: ``auto`` is the best one that this machine draws ``fps`` times a second, or the best without hurry.
+
+def background_doubt(bundle: AvatarBundle) -> str:
+    """Why the background will move with the head and cannot be replaced; empty where it can."""
+    return matte_of(bundle, 512, registry.weights_dir()).doubt
+
+
+def choose_engine(asked: AvatarTable, bundle: AvatarBundle, live: bool = False) -> choice.Choice:
+    """The engine that is asked for, at the quality, on the device and before the background that are asked for.
+
+    :param live: quality ``auto`` is the best that this machine draws in time; offline there is no hurry.
+
+    Raises UsageError for an unknown engine or background.
     """
-    if name != choice.AUTO:
-        return plugins.load("engines", name)(bundle, size, registry.weights_dir())
-    if fps is None:
-        return make_engine(choice.RANKED[0], bundle, size)
-    return choice.affordable(lambda each: make_engine(each, bundle, size), fps)[0]
+    network.use_device(asked.device)
+
+    def make(name: str, size: int) -> Engine:
+        return make_engine(name, bundle, size)
+
+    if live and asked.quality == choice.AUTO:
+        taken = choice.affordable(make, asked.engine, asked.size, asked.fps)
+    else:
+        quality: choice.Quality = "high" if asked.quality == choice.AUTO else asked.quality
+        tier = choice.tier_of(quality, asked.engine, asked.size)
+        taken = choice.Choice(choice.made(make, tier, asked.size), tier)
+    taken.engine.set_background(asked.background)
+    return taken
 
 
 def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
@@ -120,6 +146,20 @@ def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
         pixels = engine.render(state)
         badge.apply(pixels)
         return pixels
+
+    return draw
+
+
+def labelled_transparent(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
+    """Draw (size, size, 4) for a file, with the badge on; the engine's background is alpha."""
+    badge = Badge(engine.size, corner=corner)
+
+    def draw(state: FaceState) -> U8:
+        pixels, alpha = engine.render(state), engine.alpha
+        alpha = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else alpha
+        badge.apply(pixels)
+        badge.apply_alpha(alpha)
+        return layers.straight(pixels, alpha)
 
     return draw
 
@@ -178,11 +218,21 @@ def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool =
     return made
 
 
-def make_watcher() -> Stage[VideoFrame, tuple[Cue, ...]]:
-    """Camera to cues. Raises ModelFileError where its file was not fetched."""
+def named_calibration(config: Config) -> Calibration | None:
+    """Whose head moves offline: only one that is asked for by name, or the same command would draw another clip on
+    another machine. Raises UsageError, ModelFileError."""
+    name = config.face.calibration
+    return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
+
+
+def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
+
+    Raises ModelFileError where its file was not fetched.
+    """
     from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
 
-    return FaceTracker(registry.path(LANDMARKER))
+    return FaceTracker(registry.path(LANDMARKER), neutral)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -219,7 +269,11 @@ class Pipeline:
         # sound -> cues, camera -> cues
         self.listener = listener = make_listener(config, live=True)
         self.look_ahead = listener.latency
-        watcher = make_watcher if config.input.video != "none" else None
+        self.watcher: FaceTracker | None = None
+        watcher = self._make_watcher if config.input.video != "none" else None
+        self.calibrations = Calibrations()
+        self.calibration: Calibration | None = None
+        self.use_calibration(*calibrations.find(self.calibrations, config.face.calibration))
         if config.input.video not in ("none", "page"):
             registry.path(LANDMARKER)  # missing: say so now, not at the first picture
 
@@ -227,7 +281,10 @@ class Pipeline:
         self.library = library()
         self.library.entries()  # looked through once, before anybody waits for it
         self.bundle = find_avatar(config.avatar.name)
-        self.engine = make_engine(config.avatar.engine, self.bundle, config.avatar.size, config.avatar.fps)
+        self.choice = choose_engine(config.avatar, self.bundle, live=True)
+        self.background = config.avatar.background
+        if self.engine.background == layers.ALPHA:
+            log.warning("no live output carries transparency: alpha is black there; use green and a chroma key")
         self.session = Session(
             clock=self.clock,
             timing=timing(config, listener.latency),
@@ -254,6 +311,27 @@ class Pipeline:
                 self.server = Server(self.control, self.hub)
         self.sinks = [self._sink(name) for name in config.output.sinks]
 
+    @property
+    def engine(self) -> Engine:
+        """What draws now."""
+        return self.choice.engine
+
+    def _make_watcher(self) -> FaceTracker:
+        known = self.calibration
+        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        return self.watcher
+
+    def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
+        """Begin from this person's head, voice and resting face; None = from everybody's. ``fault``: why it is None."""
+        if fault:
+            log.warning("%s", fault)
+        self.calibration, self.calibration_fault = calibration, fault
+        speaker = calibration.speaker if calibration is not None else None
+        self.listener.know(speaker)
+        self.listener.use_head(calibration.head if calibration is not None else None)
+        if self.watcher is not None:
+            self.watcher.neutral = speaker.neutral if speaker is not None else None
+
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
         config = self.config
@@ -266,6 +344,8 @@ class Pipeline:
             ready(address)
             await session
         finally:
+            if self.hub is not None:
+                await self.control.own_head.close()
             if self.server is not None:
                 await self.server.stop()
             session.cancel()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands
+from avatar import commands, commands_calibrate
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
     avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
     avatars.add_argument("--delete", metavar="NAME")
+    _add_calibrate(add)
     models = add("models", commands.models, "model files that do not come with the package")
     models.add_argument("action", choices=("list", "fetch", "verify"))
     add("devices", commands.devices, "microphones, speakers, cameras, virtual cameras")
@@ -139,18 +140,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_calibrate(add: Callable[..., argparse.ArgumentParser]) -> None:
+    own = add("calibrate", commands_calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
+    own.add_argument("--seconds", type=_positive, help="how long to record (120), or how much of a file to take")
+    own.add_argument("--audio", metavar="microphone|FILE", help="what is heard; of a video file its own sound")
+    own.add_argument("--video", metavar="camera|FILE", help="what is seen")
+    own.add_argument("--name", metavar="NAME", help="whose it is (me)")
+    what = own.add_mutually_exclusive_group()
+    what.add_argument("--show", action="store_true", help="what is kept, and where")
+    what.add_argument("--use", metavar="NAME|default", help="use this one from now on")
+    what.add_argument("--delete", action="store_true", help="remove what is kept under NAME")
+
+
 def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     def common(made: argparse.ArgumentParser, avatar: bool = True) -> None:
         if avatar:
             made.add_argument("--avatar", metavar="NAME|PHOTO", help="an avatar by name, or a photo")
             made.add_argument("--engine", help="expression engine")
             made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
+            made.add_argument("--quality", choices=("low", "medium", "high"), help="how much work a picture is worth")
+            behind = "behind the person: keep, blur, green, alpha, a colour or a picture"
+            made.add_argument("--background", metavar="B", help=behind)
         made.add_argument("--fps", type=int, help="frames a second")
 
     def inputs(made: argparse.ArgumentParser) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
-        made.add_argument("--head", choices=("rules", "still"), help="how the head moves with the voice")
+        made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
         emotions = (
             f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
         )

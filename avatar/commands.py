@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
                 loop.add_signal_handler(name, stop.set)
         print("Preparing the face ... (the first start on a machine compiles the engine)", file=sys.stderr)
         pipeline = Pipeline(config)
+        print(f"Quality {pipeline.choice}", file=sys.stderr)
         task = asyncio.create_task(pipeline.run(_say_address))
         waiter = asyncio.create_task(stop.wait())
         await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
@@ -74,6 +75,8 @@ def _offline_config(args: argparse.Namespace) -> Config:
         ("avatar.engine", getattr(args, "engine", None)),
         ("avatar.size", getattr(args, "size", None)),
         ("avatar.fps", getattr(args, "fps", None)),
+        ("avatar.background", getattr(args, "background", None)),
+        ("avatar.quality", getattr(args, "quality", None)),
         ("face.head", getattr(args, "head", None)),
     ):
         if value is not None:
@@ -118,9 +121,10 @@ def analyze(args: argparse.Namespace) -> int:
 def image(args: argparse.Namespace) -> int:
     import cv2
 
-    from avatar.assembly import find_avatar, labelled, make_engine
+    from avatar.assembly import choose_engine, find_avatar, labelled, labelled_transparent
     from avatar.core import facs
     from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
+    from avatar.engines import layers
 
     config = _offline_config(args)
     try:
@@ -131,9 +135,14 @@ def image(args: argparse.Namespace) -> int:
     except (KeyError, ValueError) as error:
         raise UsageError(f"{args.au or args.arkit}: no such unit or coefficient: {error}") from error
     state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
-    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
-    pixels = labelled(engine, config.avatar.badge)(state)
-    if not cv2.imwrite(str(args.output), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)):
+    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
+    if engine.background == layers.ALPHA:
+        if args.output.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
+            raise UsageError(f"{args.output}: background alpha needs a picture that can be transparent; use .png")
+        pixels = cv2.cvtColor(labelled_transparent(engine, config.avatar.badge)(state), cv2.COLOR_RGBA2BGRA)
+    else:
+        pixels = cv2.cvtColor(labelled(engine, config.avatar.badge)(state), cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(args.output), pixels):
         raise UsageError(f"{args.output}: cannot be written as a picture; use a .png or .jpg in an existing folder")
     _report(args, {"file": str(args.output)}, str(args.output))
     return 0
@@ -154,7 +163,7 @@ def _pairs(text: str) -> Iterator[tuple[str, float]]:
 def create(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from avatar.assembly import create_avatar, library
+    from avatar.assembly import background_doubt, create_avatar, library
     from avatar.portrait.report import lines
 
     made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite)
@@ -162,6 +171,8 @@ def create(args: argparse.Namespace) -> int:
     for line in made.warnings:
         if args.json or line not in told:  # else the report says it
             print(f"avatar: {args.photo}: {line}", file=sys.stderr)
+    if doubt := background_doubt(made):
+        print(f"avatar: {args.photo}: the background moves with the head, and is kept: {doubt}", file=sys.stderr)
     data = {"name": made.name, "warnings": list(made.warnings), "report": [asdict(f) for f in made.report]}
     _report(args, data, "\n".join([f"avatar {made.name} is ready; the photo:", *lines(made.report)]))
     return 0

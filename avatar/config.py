@@ -24,6 +24,13 @@ class AvatarTable(Table):
     """An avatar of the library, or the path of a photo."""
     engine: str = "head"
     """An engine's name; auto: generator where this machine is fast enough, else head."""
+    quality: Literal["low", "medium", "high", "auto"] = "auto"
+    """high: the best engine, all pixels; medium: the next engine, where engine is auto; low: fewer pixels, enlarged;
+    auto: the best that a second's measurement at the start finds fast enough."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks that draw run: cuda needs onnxruntime-gpu in place of onnxruntime."""
+    background: str = "keep"
+    """Behind the person: keep, blur, green, alpha, a colour (#20304a) or a picture's path."""
     size: int = Field(512, ge=256, le=1024, multiple_of=16)
     fps: int = Field(30, ge=5, le=60)
     badge: Literal["bottom-left", "bottom-right", "top-left", "top-right"] = "bottom-right"
@@ -77,7 +84,7 @@ class FaceTable(Table):
     """Of a held emotion; of a heard or mirrored one the most that shows."""
     mood: str = ""
     """A lean that is added to what is heard or mirrored: a name, and :0..1 behind it how much (else .2), or empty."""
-    head: Literal["rules", "still"] = "rules"
+    head: Literal["hmm", "rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)
     jaw: float = Field(1.0, ge=0, le=2)
@@ -85,6 +92,9 @@ class FaceTable(Table):
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
     seed: int = 0
+    calibration: str = "auto"
+    """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name
+    of a calibration; none = nobody's; auto = live the one in use (`avatar calibrate`), offline nobody's."""
 
     @field_validator("mood")
     @classmethod

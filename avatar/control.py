@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from avatar import plugins
 from avatar.core.types import EMOTIONS
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
+from avatar.own_head import OwnHead
 from avatar.sync import plane
 from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from avatar.streams.base import Sink
 
 SOURCES = ("demo", "page", "silence")
+BACKGROUNDS = ("keep", "blur", "green")
+"""What a page may put behind the person, besides a colour and what the engine was started with: it names no files."""
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
@@ -53,6 +57,12 @@ class Control:
         self._recording: Path | None = None
         self._building = asyncio.Lock()
         self._source = pipeline.config.input.audio
+        self.own_head = OwnHead(pipeline)
+
+    @property
+    def source(self) -> str:
+        """Who speaks, by the names of :meth:`state`."""
+        return self._source
 
     # --- looking -----------------------------------------------------------------------------------------------
 
@@ -67,6 +77,9 @@ class Control:
             "avatar": pipeline.bundle.name,
             "engines": plugins.names("engines"),
             "engine": pipeline.engine.name,
+            "quality": str(pipeline.choice),
+            "background": pipeline.engine.background,
+            "backgrounds": list(dict.fromkeys((*BACKGROUNDS, pipeline.config.avatar.background))),
             "sources": list(dict.fromkeys((*SOURCES, pipeline.config.input.audio))),
             "source": self._source,
             "camera": session.video_name != "none",
@@ -80,13 +93,16 @@ class Control:
             "gaze": style.gaze_strength,
             "jaw": style.jaw,
             "lips": style.lips,
+            "own_head": self.own_head.state(),
             "recording": self._recording.name if self._recording else None,
-            "faults": [f for f in (session.audio_fault, session.video_fault, *self._sink_faults()) if f],
+            "faults": [f for f in self._faults() if f],
             "version": version("vultus"),
         }
 
-    def _sink_faults(self) -> list[str]:
-        return [outlet.fault for outlet in self._pipeline.session.outlets()]
+    def _faults(self) -> list[str]:
+        pipeline, session = self._pipeline, self._pipeline.session
+        sinks = [outlet.fault for outlet in session.outlets()]
+        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, *sinks]
 
     def meters(self) -> dict[str, Any]:
         """What the engine measures about itself, over the last minute."""
@@ -132,7 +148,7 @@ class Control:
         """Apply what a page sends; returns the new state. Nothing is changed where one value is unusable, unless an
         earlier one in the same request already was."""
         known = {
-            *("avatar", "engine", "source", "camera", "emotion", "mood", "strength"),
+            *("avatar", "background", "engine", "source", "camera", "emotion", "mood", "strength"),
             *("head", "gaze", "jaw", "lips", "peer", "remote"),
         }
         if unknown := set(changes) - known:
@@ -153,6 +169,8 @@ class Control:
         self._pipeline.listener.hears_emotion = style.emotion.mode == "auto"
         if "avatar" in changes or "engine" in changes:
             await self._rebuild(changes.get("avatar"), changes.get("engine"))
+        if "background" in changes:
+            await self._use_background(changes["background"])
         if "source" in changes:
             await self._use_source(changes["source"], peer)
         if "camera" in changes:
@@ -199,7 +217,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import labelled, make_engine
+        from avatar.assembly import choose_engine, labelled
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -207,10 +225,27 @@ class Control:
             return
         async with self._building:
             bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
-            name, size = engine or pipeline.engine.name, pipeline.config.avatar.size
-            made = await asyncio.to_thread(make_engine, name, bundle, size)
-            pipeline.bundle, pipeline.engine = bundle, made
-            pipeline.session.draw = labelled(made, pipeline.config.avatar.badge)
+            # Not measured again: what the engine does beside it now is no property of the machine.
+            drawn_less = pipeline.choice.tier.quality == "low"
+            asked = pipeline.config.avatar.model_copy(
+                update={
+                    "engine": engine or pipeline.engine.name,
+                    "quality": "low" if drawn_less else "high",
+                    "background": pipeline.background,
+                }
+            )
+            made = await asyncio.to_thread(choose_engine, asked, bundle)
+            pipeline.bundle, pipeline.choice = bundle, made
+            pipeline.session.draw = labelled(made.engine, pipeline.config.avatar.badge)
+
+    async def _use_background(self, name: object) -> None:
+        pipeline = self._pipeline
+        known = self.state()["backgrounds"]
+        if name not in known and not (isinstance(name, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", name)):
+            raise UsageError(f"background {name!r}: one of {', '.join(known)}, or a colour as #20304a")
+        async with self._building:
+            await pipeline.session.on_engine_lane(pipeline.engine.set_background, name)
+            pipeline.background = str(name)
 
     async def _use_source(self, name: object, peer: str | None) -> None:
         pipeline = self._pipeline

@@ -49,6 +49,7 @@ def checks(models: Models | None = None, port: int = 8080, recordings: Path | No
         ("H.264", h264),
         ("model files", lambda: model_files(models)),
         ("engine", engine),
+        ("own head", own_head),
         ("espeak-ng", espeak),
         ("PortAudio", sound_devices),
         ("camera", camera),
@@ -127,18 +128,17 @@ def provider_check(version: str, listed: list[str], loaded: list[str]) -> Check:
 
 
 def engine() -> Check:
-    """Which engine ``auto`` is here, and how long a picture takes."""
-    from avatar.assembly import find_avatar, make_engine
+    """Which quality and engine ``auto`` are here, and how long a picture takes."""
+    from avatar.assembly import choose_engine, find_avatar
     from avatar.config import Config
-    from avatar.engines import choice
 
-    asked = Config().avatar
-    bundle = find_avatar(asked.name)
+    asked = Config().avatar.model_copy(update={"engine": "auto"})
     try:
-        made, took = choice.affordable(lambda name: make_engine(name, bundle, asked.size), asked.fps)
+        made = choose_engine(asked, find_avatar(asked.name), live=True)
     except ModelFileError as error:
         return Check("engine", "fail", str(error), "install the package again")
-    return Check("engine", "ok", f"auto is {made.name}: {took:.1f} ms a picture of {asked.size}x{asked.size}")
+    detail = f"auto is {made} of {asked.size}x{asked.size} at {asked.fps} a second"
+    return Check("engine", "ok" if made.enough else "warn", detail, "" if made.enough else "lower avatar.size")
 
 
 def _identity_model() -> bytes:
@@ -198,6 +198,23 @@ def model_files(models: Models | None = None) -> Iterator[Check]:
         yield Check("model files", "ok", f"{len(states)} files")
     for name, state in bad:
         yield Check("model files", "fail", f"{name}: {state}", "avatar models fetch")
+
+
+def own_head() -> Check:
+    from avatar.calibrate import check_ready
+    from avatar.calibrations import Calibrations, find
+
+    used, fault = find(Calibrations(), "auto")
+    if fault:
+        return Check("own head", "warn", fault.partition(";")[0], "avatar calibrate, or: avatar calibrate --delete")
+    if used is not None:
+        return Check("own head", "ok", f"{used.name} is used, learnt {used.made}")
+    try:
+        check_ready()
+    except AvatarError as error:
+        line, _, fix = str(error).partition("; run: ")
+        return Check("own head", "warn", line, fix)
+    return Check("own head", "ok", "can be learnt: avatar calibrate")
 
 
 # --- devices --------------------------------------------------------------------------------------------------------

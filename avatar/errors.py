@@ -5,6 +5,7 @@ and what to do.
     ├── UsageError            wrong usage or input                       exit code 2
     │   ├── ConfigError       a configuration file or a --set value
     │   ├── PhotoError        a photo that cannot become an avatar
+    │   ├── CalibrationError  a recording that no head can be learnt from
     │   ├── MediaError        a sound or video file that cannot be read
     │   └── ConsentError      an avatar without a consent statement
     └── RunError              something failed while running             exit code 1
@@ -36,6 +37,14 @@ class PhotoError(UsageError):
     """A photo that cannot become an avatar; ``code`` names the reason for programs."""
 
     def __init__(self, message: str, code: str = "photo") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CalibrationError(UsageError):
+    """A recording that no head can be learnt from; ``code`` names the reason for programs."""
+
+    def __init__(self, message: str, code: str = "calibration") -> None:
         super().__init__(message)
         self.code = code
 

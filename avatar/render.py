@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis.mouth import CALM_MS
-from avatar.assembly import IdleMotion, find_avatar, labelled, make_engine, make_listener, make_watcher, style
+from avatar.assembly import (
+    IdleMotion,
+    choose_engine,
+    find_avatar,
+    labelled,
+    make_listener,
+    make_watcher,
+    named_calibration,
+    style,
+)
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
+from avatar.engines import layers
 from avatar.errors import UsageError
 from avatar.pipeline import offline
 from avatar.pipeline.resample import Resampler
@@ -60,6 +70,10 @@ def plan(config: Config, source: Input) -> Plan:
     if source.states is not None:
         return _plan_states(source.states, fps)
     listener = make_listener(config, CALM_MS)  # the whole sound is at hand
+    own = named_calibration(config)
+    if own is not None:
+        listener.use_head(own.head)
+        listener.know(own.speaker if source.text is None else None)
     pictures: Iterable[VideoFrame] = ()
     pieces: list[AudioChunk] | None = None
     watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
@@ -79,7 +93,8 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            watch, pictures = make_watcher(), read_video(source.video)
+            watch = make_watcher(own.speaker.neutral if own is not None else None)
+            pictures = read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(
         pieces if pieces is not None else offline.chunks(sound, RATE),
@@ -134,7 +149,9 @@ def render(
     """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
     from avatar.streams.sinks.recorder import Mux
 
-    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    if config.avatar.background == layers.ALPHA:
+        raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
+    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
     draw = labelled(engine, config.avatar.badge)
     made = plan(config, source)
     fps, step = config.avatar.fps, RATE // config.avatar.fps

@@ -42,6 +42,11 @@ TASKS: dict[str, Task] = {
         ("corpus", "avatar", "keep"),
         "lips in the rendered video, found by MediaPipe, against the sound",
     ),
+    "headpose": Task(
+        "avatar.models.headpose.judge",
+        ("data", "corpus", "keep"),
+        "the head's motion with the voice: planted truth, recorded people, ten minutes live",
+    ),
     "emotion": Task(
         "avatar.models.emotion.evaluate",
         ("data", "loso"),

@@ -14,7 +14,7 @@ import numpy as np
 
 IR_VERSION, OPSET = 8, 17
 _FLOAT, _INT64, _FLOAT16 = 1, 7, 10
-_ATTRIBUTE_INT, _ATTRIBUTE_INTS = 2, 7
+_ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 2, 3, 7
 
 
 def _varint(value: int) -> bytes:
@@ -42,7 +42,9 @@ def _tensor(name: str, value: np.ndarray) -> bytes:
     return dims + _number(2, kind) + _bytes(8, name) + _bytes(9, value.astype(value.dtype.newbyteorder("<")).tobytes())
 
 
-def _attribute(name: str, value: int | Sequence[int]) -> bytes:
+def _attribute(name: str, value: int | str | Sequence[int]) -> bytes:
+    if isinstance(value, str):
+        return _bytes(1, name) + _bytes(4, value) + _number(20, _ATTRIBUTE_STRING)
     if isinstance(value, int):
         return _bytes(1, name) + _number(3, value) + _number(20, _ATTRIBUTE_INT)
     return _bytes(1, name) + b"".join(_number(8, v) for v in value) + _number(20, _ATTRIBUTE_INTS)
@@ -87,8 +89,8 @@ class Graph:
         self._weights.append(_tensor(name, value.astype(np.float16)))
         return self.node("Cast", name, to=_FLOAT)
 
-    def node(self, kind: str, *inputs: str, **attributes: int | Sequence[int]) -> str:
-        """An operator with one output; returns that output's name."""
+    def node(self, kind: str, *inputs: str, **attributes: int | str | Sequence[int]) -> str:
+        """An operator with one output; an input that is left out is ""; returns that output's name."""
         out = self._name(kind.lower())
         body = b"".join(_bytes(1, name) for name in inputs) + _bytes(2, out) + _bytes(4, kind)
         self._nodes.append(body + b"".join(_bytes(5, _attribute(k, v)) for k, v in attributes.items()))

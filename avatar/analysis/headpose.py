@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from avatar.analysis.prosody import Melody
+from avatar.analysis.prosody import Melody, Prosody
 
 HOP_S = 0.01
 
@@ -23,7 +23,7 @@ _DRIFT = (2.0, 0.85, 0.7)
 _DRIFT_SECONDS = (2.0, 2.8, 3.4)
 _POSTURE = (1.9, 0.65, 0.55)
 _LIMIT = (9.0, 5.0, 4.0)
-_MAX_SPEED = 45.0
+MAX_SPEED = 45.0
 """Degrees a second: half of what would show as a jump at 30 pictures a second."""
 
 
@@ -43,7 +43,7 @@ class Spring:
         return self.x
 
 
-class _Drift:
+class Drift:
     """Smooth noise that never repeats: white noise through a two-pole low-pass, standard deviation as asked."""
 
     def __init__(self, random: np.random.Generator, deviation: float, seconds: float) -> None:
@@ -55,10 +55,11 @@ class _Drift:
         self._one = self._two = 0.0
         self._noise: list[float] = []
 
-    def step(self) -> float:
+    def step(self, pace: float = 1.0) -> float:
+        """The next hop's value; ``pace``: how fast it wanders, 1 = as asked."""
         if not self._noise:
             self._noise = self._random.standard_normal(256).tolist()
-        a = self._pole
+        a = self._pole**pace
         self._one += (1 - a) * (self._noise.pop() - self._one)
         self._two += (1 - a) * (self._one - self._two)
         return self._gain * self._two
@@ -79,7 +80,7 @@ class RuleHead:
     def reset(self) -> None:
         """Forget everything, the pose too."""
         self._random = np.random.default_rng((self._seed, 0x4EAD))
-        self._drift = [_Drift(self._random, d, s) for d, s in zip(_DRIFT, _DRIFT_SECONDS, strict=True)]
+        self._drift = [Drift(self._random, d, s) for d, s in zip(_DRIFT, _DRIFT_SECONDS, strict=True)]
         self._posture = [0.0, 0.0, 0.0]
         self._springs = [Spring(0.45) for _ in range(3)]
         self._nod = Spring(0.13)
@@ -89,8 +90,8 @@ class RuleHead:
         self._talking = False
         self._last = (0.0, 0.0, 0.0)
 
-    def step(self, melody: Melody, z: float, speaking: bool) -> tuple[float, float, float]:
-        """``melody`` and normalised pitch ``z`` of a hop; returns (yaw, pitch, roll) in degrees."""
+    def step(self, melody: Melody, prosody: Prosody) -> tuple[float, float, float]:
+        """One hop; returns (yaw, pitch, roll) in degrees."""
         r = self._random
         if melody.began:
             self._talking = True
@@ -110,7 +111,7 @@ class RuleHead:
         self._nod_left -= 1
         nod = self._nod.step(self._nod_target if self._nod_left > 0 else 0.0)
         activity = self._activity.step(1.0 if self._talking else 0.45)
-        follow = 0.9 * z if speaking else 0.0  # the head rises and falls a little with the voice
+        follow = 0.9 * prosody.z if prosody.speaking else 0.0  # the head rises and falls a little with the voice
         out = []
         for axis in range(3):
             target = self._posture[axis] + (follow if axis == 0 else 0.0)
@@ -119,7 +120,7 @@ class RuleHead:
                 value += nod
             limit = _LIMIT[axis]
             out.append(limit * math.tanh(value / limit) * self.strength)
-        step = _MAX_SPEED * HOP_S
+        step = MAX_SPEED * HOP_S
         out = [min(b + step, max(b - step, a)) for a, b in zip(out, self._last, strict=True)]
         self._last = (out[0], out[1], out[2])
         return out[1], out[0], out[2]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avatar.analysis.features import PAST, RATE
+from avatar.analysis.speaker import Speaker
 from avatar.core.types import F32
 
 F0_MIN, F0_MAX = 60.0, 500.0
@@ -88,16 +89,26 @@ class Prosody:
 
 class PitchTracker:
     """YIN and the running mean and deviation of the speaker's log pitch (seconds of speech to settle, then a minute of
-    memory)."""
+    memory).
+
+    :param speaker: a voice that is known from a calibration: it counts as ten seconds of speech, so that the first word
+        is right already and another voice is learnt within a sentence or two.
+    """
 
     MEMORY_HOPS = 3000.0
+    KNOWN_HOPS = 600.0
 
-    def __init__(self) -> None:
+    def __init__(self, speaker: Speaker | None = None) -> None:
+        self.speaker = speaker
+        """Taken up by the next :meth:`reset`."""
         self.reset()
 
     def reset(self) -> None:
         # A prior worth 0.1 s: 150 Hz with three semitones of deviation serves either sex badly but briefly.
         self._weight, self._mean, self._var = 10.0, math.log2(150.0), 0.25**2
+        if self.speaker is not None:
+            self._weight, self._mean = self.KNOWN_HOPS, self.speaker.pitch
+            self._var = self.speaker.deviation**2
         self._z = 0.0
         self._last = 0.0
 

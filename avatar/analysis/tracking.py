@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,15 @@ _REST_QUANTILE = 0.3
 """Of the first second: below the median, so that a word or a blink during it does not count as rest."""
 _BLINK = [facs.INDEX["eyeBlinkLeft"], facs.INDEX["eyeBlinkRight"]]
 _LOOK = [i for i, name in enumerate(facs.ARKIT) if name.startswith("eyeLook")]
+
+
+def resting(shapes: Sequence[F32] | NDArray[np.floating]) -> NDArray[np.float64]:
+    """The face at rest (52,) out of coefficients (n, 52): a low quantile, since a word or a blink is no rest."""
+    shapes = np.asarray(shapes)
+    found = np.minimum(np.quantile(shapes, _REST_QUANTILE, axis=0), _MAX_REST)
+    # The eyes look to and fro around the middle, so theirs is the median.
+    found[_LOOK] = np.median(shapes, axis=0)[_LOOK]
+    return found
 
 
 class OneEuro:
@@ -95,11 +105,15 @@ class FaceTracker:
     nothing is emitted, and the synchronizer holds the last cues and lets them fade.
 
     :param model: the file ``face_landmarker_v2.task``. Raises ModelFileError where it cannot be used.
+    :param neutral: (52,) this user's face at rest where it is known (:class:`avatar.analysis.speaker.Speaker`): then
+        nobody has to look neutral in the first second.
     """
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, neutral: F32 | None = None) -> None:
         self._detector = LandmarkDetector(model, mode="video", faces=1)
         self._fed = -1
+        self.neutral = neutral
+        """Taken up by the next :meth:`calibrate` or :meth:`reset`."""
         self.reset()
 
     def reset(self) -> None:
@@ -113,7 +127,7 @@ class FaceTracker:
 
     def calibrate(self) -> None:
         """Learn the face at rest anew from the next second."""
-        self._rest = _Rest()
+        self._rest = _Rest(self.neutral)
 
     def close(self) -> None:
         """Release the network. Safe to call twice."""
@@ -121,7 +135,7 @@ class FaceTracker:
 
     def step(self, frame: VideoFrame, /) -> tuple[Cue, ...] | None:
         """Cues for one picture: ExpressionCue, PoseCue, GazeCue and BlinkCue, or None where no face is seen."""
-        faces = self._detector.detect(_narrow(frame.pixels), self._milliseconds(frame.pts))
+        faces = self._detector.detect(narrow(frame.pixels), self._milliseconds(frame.pts))
         if not faces:
             return None
         if self._seen is not None and not 0 <= frame.pts - self._seen <= GAP:
@@ -159,12 +173,17 @@ class FaceTracker:
 
 
 class _Rest:
-    """The face at rest: a low quantile of the coefficients and the median pose of the first second."""
+    """The face at rest: a low quantile of the coefficients and the median pose of the first second.
 
-    def __init__(self) -> None:
+    :param known: (52,) coefficients at rest from a longer look at the same person. Rest is then the lower of both, for
+        an expression can only add to it; where the eyes rest depends on the camera's place, so that is learnt anew.
+    """
+
+    def __init__(self, known: F32 | None = None) -> None:
         self._begin: Ns | None = None
         self._shapes: list[F32] = []
         self._poses: list[NDArray[np.float64]] = []
+        self._known = None if known is None else known.astype(np.float64)
         self._neutral: NDArray[np.float64] = np.zeros(len(facs.ARKIT))
         self._pose: NDArray[np.float64] = np.zeros(6)
         self._back: NDArray[np.float64] = np.eye(3)
@@ -176,9 +195,11 @@ class _Rest:
             return
         self._shapes.append(shapes)
         self._poses.append(np.array((*angles, *translation)))
-        self._neutral = np.minimum(np.quantile(self._shapes, _REST_QUANTILE, axis=0), _MAX_REST)
-        # The eyes look to and fro around the middle, so theirs is the median.
-        self._neutral[_LOOK] = np.median(self._shapes, axis=0)[_LOOK]
+        self._neutral = resting(self._shapes)
+        if self._known is not None:
+            look = self._neutral[_LOOK]
+            self._neutral = np.minimum(self._neutral, self._known)
+            self._neutral[_LOOK] = look
         self._pose = np.median(self._poses, axis=0)
         self._back = to_matrix(from_euler(*self._pose[:3])).T
 
@@ -206,7 +227,8 @@ class _Rest:
         return np.array(translation) - self._pose[3:]
 
 
-def _narrow(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def narrow(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (height, width, 3) at no more than :data:`MAX_WIDTH`."""
     height, width = pixels.shape[:2]
     if width <= MAX_WIDTH:
         return pixels

@@ -12,10 +12,12 @@ from avatar.analysis.brows import BrowAccents
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.emotion import EmotionEstimator
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
+from avatar.analysis.head_hmm import HEAD_FILE, HeadModel, HmmHead
 from avatar.analysis.headpose import RuleHead
+from avatar.analysis.manner import SpeakerProfile
 from avatar.analysis.mouth import LIVE_MS, MouthShaper
-from avatar.analysis.prosody import AccentDetector, PitchTracker, yin
-from avatar.analysis.speaker import SpeakerProfile
+from avatar.analysis.prosody import AccentDetector, Melody, PitchTracker, Prosody, yin
+from avatar.analysis.speaker import Speaker
 from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate, loudness
 from avatar.analysis.visemes import WEIGHTS_FILE, VisemeEstimator
 from avatar.core.types import (
@@ -25,6 +27,7 @@ from avatar.core.types import (
     AudioChunk,
     Cue,
     EmotionCue,
+    EmotionLabel,
     ExpressionCue,
     LipCue,
     Ns,
@@ -34,6 +37,10 @@ from avatar.core.types import (
     freeze,
 )
 
+HeadKind = Literal["hmm", "rules", "still"]
+
+_FADE = 0.97
+"""A hop: a head that begins to move in another way is there after a second."""
 _GAP = 80 * MILLISECOND
 """A chunk that begins further than this from where the last one ended counts as a discontinuity."""
 
@@ -64,7 +71,8 @@ class VoiceAnalyzer:
     lip cues, those are passed on in place of recognised ones.
 
     :param weights: folder of the shipped weights. Raises ModelFileError where they are missing.
-    :param head: "rules" = head and brows follow the melody, "still" = neither moves.
+    :param head: "hmm" = the head moves as was learnt from people, "rules" = by rules on accents and phrases; with both
+        the brows follow the melody. "still" = neither moves.
     :param seed: any integer; the same seed and sound give the same cues.
     :param look_ahead_ms: of the future the lips may use at most this much, 0 and up; they come out that much later.
         ``LIVE_MS`` and ``CALM_MS`` of :mod:`avatar.analysis.visemes` are the two that the network is best at.
@@ -75,7 +83,7 @@ class VoiceAnalyzer:
     def __init__(
         self,
         weights: Path,
-        head: Literal["rules", "still"] = "rules",
+        head: HeadKind = "rules",
         seed: int = 0,
         look_ahead_ms: int = LIVE_MS,
         emotion: bool = False,
@@ -85,9 +93,8 @@ class VoiceAnalyzer:
         self._visemes = VisemeEstimator(weights / WEIGHTS_FILE, look_ahead_ms)
         # A contact that is decided on with two hops to spare begins in time; live, 10 ms late.
         self._mouth = MouthShaper(ahead=2 if look_ahead_ms > LIVE_MS else min(1, self._visemes.ahead))
-        self._head = RuleHead(seed) if head == "rules" else None
-        self._brows = BrowAccents(seed) if head == "rules" else None
-        self._emotion = EmotionEstimator(weights / EMOTION_FILE, profile) if emotion else None
+        self._brows = BrowAccents(seed) if head != "still" else None
+        self._feeling = EmotionEstimator(weights / EMOTION_FILE, profile) if emotion else None
         self._listens = emotion
         self._gate = SpeechGate()
         self._pitch = PitchTracker()
@@ -97,6 +104,21 @@ class VoiceAnalyzer:
         self._timeline = _Timeline()
         # Lips come out this many hops after the frame that completes them.
         self._lip_delay = self._visemes.ahead + self._mouth.ahead
+        self._default_head: HeadModel | None = None
+        self._head: HmmHead | RuleHead | None = None
+        self._head_delay = 0
+        if head == "hmm":
+            # The lips' look-ahead is there anyway: what is known of the sound by then, the head uses as well.
+            self._head_delay = self._lip_delay
+            self._default_head = HeadModel.load(weights / HEAD_FILE)
+            self._head = HmmHead(self._default_head, seed, ahead=self._head_delay)
+        elif head == "rules":
+            self._head = RuleHead(seed)
+        self._usual_head = self._head, self._head_delay
+        self._seed = seed
+        self._emotion: tuple[str, float] = ("neutral", 0.0)
+        self._angles: tuple[float, ...] = (0.0, 0.0, 0.0)
+        self._carry: list[float] | None = [0.0, 0.0, 0.0]
         self._viseme_delay: deque[tuple[F32, bool, float]] = deque(maxlen=self._mouth.ahead + 1)
         self._gate_delay: deque[tuple[bool, float]] = deque(maxlen=self._visemes.ahead + 1)
         self._last_pts: dict[type, int] = {}
@@ -116,15 +138,15 @@ class VoiceAnalyzer:
 
     @hears_emotion.setter
     def hears_emotion(self, on: bool) -> None:
-        if self._emotion is None or on == self._listens:
+        if self._feeling is None or on == self._listens:
             return
         self._listens = on
-        self._emotion.reset()  # what was said meanwhile is not known, and what was said before is not kept
+        self._feeling.reset()  # what was said meanwhile is not known, and what was said before is not kept
 
     @property
     def profile(self) -> SpeakerProfile | None:
         """What is known by now of how the speaker usually sounds; None where emotion is not looked for."""
-        return None if self._emotion is None else self._emotion.profile
+        return None if self._feeling is None else self._feeling.profile
 
     def reset(self) -> None:
         """Forget everything heard so far, but for the speaker's profile."""
@@ -136,6 +158,34 @@ class VoiceAnalyzer:
         self._visemes.reset()
         self._last_pts.clear()
 
+    def know(self, speaker: Speaker | None) -> None:
+        """Begin from this person's voice, from the next sound on; None = from anybody's."""
+        self._pitch.speaker = speaker
+        self._pitch.reset()
+
+    def use_head(self, model: HeadModel | None) -> None:
+        """Move the head as this model's person does, from the next sound on, in place of rules too; None = as usual. A
+        still head stays still. Wherever the head is then, it goes on from there."""
+        usual, delay = self._usual_head
+        if usual is None:
+            return
+        self._carry = None
+        if isinstance(usual, HmmHead) and self._default_head is not None:
+            usual.use(model if model is not None else self._default_head)
+            return
+        if model is None:
+            self._head, self._head_delay = usual, delay
+        else:
+            self._head_delay = self._lip_delay
+            self._head = HmmHead(model, self._seed, ahead=self._head_delay)
+            self._head.emotion = self._emotion
+
+    def feel(self, label: EmotionLabel, intensity: float) -> None:
+        """The emotion that the head's range and pace follow; ``intensity`` in [0, 1]."""
+        self._emotion = (label, intensity)
+        if isinstance(self._head, HmmHead):
+            self._head.emotion = self._emotion
+
     def _restart(self) -> None:
         """Forget the signal, but neither the speaker nor where mouth and head are: after a gap nothing jumps."""
         self._resampler.reset()
@@ -143,8 +193,8 @@ class VoiceAnalyzer:
         self._vad.reset()
         self._gate.reset()
         self._accents.reset()
-        if self._emotion is not None:
-            self._emotion.reset()
+        if self._feeling is not None:
+            self._feeling.reset()
         self._timeline.clear()
         self._viseme_delay.clear()
         self._gate_delay.clear()
@@ -204,20 +254,32 @@ class VoiceAnalyzer:
         self._emit(ProsodyCue(pts, prosody.f0, prosody.confidence, hop.level, probability), out)
         melody = self._accents.step(prosody)
         if self._head is not None and self._brows is not None:
-            yaw, pitch, roll = self._head.step(melody, prosody.z, speaking)
-            self._emit(PoseCue(pts, Pose.degrees(yaw, pitch, roll)), out)
+            turned = self._turn(melody, prosody)
+            drawn = hop.index - self._head_delay
+            if drawn >= 0:
+                self._emit(PoseCue(Ns(self._timeline.at(drawn * HOP)), turned), out)
             brows = self._brows.step(melody)
             if hop.index % 2 == 0:
                 self._emit(ExpressionCue(pts, freeze(brows)), out)
         elif hop.index % 2 == 0:
             self._emit(PoseCue(pts, Pose()), out)
         if (
-            self._emotion is not None
+            self._feeling is not None
             and self._listens
-            and (felt := self._emotion.step(hop, f0, confidence, gate)) is not None
+            and (felt := self._feeling.step(hop, f0, confidence, gate)) is not None
         ):
             self._emit(EmotionCue(pts, felt.emotion, felt.confidence, felt.probabilities, felt.embedding), out)
         self._lips(hop, out)
+
+    def _turn(self, melody: Melody, prosody: Prosody) -> Pose:
+        """Where the head is. After a change of who moves it, the difference fades instead of showing as a jump."""
+        assert self._head is not None
+        new = self._head.step(melody, prosody)
+        if self._carry is None:
+            self._carry = [a - b for a, b in zip(self._angles, new, strict=True)]
+        self._angles = tuple(a + b for a, b in zip(new, self._carry, strict=True))
+        self._carry = [_FADE * b for b in self._carry]
+        return Pose.degrees(*self._angles)
 
     def _lips(self, hop: Hop, out: list[Cue]) -> None:
         gate = self._gate

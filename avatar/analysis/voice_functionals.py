@@ -59,7 +59,7 @@ def functionals(frames: F32) -> F32:
 def _delta(x: F32) -> F32:
     """Regression over five frames, as usual for speech."""
     padded = np.concatenate((x[:1], x[:1], x, x[-1:], x[-1:]))
-    return (2 * (padded[4:] - padded[:-4]) + padded[3:-1] - padded[1:-3]) / 10
+    return np.asarray((2 * (padded[4:] - padded[:-4]) + padded[3:-1] - padded[1:-3]) / 10, np.float32)
 
 
 def _at(ordered: F32, shares: tuple[float, ...]) -> list[F32]:
@@ -80,7 +80,7 @@ def _moments(x: F32) -> tuple[F32, F32, F32, F32]:
 def _slope(x: F32) -> F32:
     """A second."""
     t = (np.arange(len(x), dtype=np.float32) - (len(x) - 1) / 2) / HOPS_A_SECOND
-    return (t @ x) / max(1e-6, float(t @ t))
+    return np.asarray((t @ x) / max(1e-6, float(t @ t)), np.float32)
 
 
 def _distribution(x: F32) -> F32:

@@ -66,6 +66,12 @@ class Badge:
         np.right_shift(self._work, 8, out=self._work)
         region[:] = self._work
 
+    def apply_alpha(self, alpha: U8) -> None:
+        """Cover ``alpha`` (size, size) where the badge is, in place: it belongs to a transparent picture too."""
+        keep = self._keep[..., 0].astype(np.uint32)
+        region = alpha[self.region]
+        region[:] = (region * keep + 255 * (256 - keep)) >> 8
+
 
 def _pill(text: str, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Alpha of the letters and of the pill behind them, each (height, width) float64."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from avatar.core.types import U8, FaceState
+from avatar.errors import EngineError
 from avatar.portrait.bundle import AvatarBundle
 
 
@@ -30,3 +31,23 @@ class Engine(ABC):
     @abstractmethod
     def render(self, state: FaceState) -> U8:
         """The picture (size, size, 3), RGB, of ``state``. The array is the caller's."""
+
+    def set_background(self, name: str) -> None:
+        """What is behind the person from the next picture on: keep, blur, green, alpha, a colour or a picture's file
+        (:func:`avatar.engines.layers.background`).
+
+        Raises UsageError for a name that is none of them, EngineError where this engine can only keep it.
+        """
+        if name != "keep":
+            raise EngineError(f"engine {self.name} cannot change what is behind the person; leave avatar.background")
+
+    @property
+    def background(self) -> str:
+        """What is behind the person now; "keep" although something else was asked for where the person could not be
+        told from it."""
+        return "keep"
+
+    @property
+    def alpha(self) -> U8 | None:
+        """(size, size): how much of each pixel of the last picture is the person; None where that is not known."""
+        return None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from avatar.core.facs import ARKIT
 from avatar.core.geometry import similarity
 from avatar.core.types import F32, U8
-from avatar.network import one_thread_session
+from avatar.network import drawing_session, one_thread_session
 
 CROP = 128
 """Pixels a side of the network's view."""
@@ -131,7 +131,7 @@ class Corrector:
 
     def __init__(self, weights: Path, portrait: U8, outline: F32, photo: F32) -> None:
         (self._features,) = one_thread_session(weights / PORTRAIT_FILE).run(None, {"portrait": planes(portrait)})
-        self._session = one_thread_session(weights / FILE)
+        self._session = drawing_session(weights / FILE)
         self._photo = photo
         self._reach = reach(outline)
         seen = np.argwhere(self._reach > 0.004)

@@ -12,6 +12,7 @@ from typing import ClassVar
 from avatar.core import facs
 from avatar.core.geometry import mapped
 from avatar.core.types import U8, FaceState, Ns
+from avatar.engines import layers
 from avatar.engines.base import Engine
 from avatar.engines.corrector import Corrector, crop
 from avatar.engines.head import HeadEngine, shape_weights
@@ -31,6 +32,7 @@ class GeneratorEngine(Engine):
         frame, (_, landmarks) = self._head.face_frame(rest.head), bundle.at_size(size)
         outline = mapped(frame, landmarks[:LANDMARKS, :2])
         self._corrector = Corrector(weights, crop(self._head.render(rest), frame), outline, bundle.coefficients)
+        self._exchanged: tuple[U8, U8] | None = None
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -42,4 +44,21 @@ class GeneratorEngine(Engine):
         relative, _, _ = shape_weights(state)
         self._corrector.correct(picture, self._head.face_frame(state.head), relative)
         self._head.lay_glasses(picture)  # what corrects skin must not bend them
+        if self._exchanged is not None and (alpha := self._head.alpha) is not None:
+            layers.exchange(picture, alpha, *self._exchanged)
         return picture
+
+    def set_background(self, name: str) -> None:
+        self._head.set_background(name)
+        self._exchanged = None
+        # The network has learnt from photos: it sees the photo's background, and another one comes after it.
+        if self._head.background != layers.KEEP and (old := self._head.set_cut_out()) is not None:
+            self._exchanged = old, layers.background(name, old)
+
+    @property
+    def background(self) -> str:
+        return self._head.background
+
+    @property
+    def alpha(self) -> U8 | None:
+        return self._head.alpha

@@ -7,6 +7,7 @@ A state of zeros is the photo as it is.
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from avatar.core.facs import ARKIT, EYE_RANGE, INDEX
 from avatar.core.geometry import from_euler, similarity, to_matrix
 from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, zeros
-from avatar.engines import raster
+from avatar.engines import layers, raster
 from avatar.engines.base import Engine
 from avatar.engines.corrector import EYE_CORNERS, frame_of
 from avatar.engines.head_eyes import Eyes
@@ -41,6 +42,9 @@ from avatar.errors import EngineError
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.fit import CHEEK_CLOSES, SQUINT_CLOSES, eye_distance, fit_head
+from avatar.portrait.matte import matte_of
+
+log = logging.getLogger(__name__)
 
 MIN_SIZE, MAX_SIZE = 256, 1024
 MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
@@ -69,6 +73,8 @@ class HeadEngine(Engine):
     name: ClassVar[str] = "head"
     folds: ClassVar[bool] = True
     """Whether folds of the skin are drawn; what learns them draws without."""
+    layered: ClassVar[bool] = True
+    """Whether the head moves before a background that stays, where it can be told from it."""
 
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         super().__init__(bundle, size, weights)
@@ -86,11 +92,19 @@ class HeadEngine(Engine):
         mesh = build_mesh(basis, fitted, landmarks)
         illumination = colour_mouth(mesh, fitted, portrait, landmarks)
         self._mesh, self._fitted = mesh, fitted
+        matte = matte_of(bundle, size, weights) if self.layered else None
         self._glasses = None
         if (frame := bundle.glasses_at(size)) is not None:
             self._glasses = Glasses(portrait, landmarks, frame, TEXTURE_SCALE)
             portrait = self._glasses.bare
-        self._warp = Warp(portrait, landmarks)
+        self._doubt = matte.doubt if matte is not None else "its layers are not looked for"
+        self._layers = layers.take_apart(portrait, matte) if matte is not None and not matte.doubt else None
+        self._warp = Warp(portrait, landmarks, None if self._layers is None else self._layers.cut[..., 3])
+        self._background = layers.KEEP
+        if self._layers is not None:
+            self._warp.put_over(self._layers.kept, self._layers.behind)
+        else:
+            log.info("%s: the background moves with the head: %s", bundle.name, self._doubt)
         self._folds, own_folds, own = None, None, None
         if bundle.smile is not None:
             own = understand(basis, fitted, landmarks, bundle.coefficients, bundle.smile.at_size(size))
@@ -199,6 +213,32 @@ class HeadEngine(Engine):
             self._mouth.draw(picture, self._values, self._shown, *contours, opened, tongue)
         self.lay_glasses(picture)
         return picture
+
+    def set_background(self, name: str) -> None:
+        layers.check_background(name)
+        if self._layers is None:
+            if name != layers.KEEP:
+                log.warning("%s: the background is kept, not %s: %s", self.bundle.name, name, self._doubt)
+            return
+        person = self._layers.kept if name == layers.KEEP else self._layers.cut
+        self._warp.put_over(person, layers.background(name, self._layers.behind))
+        self._background = name
+
+    def set_cut_out(self) -> U8 | None:
+        """Draw the person alone over the photo's own background, which is returned (s, s, 3): for what wants to see it
+        before :func:`.layers.exchange` puts another one there. None where the layers are not known."""
+        if self._layers is None:
+            return None
+        self._warp.put_over(self._layers.cut, self._layers.behind)
+        return self._layers.behind
+
+    @property
+    def background(self) -> str:
+        return self._background
+
+    @property
+    def alpha(self) -> U8 | None:
+        return None if self._layers is None else self._warp.alpha
 
     def lay_glasses(self, picture: U8) -> None:
         """Over what was drawn last, in place; nothing where nobody wears any."""

@@ -8,7 +8,7 @@ from numba import njit
 
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
-from avatar.engines.raster import MOUTH, NOTHING, TEETH
+from avatar.engines.raster import MOUTH, NOTHING
 from avatar.engines.raster import TONGUE as TONGUE_SHOWN
 from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, FittedHead, eye_distance
 
@@ -159,7 +159,7 @@ def _mark(shown, hull, x0, y0, opening):
     for y in range(opening.shape[0]):
         for x in range(opening.shape[1]):
             kind = shown[y0 + y, x0 + x]
-            of_mouth = kind in (MOUTH, TEETH)
+            of_mouth = kind >= MOUTH and kind != TONGUE_SHOWN
             inside = kind == TONGUE_SHOWN or (of_mouth and hull[y, x] > 0) or (kind == NOTHING and hull[y, x] == 2)
             opening[y, x] = 1 if inside else 0
             count += inside

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numba import njit
 
-from avatar.core.types import F32
+from avatar.core.types import F32, U8
+from avatar.engines.layers import over
 from avatar.engines.raster import EYE, SKIN
 from avatar.portrait.fit import FACE_OVAL
 
@@ -241,22 +242,19 @@ def _smooth_folds(sources, x0, y0, x1, y1, lines):
 
 
 class Warp:
-    """Draws the portrait through the z-buffer's map. ``landmarks`` (478, 3) and ``portrait`` are in drawn pixels."""
+    """Draws the portrait through the z-buffer's map. ``landmarks`` (478, 3) and ``portrait`` are in drawn pixels.
 
-    def __init__(self, portrait: np.ndarray, landmarks: F32) -> None:
+    :param person: (s, s) coverage by the person where that is a layer of its own (:meth:`put_over`): what surrounds the
+        head may then move as it does.
+    """
+
+    def __init__(self, portrait: np.ndarray, landmarks: F32, person: U8 | None = None) -> None:
         size = len(portrait)
         self._cell = max(2, round(size / GRID))
         g = -(-size // self._cell)
         levels = max(2, int(np.ceil(np.log2(g))) + 1)
-        # Even texels of the enlarged portrait are the portrait's pixels, so an unmoved picture stays what it was.
-        rgba = cv2.cvtColor(portrait, cv2.COLOR_RGB2RGBA)
-        self.texture = cv2.warpAffine(
-            rgba,
-            np.diag([float(TEXTURE_SCALE)] * 2 + [1.0])[:2],
-            (TEXTURE_SCALE * size, TEXTURE_SCALE * size),
-            flags=cv2.INTER_LANCZOS4,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        self.texture = _enlarged(cv2.cvtColor(portrait, cv2.COLOR_RGB2RGBA))
+        self._behind: U8 | None = None
         self.map = np.empty((size, size, 2), np.float32)
         self._flow = np.empty((g, g, 2), np.float32)
         self._cover = np.empty((g, g, 2), np.float32)
@@ -269,10 +267,20 @@ class Warp:
         self._index = np.minimum(at.astype(np.int32), g - 2)
         self._weight = (at - self._index).astype(np.float32)
         self._starts = np.searchsorted(self._index, np.arange(g)).astype(np.int32)
-        self._follow, self._spill = _fading(size, g, self._cell, landmarks)
+        self._follow, self._spill = _fading(size, g, self._cell, landmarks, person)
         self._around = np.zeros((g, g), np.float32)
         self._lines = np.empty((3, size, 2), np.float32)
         self._rgba = np.empty((size, size, 4), np.uint8)
+
+    def put_over(self, person: U8, behind: U8) -> None:
+        """From now on draw ``person`` (s, s, 4), premultiplied by coverage, over ``behind`` (s, s, 3), which stays."""
+        self.texture = _enlarged(person)
+        self._behind = behind
+
+    @property
+    def alpha(self) -> U8:
+        """(s, s): coverage of the last picture by what moved."""
+        return self._rgba[..., 3].copy()
 
     def set_depth(self, depth: F32, shown: np.ndarray, behind: float) -> None:
         """Continue the resting face's ``depth`` (s, s; pixels, larger = nearer) outwards, back to ``behind``."""
@@ -299,10 +307,21 @@ class Warp:
         if x1 - x0 > 4 and y1 - y0 > 4:
             _smooth_folds(self.map, x0, y0, x1, y1, self._lines)
         cv2.remap(self.texture, self.map, None, cv2.INTER_LINEAR, dst=self._rgba, borderMode=cv2.BORDER_REPLICATE)
+        if self._behind is not None:
+            return over(self._rgba, self._behind)
         return cv2.cvtColor(self._rgba, cv2.COLOR_RGBA2RGB)
 
 
-def _fading(size: int, g: int, cell: int, landmarks: F32) -> tuple[F32, F32]:
+def _enlarged(rgba: U8) -> U8:
+    """``rgba`` (s, s, 4), :data:`TEXTURE_SCALE` times as large. Its even texels are the given pixels, so an unmoved
+    picture stays what it was."""
+    size = TEXTURE_SCALE * len(rgba)
+    matrix = np.diag([float(TEXTURE_SCALE)] * 2 + [1.0])[:2]
+    flags, border = cv2.INTER_LANCZOS4, cv2.BORDER_REPLICATE
+    return np.asarray(cv2.warpAffine(rgba, matrix, (size, size), flags=flags, borderMode=border), np.uint8)
+
+
+def _fading(size: int, g: int, cell: int, landmarks: F32, person: U8 | None) -> tuple[F32, F32]:
     """How much of the head's rigid motion, and how much of the face's own, each cell (g, g) keeps."""
     oval = landmarks[list(FACE_OVAL), :2]
     centre = oval.mean(0)
@@ -310,7 +329,9 @@ def _fading(size: int, g: int, cell: int, landmarks: F32) -> tuple[F32, F32]:
     at = (np.arange(g) + 0.5) * cell - 0.5
     dx = (at[None, :] - centre[0]) / half[0]
     dy = (at[:, None] - centre[1]) / half[1]
-    above = 1 - smoothstep(1.35, 2.3, np.hypot(dx, dy))
+    # Without a background to drag along, all hair above the ears moves with the head, however high it stands.
+    reach = 1.0 if person is None else 1 + smoothstep(0.0, 0.7, -dy)
+    above = 1 - smoothstep(1.35, 2.3, np.hypot(dx, dy) / reach)
     below = 1 - smoothstep(1.02, 1.75, np.hypot(dx * 0.75, dy))
     follow = np.where(dy < 0, above, np.minimum(above, below))
     yy, xx = np.meshgrid(at, at, indexing="ij")
@@ -318,10 +339,27 @@ def _fading(size: int, g: int, cell: int, landmarks: F32) -> tuple[F32, F32]:
         [-cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in zip(xx.ravel(), yy.ravel(), strict=True)]
     ).reshape(g, g)
     spill = 1 - smoothstep(0.0, _SPILL, outside / half[0])
-    border = smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
-    edge = border[None, :] * border[:, None]
+    edge = _border(size, at, cell) if person is None else _cut_off(person, at, cell)
     blurred = [cv2.GaussianBlur(a.astype(np.float32), (0, 0), 2.0) * edge for a in (follow, spill)]
     return blurred[0].astype(np.float32), blurred[1].astype(np.float32)
+
+
+def _border(size: int, at: np.ndarray, cell: int) -> np.ndarray:
+    """(g, g): 0 at the picture's border to 1 inside. ``at`` (g,): the cells' middles."""
+    border = smoothstep(0, 1, (np.minimum(at, size - 1 - at) - cell) / (0.10 * size))
+    return border[None, :] * border[:, None]
+
+
+def _cut_off(person: U8, at: np.ndarray, cell: int) -> np.ndarray:
+    """(g, g): 0 to 1 with the distance from where the picture's border cuts the person off."""
+    size = len(person)
+    away = np.ones((size, size), np.uint8)
+    for line, covered in ((away[0], person[0]), (away[-1], person[-1]), (away[:, 0], person[:, 0]),
+                          (away[:, -1], person[:, -1])):  # fmt: skip
+        line[covered > 25] = 0
+    distance = cv2.distanceTransform(away, cv2.DIST_L2, 5) if not away.all() else np.full_like(away, 255, np.float32)
+    cells = np.clip(np.round(at), 0, size - 1).astype(int)
+    return smoothstep(0, 1, (distance[np.ix_(cells, cells)] - cell) / (0.10 * size))
 
 
 def smoothstep(low: float, high: float, x: np.ndarray | float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A smiling or open-mouthed photo, brought to rest as well as one photo allows.
 
 The fitted head says which shapes the photo shows; drawn with those of the mouth below zero, lips meet, corners sink,
-and the learnt folds are divided out (the inverse of the expression ratio image). The photo itself then serves as the
-smile that the person shows when they smile: teeth and folds come back from it.
+and the learnt folds are divided out (the inverse of the expression ratio image). The photo itself, if it smiles, then
+serves as the person's smile: teeth and folds come back from it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def rested(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> A
     made = at_rest(bundle, weights, detector)
     if made is None:
         said = "it could not be brought to rest and stays as it is"
-    elif bundle.smile is None:
+    elif bundle.smile is None and made.smile is not None:
         said = "it was brought to rest as well as one photo allows, and is your smile"
     else:
         said = "it was brought to rest as well as one photo allows"
@@ -91,8 +91,15 @@ def at_rest(bundle: AvatarBundle, weights: Path, detector: LandmarkDetector) -> 
         portrait=freeze(portrait),
         landmarks=face.landmarks,
         coefficients=face.coefficients,
-        smile=bundle.smile or Smile(bundle.portrait, bundle.landmarks, bundle.coefficients),
+        smile=bundle.smile or _as_smile(bundle),
     )
+
+
+def _as_smile(bundle: AvatarBundle) -> Smile | None:
+    """The photo as the person's smile, unless its mouth is open for another reason."""
+    if smile_of(bundle.coefficients) < SMILES:
+        return None
+    return Smile(bundle.portrait, bundle.landmarks, bundle.coefficients)
 
 
 class _Relaxing(HeadEngine):

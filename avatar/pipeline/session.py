@@ -183,6 +183,10 @@ class Session:
             self._engine_lane.close()
             self._watch_lane.close()
 
+    async def on_engine_lane(self, work: Callable[..., object], *args: object) -> None:
+        """Do ``work(*args)`` between two pictures, on the thread that draws. Raises what it raises."""
+        await self._engine_lane.run(work, *args)
+
     async def _guard(self) -> None:
         """Raise what ended an input or a sink for good."""
         while True:

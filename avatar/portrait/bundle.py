@@ -7,6 +7,7 @@ NAME/
   coefficients.npy float32 (52,): ARKit coefficients that the photo shows
   glasses.png      where there are glasses: 255 on their frame, of portrait.png's size
   smile.png, smile_landmarks.npy, smile_coefficients.npy   where there is a second photo, a smile: the same of it
+  matte.png        optional: coverage by the person, grey, as large as portrait.png; without it, it is found anew
 
 Format 1 had the first four files and no number in avatar.json; it still loads.
 """
@@ -83,6 +84,8 @@ class AvatarBundle:
     smile: Smile | None = None
     report: tuple[Finding, ...] = ()
     """How good the photo is, point by point."""
+    matte: U8 | None = None
+    """(n, n) coverage of ``portrait`` by the person, 0 to 255; None = to be found (:mod:`avatar.portrait.matte`)."""
 
     def at_size(self, size: int) -> tuple[U8, F32]:
         """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
@@ -134,6 +137,8 @@ def save(bundle: AvatarBundle, folder: Path) -> None:
         _write_png(folder / "smile.png", cv2.cvtColor(bundle.smile.portrait, cv2.COLOR_RGB2BGR))
         np.save(folder / "smile_landmarks.npy", bundle.smile.landmarks)
         np.save(folder / "smile_coefficients.npy", bundle.smile.coefficients)
+    if bundle.matte is not None:
+        _write_png(folder / "matte.png", bundle.matte)
     meta = {
         "format": FORMAT,
         "title": bundle.title,
@@ -162,6 +167,7 @@ def load(folder: Path) -> AvatarBundle:
         glasses = None
         if (folder / "glasses.png").is_file():
             glasses = _read_png(folder / "glasses.png", cv2.IMREAD_GRAYSCALE)
+        matte = _read_matte(folder / "matte.png", portrait.shape[:2])
     except (OSError, ValueError) as error:
         raise UsageError(f"avatar {folder.name}: not a readable avatar ({error}); create it again") from error
     if not isinstance(meta, dict) or (glasses is not None and glasses.shape != portrait.shape[:2]):
@@ -183,7 +189,18 @@ def load(folder: Path) -> AvatarBundle:
         glasses=None if glasses is None else freeze(glasses),
         smile=smile,
         report=tuple(_findings(meta.get("report", ()))),
+        matte=matte,
     )
+
+
+def _read_matte(path: Path, shape: tuple[int, ...]) -> U8 | None:
+    """The matte, where there is one. Raises OSError, and ValueError where it does not fit the portrait."""
+    if not path.is_file():
+        return None
+    matte = _read_png(path, cv2.IMREAD_GRAYSCALE)
+    if matte.shape != shape:
+        raise ValueError("matte.png is not as large as the portrait; take it away or put it right")
+    return freeze(matte)
 
 
 def _read_png(path: Path, flags: int) -> U8:

@@ -25,7 +25,7 @@ SHARPNESS = 0.5
 SHIFT_SHARPNESS = 0.4
 SMOOTH = 1.0
 """Share of the way to the newest probabilities that a reading goes in 100 ms."""
-MARGIN, OWED = 0.5, 0.2
+MARGIN, OWED = 0.2, 0.1
 """Another class is held once its probability has been ahead by more than MARGIN, and the rest has summed up to OWED
 seconds."""
 LEAN = 0.0

@@ -153,7 +153,8 @@ def views(clips: Clips, copies: int, seed: int = 0, progress: Progress = lambda 
         progress(done := done + 1, of)
     rest: list[list[list[F32]]] = [[], []]
     for copy in range(copies):
-        whole, part = [], []
+        whole: list[F32] = []
+        part: list[F32] = []
         for clip, frames in zip(clips.clips, _through_sessions(clips, sounds, copy, seed), strict=True):
             whole.append(described(frames))
             part.append(described(frames, np.random.default_rng((seed, copy, len(part), clip.label))))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from avatar.analysis.emotion import CLASSES, WEIGHTS_FILE, WINDOW_HOPS, EmotionModel
-from avatar.analysis.speaker import ShiftModel, softmax
+from avatar.analysis.manner import ShiftModel, softmax
 from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import F32
 from avatar.errors import UsageError

@@ -2,7 +2,7 @@
 
 A clip is modelled as *mean of its class + shift of its speaker + the rest*, on standardised functionals. The classifier
 learns from clips without their speakers' shifts (shrunk as if six more clips without a shift had been heard). Since it
-is linear, a new speaker's shift need only be known in its answers, seven numbers: :mod:`avatar.analysis.speaker` finds
+is linear, a new speaker's shift need only be known in its answers, seven numbers: :mod:`avatar.analysis.manner` finds
 it there.
 """
 

@@ -1,11 +1,12 @@
 /** The page: wires the controls to the engine and keeps both in step. */
 
 import { Changes, Events, request } from "./api.js";
-import { clock, drawAvatars, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
+import { clock, drawAvatars, drawBackgrounds, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
 import { openTrack } from "./devices.js";
 import { EmotionPlane } from "./emotion.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
+import { setUpCalibration } from "./calibrate.js";
 import { setUpUpload } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
@@ -45,6 +46,7 @@ function draw(next) {
   if (current) find("poster").src = `/api/avatars/${encodeURIComponent(current.name)}/thumb.jpg`;
   if (!changes.holds("avatar")) drawAvatars(state.avatars, state.avatar);
   if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
+  if (!changes.holds("background")) drawBackgrounds(state.backgrounds, state.background);
   plane.draw(state);
   for (const field of SLIDERS) if (!changes.holds(field)) drawSlider(find(field), state[field]);
   if (!changes.holds("source")) {
@@ -60,6 +62,7 @@ function draw(next) {
     press(find("camera"), state.camera && mine.video);
     if (mine.video && !state.camera && peer.connected && !lost) stop("video");
   }
+  calibration.draw(state.own_head);
   drawRecording();
   const now = (state.faults ?? []).join(" ");
   if (now !== faults) say((faults = now));
@@ -247,6 +250,12 @@ find("avatars").addEventListener("change", async ({ target }) => {
   tile.removeAttribute("aria-busy");
 });
 find("engine").addEventListener("change", (event) => change({ engine: event.target.value }));
+find("background").addEventListener("change", (event) => {
+  const colour = event.target.value === "colour";
+  find("background-colour").hidden = !colour;
+  change({ background: colour ? find("background-colour").value : event.target.value });
+});
+find("background-colour").addEventListener("change", (event) => change({ background: event.target.value }));
 for (const field of SLIDERS) {
   find(field).addEventListener("input", () => {
     drawSlider(find(field));
@@ -257,6 +266,24 @@ for (const field of SLIDERS) {
 setUpUpload((next) => {
   say("");
   draw(next);
+});
+
+const calibration = setUpCalibration({
+  peer,
+  mine,
+  /** The avatar's sound would be heard by the microphone. */
+  hush: (on) => {
+    video.muted = on || !soundWanted;
+    drawSound();
+  },
+  /** Only one program can have a camera: the engine gives its own away for so long. Tells whether it did. */
+  lendCamera: async () => {
+    if (!state?.camera || mine.video || !state.own_head.engine_camera) return false;
+    await changes.push({ camera: false });
+    return true;
+  },
+  returnCamera: () => change({ camera: true, peer: peer.id }),
+  onChange: () => refresh().catch((error) => say(error.message)),
 });
 
 // --- recording -----------------------------------------------------------------------------------------------------

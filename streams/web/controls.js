@@ -80,6 +80,23 @@ export function drawEngines(engines, current) {
   select.value = current;
 }
 
+const BACKGROUNDS = { keep: "As in the photo", blur: "Blurred", green: "Green screen", alpha: "Transparent", colour: "Colour" };
+const COLOUR = /^#[0-9a-f]{6}$/i;
+
+/** `current` is one of `backgrounds`, or a colour. */
+export function drawBackgrounds(backgrounds, current) {
+  const select = find("background");
+  const names = [...backgrounds.filter((name) => !COLOUR.test(name)), "colour"];
+  if (select.dataset.key !== JSON.stringify(names)) {
+    select.dataset.key = JSON.stringify(names);
+    select.replaceChildren(...names.map((name) => make("option", { value: name, textContent: BACKGROUNDS[name] ?? "Picture" })));
+  }
+  const colour = COLOUR.test(current);
+  select.value = colour ? "colour" : current;
+  if (colour) find("background-colour").value = current.toLowerCase();
+  find("background-colour").hidden = !colour;
+}
+
 /** Set a slider and the figure beside it. Without a value: only the figure, from where the slider is. */
 export function drawSlider(input, value = input.valueAsNumber) {
   if (input.valueAsNumber !== value) input.value = value;

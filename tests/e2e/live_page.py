@@ -24,6 +24,7 @@ class Engine:
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
         self._log = folder / "engine.log"
         environment = {
             **os.environ,

@@ -15,6 +15,30 @@ from avatar.streams.server import Server
 from avatar.streams.signaling import PeerHub
 
 
+class SmallHead:
+    """Learns nothing; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def calibration(self) -> dict[str, Any]:
+        return {"state": "idle", "asked": self.asked}
+
+    async def start_calibration(self, peer: str, seconds: float) -> dict[str, Any]:
+        self.asked.append([peer, seconds])
+        return self.calibration()
+
+    async def stop_calibration(self, keep: bool) -> dict[str, Any]:
+        raise UsageError("no calibration is on")
+
+    async def use_calibration(self, use: bool) -> dict[str, Any]:
+        self.asked.append(use)
+        return self.calibration()
+
+    async def delete_calibration(self) -> dict[str, Any]:
+        raise UsageError("no calibration is called me")
+
+
 class SmallControl:
     """The least that a page needs; it remembers what it was asked."""
 
@@ -23,6 +47,7 @@ class SmallControl:
         self.values: dict[str, Any] = {"avatar": "ada", "source": "demo", "camera": False, "head": 1.0, "gaze": 1.0}
         self.said: list[str] = []
         self.photos: list[tuple[bytes, str, str, str]] = []
+        self.own_head = SmallHead()
         self.smiles: list[bytes | None] = []
 
     def state(self) -> dict[str, Any]:

@@ -392,3 +392,42 @@ def test_addresses_of_this_computer():
         assert module.is_loopback(host)
     for host in ("0.0.0.0", "192.0.2.1", "", "localhost.evil.example", "127.0.0.1.evil.example"):
         assert not module.is_loopback(host)
+
+
+# --- the user's own head -------------------------------------------------------------------------------------------
+
+
+async def test_a_head_is_learnt_only_with_consent(site):
+    for body, says in (
+        ({"peer": "a"}, "consent"),
+        ({"peer": "a", "consent": "yes"}, "consent"),
+        ({"consent": True}, "'peer'"),
+        ({"peer": "a", "consent": True, "seconds": "long"}, "'seconds'"),
+        ({"peer": "a", "consent": True, "seconds": True}, "'seconds'"),
+    ):
+        status, answer = await site.ask("POST", "/api/calibration", json=body)
+        assert (status, says in answer["error"]) == (400, True), answer
+    assert site.control.own_head.asked == []
+    status, answer = await site.ask("POST", "/api/calibration", json={"peer": "a", "consent": True, "seconds": 60})
+    assert (status, answer["asked"]) == (201, [["a", 60]])
+
+
+async def test_the_own_head_is_looked_at_used_and_deleted(site):
+    assert (await site.ask("GET", "/api/calibration"))[1]["state"] == "idle"
+    assert (await site.ask("PATCH", "/api/calibration", json={"use": False}))[1]["asked"] == [False]
+    for method, path, body, says in (
+        ("PATCH", "/api/calibration", {"use": 1}, "'use'"),
+        ("POST", "/api/calibration/stop", {}, "'keep'"),
+        ("POST", "/api/calibration/stop", {"keep": True}, "no calibration is on"),
+        ("DELETE", "/api/calibration", None, "no calibration is called"),
+    ):
+        status, answer = await site.ask(method, path, json=body)
+        assert (status, says in answer["error"]) == (400, True), answer
+
+
+async def test_another_site_cannot_start_a_recording(site):
+    body = {"peer": "a", "consent": True}
+    for headers in ({"Origin": "https://example.org"}, {"Sec-Fetch-Site": "cross-site"}):
+        status, _ = await site.ask("POST", "/api/calibration", json=body, headers=headers)
+        assert status == 403
+    assert site.control.own_head.asked == []

@@ -1,5 +1,7 @@
 """Pitch, voice activity levels, accents and phrases, head and brows."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from avatar.analysis.brows import BrowAccents
 from avatar.analysis.features import PAST, RATE
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import AccentDetector, Melody, PitchTracker, Prosody, yin
+from avatar.analysis.speaker import Speaker
 from avatar.analysis.vad import LevelTracker, SpeechGate
 from avatar.core.facs import INDEX, UPPER_INDICES
 
@@ -39,6 +42,19 @@ def test_pitch_is_normalised_to_the_speaker():
         z[name] = tracker.step(base * 2**0.2, 0.95, -20, -20, True).z
     assert z["low"] == pytest.approx(z["high"], abs=0.2)
     assert z["low"] > 1.3
+
+
+def test_a_known_voice_is_right_from_the_first_hop_and_another_one_is_learnt():
+    known = PitchTracker(Speaker(math.log2(220), 0.15, np.zeros(52, np.float32)))
+    first = known.step(220.0, 0.9, -20, -20, True)
+    assert abs(first.z) < 0.1
+    assert PitchTracker().step(220.0, 0.9, -20, -20, True).z > 0.5, "unknown, it would count as high"
+    for _ in range(3000):  # half a minute of somebody else
+        other = known.step(110.0, 0.9, -20, -20, True)
+    assert abs(other.z) < 0.7
+    known.speaker = None
+    known.reset()
+    assert known.step(220.0, 0.9, -20, -20, True).z > 0.5
 
 
 def test_unvoiced_frames_have_no_pitch():
@@ -93,6 +109,10 @@ def test_loud_noise_that_is_not_speech_opens_nothing():
     assert not any(gate.step(float(random.normal(-20, 4)), 0.1) for _ in range(500))
 
 
+def hop(z: float = 0.0, speaking: bool = True) -> Prosody:
+    return Prosody(150.0 if speaking else 0.0, 0.9, -25.0, z, 0.0, speaking)
+
+
 def head_track(seconds: float, seed: int = 0, talking: bool = True) -> np.ndarray:
     """(n, 3) yaw, pitch, roll over phrases of three seconds with an accent every 0.6 s."""
     head, random = RuleHead(seed), np.random.default_rng(99)
@@ -105,7 +125,7 @@ def head_track(seconds: float, seed: int = 0, talking: bool = True) -> np.ndarra
             began=talking and k == 0,
             ended=talking and k == 320,
         )
-        out.append(head.step(melody, float(np.sin(i / 25)) if speaking else 0.0, speaking))
+        out.append(head.step(melody, hop(float(np.sin(i / 25)) if speaking else 0.0, speaking)))
     return np.array(out)
 
 
@@ -142,16 +162,16 @@ def test_about_two_of_five_accents_carry_a_nod():
     head, nods = RuleHead(3), 0
     for _ in range(600):
         before = head._nod_left
-        head.step(Melody(accent=0.8), 0.0, True)
+        head.step(Melody(accent=0.8), hop())
         nods += head._nod_left > max(before, 0)
         for _ in range(40):
-            head.step(Melody(), 0.0, True)
+            head.step(Melody(), hop())
     assert 0.36 < nods / 600 < 0.48
 
 
 def test_strength_zero_holds_the_head():
     head = RuleHead(0, strength=0.0)
-    assert all(head.step(Melody(accent=1.0, began=True), 1.0, True) == (0, 0, 0) for _ in range(100))
+    assert all(head.step(Melody(accent=1.0, began=True), hop(1.0)) == (0, 0, 0) for _ in range(100))
 
 
 def test_brows_rise_at_some_accents_and_touch_nothing_else():

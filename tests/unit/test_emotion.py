@@ -10,7 +10,7 @@ import pytest
 import avatar.models
 from avatar.analysis.emotion import CLASSES, EMBEDDING, EVERY, WEIGHTS_FILE, EmotionEstimator, HeldClass, is_flat
 from avatar.analysis.features import RATE, Resampler
-from avatar.analysis.speaker import MEMORY, ShiftModel, SpeakerProfile
+from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.analysis.voice_frames import WIDTH
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
@@ -172,6 +172,13 @@ def test_a_profile_survives_saving_and_stays_small():
     assert len(estimator.profile.heard) == len(profile.heard)
     estimator.forget_speaker()
     assert len(estimator.profile.heard) == 0
+
+
+def test_a_speaker_who_is_known_is_believed_sooner():
+    stranger = EmotionEstimator(FILE)
+    first = readings(np.tile(voice(), 2), stranger)
+    again = readings(voice()[: 2 * RATE], EmotionEstimator(FILE, stranger.profile))
+    assert again[-1].confidence > first[len(again) - 1].confidence
 
 
 def test_a_profile_of_other_weights_is_not_used():

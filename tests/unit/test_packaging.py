@@ -31,6 +31,7 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head"}
 
 
 def modules() -> dict[str, Path]:

@@ -213,3 +213,22 @@ def test_one_euro_survives_times_that_do_not_rise():
     assert smooth.step(at(4), np.array([9.0])) == first
     smooth.reset()
     assert smooth.step(at(0), np.array([9.0])) == 9.0
+
+
+def test_a_known_rest_holds_where_the_first_second_is_an_expression():
+    known = coefficients(mouthSmileLeft=0.1, browDownLeft=0.3)
+    rest = _Rest(known)
+    for i in range(30):  # begins with a grin, and with brows higher than usual
+        rest.learn(at(i), coefficients(mouthSmileLeft=0.4, browDownLeft=0.1), np.zeros(3), (0, 0, 0))
+    smile = rest.shapes(coefficients(mouthSmileLeft=0.4))[facs.INDEX["mouthSmileLeft"]]
+    assert smile == pytest.approx((0.4 - 0.1) / 0.9, abs=0.01), "the grin is seen as one"
+    brow = rest.shapes(coefficients(browDownLeft=0.1))[facs.INDEX["browDownLeft"]]
+    assert brow == pytest.approx(0, abs=1e-6), "rest is never above what was seen"
+
+
+def test_a_known_rest_says_nothing_about_where_the_eyes_look():
+    known = coefficients(eyeLookInLeft=0.5, eyeLookOutRight=0.5)
+    rest = _Rest(known)
+    for i in range(30):
+        rest.learn(at(i), coefficients(eyeLookOutLeft=0.2, eyeLookInRight=0.2), np.zeros(3), (0, 0, 0))
+    assert np.abs(rest.shapes(coefficients(eyeLookOutLeft=0.2, eyeLookInRight=0.2))).max() < 0.01

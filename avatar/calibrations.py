@@ -1,0 +1,248 @@
+"""What `avatar calibrate` has learnt about the people who use this installation: each a folder of the user's own data.
+
+``calibration.json`` says what it is, when and by which version it was made, and holds the voice and the resting face;
+``head.npz`` is the head model. Both are for their owner's eyes only (mode 0600). Neither holds sound or pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from avatar.analysis.calibration import AXES, Habits
+from avatar.analysis.head_hmm import HeadModel
+from avatar.analysis.speaker import Speaker
+from avatar.core import facs
+from avatar.core.types import freeze
+from avatar.errors import AvatarError, ModelFileError, StorageError, UsageError
+from avatar.portrait.bundle import NAME_PATTERN
+
+FORMAT = "vultus calibration"
+FORMAT_VERSION = 1
+ABOUT = "How one person moves the head while speaking, their pitch and their resting face. No sound, no pictures."
+DEFAULT = "default"
+"""In place of a name: the head that everybody gets."""
+RESERVED = (DEFAULT, "auto", "none")
+_JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", ".chosen"
+_AGAIN = "calibrate again, or remove it with: avatar calibrate --delete --name"
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # arrays do not compare; one is the same as itself only
+class Calibration:
+    """One person's."""
+
+    name: str
+    made: str
+    """Date and time, ISO 8601 with the offset from UTC."""
+    program: str
+    """Name and version of the program that made it."""
+    speaker: Speaker
+    habits: Habits
+    head: HeadModel
+
+
+def user_heads_dir() -> Path:
+    """Where calibrations are kept on this system."""
+    return Path(platformdirs.user_data_dir("vultus", appauthor=False)) / "heads"
+
+
+class Calibrations:
+    """Calibrations by name, and which one is in use.
+
+    :param folder: made when the first one is kept.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else user_heads_dir()
+
+    def names(self) -> list[str]:
+        """Sorted; those that cannot be read are among them, so that they can be removed."""
+        try:
+            return sorted(p.name for p in self.folder.iterdir() if NAME_PATTERN.fullmatch(p.name) and p.is_dir())
+        except OSError:  # not made yet
+            return []
+
+    def stamp(self, name: str) -> int | None:
+        """Changes when the calibration does; None where there is none of that name."""
+        try:
+            return (self.folder / name / _JSON).stat().st_mtime_ns if name in self.names() else None
+        except OSError:
+            return 0  # a folder without a description: damaged, but there
+
+    def load(self, name: str) -> Calibration:
+        """Raises UsageError for an unknown name, ModelFileError for one that is damaged or of another version."""
+        file = self._known(name) / _HEAD
+        about = self.about(name)
+        try:
+            if hashlib.sha256(file.read_bytes()).hexdigest() != about["head"]["sha256"]:
+                raise ValueError("its head model is another file than the one that was written")
+            neutral = facs.arkit_vector(about["neutral"])
+            voice = about["voice"]
+            speaker = Speaker(float(voice["pitch_log2_hz"]), float(voice["deviation_octaves"]), freeze(neutral))
+            habits = _habits(about["habits"])
+            made, program = str(about["made"]), str(about["program"])
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"calibration {name} is damaged ({error}); {_AGAIN} {name}") from error
+        try:
+            model = HeadModel.load(file)
+        except ModelFileError as error:
+            reason = str(error).partition(";")[0]  # its advice is for another model
+            raise ModelFileError(f"calibration {name}: {reason}; {_AGAIN} {name}") from error
+        return Calibration(name, made, program, speaker, habits, model)
+
+    def about(self, name: str) -> dict[str, Any]:
+        """What its description says, checked for being one of this version. Raises as :meth:`load`."""
+        file = self._known(name) / _JSON
+        try:
+            about = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"calibration {name}: its description cannot be read; {_AGAIN} {name}") from error
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise ModelFileError(f"calibration {name}: its description is of something else; {_AGAIN} {name}")
+        if about.get("format_version") != FORMAT_VERSION:
+            raise ModelFileError(
+                f"calibration {name} was made by another version ({about.get('program', 'unknown')}); {_AGAIN} {name}"
+            )
+        return about
+
+    def save(
+        self, name: str, made: str, program: str, speaker: Speaker, habits: Habits, write_head: Callable[[Path], object]
+    ) -> Path:
+        """Keep a calibration, in place of one of the same name; it appears complete or not at all.
+
+        :param write_head: writes the head model to the path it is given.
+
+        Raises UsageError for an unusable name, StorageError.
+        """
+        check_name(name)
+        with _storage(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # The dot keeps a half-written one out of every list.
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-", ignore_cleanup_errors=True) as scratch:
+                fresh, old, target = Path(scratch) / "new", Path(scratch) / "old", self.folder / name
+                fresh.mkdir(mode=0o700)
+                write_head(fresh / _HEAD)
+                about = {
+                    "format": FORMAT,
+                    "format_version": FORMAT_VERSION,
+                    "about": ABOUT,
+                    "name": name,
+                    "made": made,
+                    "program": program,
+                    "head": {"file": _HEAD, "sha256": hashlib.sha256((fresh / _HEAD).read_bytes()).hexdigest()},
+                    "voice": {"pitch_log2_hz": speaker.pitch, "deviation_octaves": speaker.deviation},
+                    "neutral": {k: round(float(v), 4) for k, v in zip(facs.ARKIT, speaker.neutral, strict=True)},
+                    "habits": asdict(habits),
+                }
+                (fresh / _JSON).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+                for file in fresh.iterdir():
+                    file.chmod(0o600)
+                if target.exists():
+                    os.rename(target, old)  # a folder with content cannot be renamed over
+                try:
+                    os.rename(fresh, target)
+                except OSError:
+                    if old.exists() and not target.exists():
+                        os.rename(old, target)
+                    raise
+        return target
+
+    def delete(self, name: str) -> None:
+        """Remove a calibration; the default head is in use again if it was. Raises UsageError, StorageError."""
+        folder = self._known(name)
+        with _storage(self.folder):
+            # Renamed first, so that an interrupt leaves no half of one behind.
+            gone = Path(tempfile.mkdtemp(dir=self.folder, prefix=".old-"))
+            os.rename(folder, gone / name)
+            shutil.rmtree(gone, ignore_errors=True)
+        if self._chosen() == name:
+            self.choose(DEFAULT)
+
+    # --- which one is in use -----------------------------------------------------------------------------------
+
+    def choose(self, name: str) -> None:
+        """Use this one from now on; ``DEFAULT`` for none. Raises UsageError, StorageError."""
+        if name != DEFAULT:
+            self._known(name)
+        with _storage(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(dir=self.folder, prefix=".chosen-")  # made with mode 0600
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(name + "\n")
+            os.replace(part, self.folder / _CHOSEN)
+
+    @property
+    def chosen(self) -> str | None:
+        """Name of the one in use; None for the default head."""
+        name = self._chosen()
+        return name if name in self.names() else None
+
+    def _chosen(self) -> str:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return (self.folder / _CHOSEN).read_text(encoding="utf-8").strip()
+        return DEFAULT
+
+    def _known(self, name: str) -> Path:
+        check_name(name)
+        if name not in self.names():
+            known = ", ".join(self.names()) or "none yet; make one with: avatar calibrate"
+            raise UsageError(f"no calibration is called {name}; known: {known}")
+        return self.folder / name
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for a name that cannot be one of a calibration."""
+    if name in RESERVED or not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a calibration; use a-z, 0-9, - and _, and none of {', '.join(RESERVED)}"
+        )
+
+
+def find(store: Calibrations, name: str) -> tuple[Calibration | None, str]:
+    """The calibration that a configuration asks for, and what is wrong with it.
+
+    :param name: "auto" = the chosen one, "none" = no one, else its name.
+
+    A chosen one that cannot be used gives ``(None, line)``: the engine goes on with the default head. One asked for by
+    name raises UsageError or ModelFileError.
+    """
+    if name == "none":
+        return None, ""
+    if name != "auto":
+        return store.load(name), ""
+    chosen = store.chosen
+    if chosen is None:
+        return None, ""
+    try:
+        return store.load(chosen), ""
+    except AvatarError as error:
+        return None, f"{error}. The default head is used."
+
+
+def _habits(given: dict[str, Any]) -> Habits:
+    axes = {key: {axis: float(given[key][axis]) for axis in AXES} for key in ("deviation", "extent", "speed")}
+    numbers = {key: float(given[key]) for key in ("seconds", "speech_seconds", "face_share", "fps")}
+    if not np.isfinite([*numbers.values(), *(v for d in axes.values() for v in d.values())]).all():
+        raise ValueError("a figure is none")
+    return Habits(**numbers, **axes)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folder} cannot be written ({reason}); free some space or check its rights") from error
