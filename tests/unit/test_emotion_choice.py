@@ -32,7 +32,8 @@ def hears(request, monkeypatch):
 
 def control(choice: EmotionChoice | None = None) -> Control:
     session = SimpleNamespace(synchronizer=Synchronizer(Style(emotion=choice or EmotionChoice("off"))))
-    pipeline = SimpleNamespace(session=session, config=load().config, listener=SimpleNamespace(hears_emotion=False))
+    listener = SimpleNamespace(hears_emotion=False)
+    pipeline = SimpleNamespace(session=session, config=load().config, listener=listener, calibrations=None)
     made = Control(pipeline)
     made.state = lambda: {}
     made._use_source = made._use_camera = lambda *_: asyncio.sleep(0)
