@@ -54,6 +54,7 @@ _SHARES: F32 = np.array(
     [next(v for k, v in MOUTH_UNDER_SPEECH.items() if name.startswith(k)) for name in facs.MOUTH], np.float32
 )
 _LOWER = np.array([facs.INDEX[n] for n in facs.MOUTH if n.startswith("mouthLowerDown")])
+_PARTS = np.array([name.startswith(("mouthUpperUp", "mouthLowerDown")) for name in facs.MOUTH])
 _JAW, _PUCKER, _FUNNEL = (facs.INDEX[n] for n in ("jawOpen", "mouthPucker", "mouthFunnel"))
 _CORNERS = [facs.INDEX["mouthSmileLeft"], facs.INDEX["mouthSmileRight"]]
 OPEN, ROUND = 0.12, 0.7
@@ -112,6 +113,8 @@ def add_emotion(face: F32, emotion: F32, speaking: float) -> F32:
     shares = np.array((opened, touch, rounded), np.float32)
     # Each condition takes what it does not leave; none of them counts while nobody speaks.
     left = _SHARES[:, 0] * np.prod(1.0 - shares * (1.0 - _SHARES[:, 1:]), axis=1)
+    # A sound whose lips are nearly shut, contact or not, is not parted by a feeling.
+    left = np.where(_PARTS, left * min(1.0, float(face[_JAW]) / OPEN), left)
     felt = emotion[mouth] * (1.0 - speaking * (1.0 - left))
     mixed[mouth] = lips + felt - lips * felt
     mixed[_LOWER] -= (mixed[_LOWER] - face[_LOWER]) * teeth * speaking

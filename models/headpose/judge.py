@@ -14,7 +14,7 @@ from avatar.models.headpose.judge_real import real
 
 Progress = Callable[[int, int], None]
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "sd_deg": {"pitch": 3.3, "yaw": 0.9, "roll": 0.8},
     "range_deg": {"pitch": 9.5, "yaw": 2.3, "roll": 2.3},
     "emotional_speed": 2.0,

@@ -48,7 +48,8 @@ def spoken(model: HeadModel, heard: Mapping[str, Heard], keep: Path | None = Non
             result |= habits(list(tracks.values()))
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(keep / f"heads_{name}.npz", **{f"{v}.{s}": t for (v, s), t in tracks.items()})
+            kept: dict[str, Any] = {f"{v}.{s}": t for (v, s), t in tracks.items()}
+            np.savez_compressed(keep / f"heads_{name}.npz", **kept)
         result[name] = _accents_and_onsets(tracks, heard)
     rules = {(v, s): rule_track(h, s) for v, h in heard.items() for s in range(SEEDS)}
     result["rules"] = {**_accents_and_onsets(rules, heard), **habits(list(rules.values()))}
@@ -103,7 +104,8 @@ def live(model: HeadModel, heard: Sequence[Heard], minutes: float = 10.0) -> dic
     silence = Heard(heard[0].features[:1], heard[0].hops[:1], (Melody(),))
     head = HmmHead(model, 0, ahead=LIVE)
     poses: list[tuple[float, float, float]] = []
-    wanted, number, begun = int(minutes * 60 * HZ), 0, {}
+    wanted, number = int(minutes * 60 * HZ), 0
+    begun: dict[int, list[int]] = {}
     while len(poses) < wanted:
         part = heard[number % len(heard)]
         begun.setdefault(number % len(heard), []).append(len(poses))

@@ -32,6 +32,10 @@ class Streams(GaussianHMM):
     :param weights: (features,), or None for one each.
     """
 
+    transmat_: F64
+    startprob_: F64
+    _covars_: F64
+
     def __init__(self, n_components: int, weights: F64 | None = None, rounds: int = 10, tol: float = 0.01) -> None:
         super().__init__(
             n_components, covariance_type="diag", min_covar=FLOOR, init_params="", params="stmc", n_iter=rounds,

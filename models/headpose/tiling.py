@@ -75,14 +75,14 @@ def tile(cuts: Cuts, centres: F64, restless: F64 | float = 0.0) -> tuple[list[tu
     end = rows
     while end > 0 and not np.isfinite(total[end + shift]):
         end -= 1
-    cost = float(total[end + shift])
+    spent = float(total[end + shift])
     found = []
     while end > 0:
         i = int(choice[end])
         begin = end - int(lengths[i])
         found.append((int(which[i][begin]), begin, i))
         end = begin
-    return found[::-1], cost
+    return found[::-1], spent
 
 
 def patterns(
@@ -115,9 +115,9 @@ def patterns(
         for c, price in zip(cuts, prices, strict=True):
             found, spent = tile(c, centres, price)
             cost += spent
-            for k, begin, i in found:
-                sums[k] += c.means[i][begin]
-                counts[k] += 1
+            for label, begin, i in found:
+                sums[label] += c.means[i][begin]
+                counts[label] += 1
         used = counts > 0
         centres[used] = sums[used] / counts[used, None, None]
         for k in np.flatnonzero(~used):

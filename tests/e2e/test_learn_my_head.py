@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 from avatar import reading
 from avatar.testing.browser import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
 

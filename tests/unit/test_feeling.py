@@ -6,6 +6,7 @@ import pytest
 from avatar.core import facs
 from avatar.core.types import EMOTIONS, SECOND, Emotion, EmotionCue, ExpressionCue, LipCue, Ns
 from avatar.sync import plane
+from avatar.sync.blend import add_emotion
 from avatar.sync.expression import (
     COMPATIBLE,
     COMPOUNDS,
@@ -402,3 +403,13 @@ def test_the_judge_says_which_emotion_it_holds():
     assert judge.label == "disgust"
     judge.reset()
     assert judge.label == "neutral"
+
+
+def test_lips_that_speech_has_nearly_shut_are_not_parted_by_a_smile():
+    lower = facs.INDEX["mouthLowerDownLeft"]
+    joy = emotion_face("happiness", 0.8)
+    parted = [add_emotion(facs.arkit_vector({"jawOpen": jaw}), joy, 1.0)[lower] for jaw in (0.0, 0.02, 0.12, 0.3)]
+    assert parted[0] == 0
+    assert parted[1] < 0.2 * parted[2]
+    assert parted[2] == pytest.approx(parted[3])
+    assert add_emotion(facs.arkit_vector({}), joy, 0.0)[lower] == pytest.approx(joy[lower]), "but in a pause they are"
