@@ -159,7 +159,7 @@ def _stage_one(
         states = sizes[attempt % len(sizes)]
         span = round(spans[(attempt // len(sizes)) % len(spans)] * HZ / THIN)
         for found in phmm.explore(
-            seen, later or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm, price=price
+            seen, later or seen, states, span, random, most, 3, 0.3, sum(map(len, coarse)), calm, price=price
         ):
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
@@ -212,15 +212,15 @@ def _stage_two(
     # The pairs are found in a coarse grid as well, where some turn out to be one, and then trained at the full rate.
     start, transition = phmm.topology(len(kept), states, np.array(lasts) / THIN)
     begin = phmm.Streams.of(start, transition, np.array(means), np.array(variances))
-    thin = phmm.thinned(sequences, THIN)
-    seen, rest = _parts(thin)
+    coarse = phmm.thinned(sequences, THIN)
+    seen, later = _parts(coarse)
     span = round(PROSODY_SPANS[0] * HZ / THIN)
     count = sum(map(len, coarse))
     found = [
         each
         for _ in range(2)
         for each in phmm.explore(
-            seen, rest or seen, states, span, random, least=min(3, len(kept)), rows=count, cycles=2,
+            seen, later or seen, states, span, random, least=min(3, len(kept)), rows=count, cycles=2,
             model=phmm.copied(begin),
         )
     ]  # fmt: skip
