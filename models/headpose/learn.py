@@ -150,8 +150,8 @@ def _stage_one(
     tell: Callable[[int], None],
 ) -> StageOne:
     """Patterns of one modality: the best size and search by fitness."""
-    thin = phmm.thinned(sequences, THIN)
-    seen, rest = _parts(thin)
+    coarse = phmm.thinned(sequences, THIN)
+    seen, later = _parts(coarse)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
     best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
@@ -159,7 +159,7 @@ def _stage_one(
         states = sizes[attempt % len(sizes)]
         span = round(spans[(attempt // len(sizes)) % len(spans)] * HZ / THIN)
         for found in phmm.explore(
-            seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm, price=price
+            seen, later or seen, states, span, random, most, 3, 0.3, sum(map(len, coarse)), calm, price=price
         ):
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
