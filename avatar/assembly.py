@@ -11,19 +11,20 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 
 from avatar import calibrations, network, plugins
 from avatar.analysis.blink import BlinkModel
+from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.calibrations import Calibration, Calibrations
-from avatar.config import AvatarTable, Config
+from avatar.config import AvatarTable, Config, named
 from avatar.core.clock import SessionClock, suspended
-from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, Emotion, FaceState, GazeCue, Ns
+from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, EmotionLabel, FaceState, GazeCue, Ns
 from avatar.engines import choice, layers
 from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
@@ -36,6 +37,7 @@ from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
+from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
 
 if TYPE_CHECKING:
@@ -173,11 +175,29 @@ class IdleMotion:
         return self._blink.step(pts, speaking), self._gaze.step(pts, speaking)
 
 
+def hears_emotion() -> bool:
+    """Whether this installation has what it takes to hear an emotion."""
+    return (registry.weights_dir() / EMOTION_FILE).is_file()
+
+
+def emotion_choice(config: Config) -> EmotionChoice:
+    """Where the face's emotion comes from. Raises ConfigError where it should be heard and cannot."""
+    face = config.face
+    if face.emotion == "auto" and not hears_emotion():
+        raise ConfigError(
+            "face.emotion = auto: the weights of the emotion encoder are missing; name an emotion, or off"
+        )
+    mood = degrees_of(*named(face.mood))
+    if face.emotion in ("auto", "mirror", "off"):
+        return EmotionChoice(face.emotion, strength=face.intensity, mood=mood)
+    return EmotionChoice("fixed", degrees_of(cast(EmotionLabel, face.emotion), face.intensity), mood=mood)
+
+
 def style(config: Config) -> Style:
     """What the configuration asks of the face."""
     face = config.face
     return Style(
-        emotion=Emotion(face.emotion, face.intensity if face.emotion != "neutral" else 0.0),
+        emotion=emotion_choice(config),
         head_strength=face.head_strength,
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
@@ -185,10 +205,17 @@ def style(config: Config) -> Style:
     )
 
 
-def make_listener(config: Config, look_ahead_ms: int | None = None) -> VoiceAnalyzer:
-    """Sound to cues; ``look_ahead_ms`` in place of the configured one."""
+def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool = False) -> VoiceAnalyzer:
+    """Sound to cues; ``look_ahead_ms`` in place of the configured one.
+
+    :param live: emotions may be asked for later, so it can be switched to them; else only where they are asked for now.
+    """
+    asked = config.face.emotion == "auto"
     ahead = config.sync.look_ahead_ms if look_ahead_ms is None else look_ahead_ms
-    return VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead)
+    emotion = asked or (live and hears_emotion())
+    made = VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead, emotion)
+    made.hears_emotion = asked
+    return made
 
 
 def named_calibration(config: Config) -> Calibration | None:
@@ -240,7 +267,7 @@ class Pipeline:
         self.clock = SessionClock()
 
         # sound -> cues, camera -> cues
-        self.listener = listener = make_listener(config)
+        self.listener = listener = make_listener(config, live=True)
         self.look_ahead = listener.latency
         self.watcher: FaceTracker | None = None
         watcher = self._make_watcher if config.input.video != "none" else None
@@ -263,7 +290,7 @@ class Pipeline:
             timing=timing(config, listener.latency),
             listen=listener,
             idle=IdleMotion(config.face.seed),
-            synchronizer=Synchronizer(style(config)),
+            synchronizer=Synchronizer(style(config), config.face.seed),
             draw=labelled(self.engine, config.avatar.badge),
             make_watch=watcher,
             suspended=suspended,

@@ -54,7 +54,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
 
     cv2.setNumThreads(1)
     fps = config.avatar.fps
-    listener, idle, synchronizer = make_listener(config), IdleMotion(0), Synchronizer(style(config))
+    listener, idle, synchronizer = make_listener(config), IdleMotion(0), Synchronizer(style(config), config.face.seed)
     engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
     badge = Badge(engine.size)
     speech = load_speech(registry.samples_dir() / "demo.ogg")

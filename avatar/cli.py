@@ -167,7 +167,10 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
         made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
-        made.add_argument("--emotion", metavar="NAME[:0..1]", help=f"one of {', '.join(EMOTIONS)}, and how strong")
+        emotions = (
+            f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
+        )
+        made.add_argument("--emotion", metavar="auto|NAME[:0..1]", help=emotions)
 
     render = add("render", commands.render, "draw a clip offline, faster than real time")
     common(render)

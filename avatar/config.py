@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
-from avatar.core.types import EmotionLabel
+from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import ConfigError
 
 
@@ -61,9 +61,29 @@ class SyncTable(Table):
     """The lips may look this far ahead: 60 for conversation; 160 is surer of closures and needs 110 ms more budget."""
 
 
+def named(text: str) -> tuple[EmotionLabel, float]:
+    """``NAME[:0..1]`` as an emotion and its degree; empty = neutral. Raises ValueError with one line."""
+    label, colon, degree = text.partition(":")
+    if label not in (*EMOTIONS, ""):
+        raise ValueError(f"write one of {', '.join(EMOTIONS)}, with :0..1 behind it if you like")
+    try:
+        value = float(degree) if colon else 0.2
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError(f"{degree!r} is not a degree from 0 to 1")
+    return cast(EmotionLabel, label or "neutral"), value
+
+
 class FaceTable(Table):
-    emotion: EmotionLabel = "neutral"
+    emotion: Literal[
+        "off", "auto", "mirror", "neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise"
+    ] = "off"
+    """off, auto (heard in the voice), mirror (seen by the camera), or one that is held."""
     intensity: float = Field(0.6, ge=0, le=1)
+    """Of a held emotion; of a heard or mirrored one the most that shows."""
+    mood: str = ""
+    """A lean that is added to what is heard or mirrored: a name, and :0..1 behind it how much (else .2), or empty."""
     head: Literal["hmm", "rules", "still"] = "rules"
     head_strength: float = Field(1.0, ge=0, le=2)
     gaze_strength: float = Field(1.0, ge=0, le=2)
@@ -75,6 +95,12 @@ class FaceTable(Table):
     calibration: str = "auto"
     """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name
     of a calibration; none = nobody's; auto = live the one in use (`avatar calibrate`), offline nobody's."""
+
+    @field_validator("mood")
+    @classmethod
+    def _mood(cls, text: str) -> str:
+        named(text)
+        return text
 
 
 class OutputTable(Table):

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.core.types import EMOTIONS, Emotion
+from avatar.core.types import EMOTIONS
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
+from avatar.sync import plane
+from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
 if TYPE_CHECKING:
     from avatar.assembly import Pipeline
@@ -30,6 +34,18 @@ def _number(value: object, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise UsageError(f"{name}: a number from {low:g} to {high:g}, not {value!r}")
     return float(value)
+
+
+def _feeling(degrees: NDArray[np.floating]) -> dict[str, Any]:
+    """What the page shows of some degrees (6,): the strongest emotion by name, and their point of the plane."""
+    emotion = emotion_of(degrees)
+    angle, radius = plane.place(degrees)
+    return {
+        "label": emotion.label,
+        "intensity": round(emotion.intensity, 4),
+        "angle": round(angle, 1),
+        "radius": round(radius, 4),
+    }
 
 
 class Control:
@@ -67,8 +83,12 @@ class Control:
             "sources": list(dict.fromkeys((*SOURCES, pipeline.config.input.audio))),
             "source": self._source,
             "camera": session.video_name != "none",
-            "emotion": {"label": style.emotion.label, "intensity": style.emotion.intensity},
+            "emotion": {"mode": style.emotion.mode, **_feeling(np.array(style.emotion.fixed))},
+            "strength": style.emotion.strength,
+            "mood": _feeling(np.array(style.emotion.mood)),
+            "modes": self._modes(),
             "emotions": list(EMOTIONS),
+            "plane": dict(plane.ANGLES),
             "head": style.head_strength,
             "gaze": style.gaze_strength,
             "jaw": style.jaw,
@@ -109,6 +129,7 @@ class Control:
             "resyncs": reasons,
             "last_resync": None if last is None else {"reason": last.reason, "text": str(last), **last.ms()},
             "viewers": hub.viewers if hub is not None else 0,
+            "felt": _feeling(session.synchronizer.felt),
         }
 
     def thumb(self, name: str) -> bytes:
@@ -126,7 +147,10 @@ class Control:
     async def update(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Apply what a page sends; returns the new state. Nothing is changed where one value is unusable, unless an
         earlier one in the same request already was."""
-        known = {"avatar", "background", "engine", "source", "camera", "emotion", "head", "gaze", "jaw", "lips", "peer"}
+        known = {
+            *("avatar", "background", "engine", "source", "camera", "emotion", "mood", "strength"),
+            *("head", "gaze", "jaw", "lips", "peer", "remote"),
+        }
         if unknown := set(changes) - known:
             raise UsageError(f"unknown setting {sorted(unknown)[0]}; known: {', '.join(sorted(known))}")
         session, peer = self._pipeline.session, changes.get("peer")
@@ -139,9 +163,10 @@ class Control:
             style = replace(style, jaw=_number(changes["jaw"], "jaw", 0, 2))
         if "lips" in changes:
             style = replace(style, lips=_number(changes["lips"], "lips", 0, 2))
-        if "emotion" in changes:
-            style = replace(style, emotion=self._emotion(changes["emotion"]))
+        style = replace(style, emotion=self._emotion(style.emotion, changes))
         session.synchronizer.style = style
+        # Nobody is read whom nobody has asked to read.
+        self._pipeline.listener.hears_emotion = style.emotion.mode == "auto"
         if "avatar" in changes or "engine" in changes:
             await self._rebuild(changes.get("avatar"), changes.get("engine"))
         if "background" in changes:
@@ -152,12 +177,42 @@ class Control:
             await self._use_camera(bool(changes["camera"]), peer)
         return self.state()
 
+    def _modes(self) -> list[str]:
+        """Where an emotion may come from here."""
+        from avatar.assembly import hears_emotion
+
+        return [mode for mode in MODES if mode != "auto" or hears_emotion()]
+
+    def _emotion(self, choice: EmotionChoice, changes: dict[str, Any]) -> EmotionChoice:
+        """The choice after a page's changes. Somebody at another machine whose voice or face is taken has not agreed to
+        be read: emotions are off until they are chosen again."""
+        begins = changes.get("source") == "page" or changes.get("camera") is True
+        if changes.get("remote") is True and begins and choice.mode in ("auto", "mirror"):
+            choice = replace(choice, mode="off")
+        if "strength" in changes:
+            choice = replace(choice, strength=_number(changes["strength"], "strength", 0, 1))
+        if "mood" in changes:
+            choice = replace(choice, mood=self._degrees(changes["mood"], "mood"))
+        if "emotion" not in changes:
+            return choice
+        value = changes["emotion"]
+        if isinstance(value, dict) and "mode" in value and (value["mode"] not in self._modes() or len(value) > 1):
+            raise UsageError(f"emotion mode: one of {', '.join(self._modes())}, and nothing else with it")
+        if isinstance(value, dict) and "mode" in value:
+            return replace(choice, mode=value["mode"])
+        return replace(choice, mode="fixed", fixed=self._degrees(value, "emotion"))
+
     @staticmethod
-    def _emotion(value: object) -> Emotion:
-        if not isinstance(value, dict) or value.get("label") not in EMOTIONS:
-            raise UsageError(f"emotion: a label of {', '.join(EMOTIONS)} and an intensity from 0 to 1")
-        intensity = _number(value.get("intensity", 0.6), "emotion intensity", 0, 1)
-        return Emotion(value["label"], intensity if value["label"] != "neutral" else 0.0)
+    def _degrees(value: object, name: str) -> Degrees:
+        """Of ``{"label", "intensity"}`` or ``{"angle", "radius"}``."""
+        if isinstance(value, dict) and set(value) == {"angle", "radius"}:
+            angle = _number(value["angle"], f"{name} angle", -360, 360)
+            return tuple(map(float, plane.at(angle, _number(value["radius"], f"{name} radius", 0, 1))))
+        if not isinstance(value, dict) or value.get("label") not in EMOTIONS or set(value) - {"label", "intensity"}:
+            raise UsageError(
+                f"{name}: a label of {', '.join(EMOTIONS)} and an intensity from 0 to 1, or an angle and a radius"
+            )
+        return degrees_of(value["label"], _number(value.get("intensity", 0.6), f"{name} intensity", 0, 1))
 
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names

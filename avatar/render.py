@@ -103,7 +103,7 @@ def plan(config: Config, source: Input) -> Plan:
         listener,
         listener.latency,
         IdleMotion(config.face.seed),
-        Synchronizer(style(config)),
+        Synchronizer(style(config), config.face.seed),
         pictures,
         watch,
     )

@@ -67,6 +67,11 @@ TASKS: dict[str, Task] = {
         ("data", "engine", "limit", "keep"),
         "single action units on many portraits: what is measured against what was asked",
     ),
+    "feeling": Task(
+        "avatar.models.expression.feeling",
+        ("data", "avatar", "engine", "limit", "keep"),
+        "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

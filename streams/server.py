@@ -5,7 +5,8 @@
 ``POST /api/offer``                         ``{"sdp", "type"}`` -> ``{"sdp", "type", "peer"}``, with all candidates
 ``DELETE /api/peers/{id}``                  good-bye (also ``POST /api/peers/{id}/bye``, which a closing page can send)
 ``GET /api/state``, ``PATCH /api/state``    what is chosen; ``{"source": "page", "peer": id}`` takes
-                                            that page's microphone, ``{"camera": true, "peer": id}`` its camera
+                                            that page's microphone, ``{"camera": true, "peer": id}`` its camera;
+                                            ``{"emotion": {"mode"} | {"angle", "radius"} | {"label", "intensity"}}``
 ``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``, perhaps ``smile``
 ``GET /api/avatars/{name}/thumb.jpg``       a small picture of an avatar
 ``POST /api/say``                           ``{"text"}``: speak this
@@ -91,7 +92,8 @@ class Control(Protocol):
 
     async def update(self, changes: Json) -> Json:
         """Apply some of avatar, engine, source, camera, emotion, head, gaze; returns the new state. With ``source`` =
-        ``page`` or ``camera`` = true comes ``peer``, the page to choose at the hub. Raises UsageError."""
+        ``page`` or ``camera`` = true comes ``peer``, the page to choose at the hub; ``remote`` = true where the request
+        came from another machine. Raises UsageError."""
         ...
 
     async def create_avatar(
@@ -142,6 +144,12 @@ def is_loopback(host: str) -> bool:
 
 def host_of(request: web.Request) -> str:
     return urlsplit(f"//{request.host}").hostname or ""
+
+
+def is_remote(request: web.Request) -> bool:
+    """Whether somebody at another machine sent this, through a proxy on this one perhaps."""
+    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+    return forwarded or not is_loopback(request.remote or "")
 
 
 def same_origin(request: web.Request) -> bool:
@@ -398,6 +406,9 @@ class Server:
         changes = await json_body(request)
         if not isinstance(changes.get("peer", ""), str):
             raise UsageError("'peer' is the text that came with the answer to the offer")
+        changes.pop("remote", None)
+        if is_remote(request):
+            changes["remote"] = True
         state = await self._control.update(changes)
         await self._events.push_state()
         return web.json_response(state)

@@ -27,8 +27,8 @@ HEAD_FILE = "headpose.npz"
 LAG = 15
 """Hops of 10 ms between a sound and the decision what it was."""
 SMOOTH_S = 0.06
-"""Time constant of each of the two springs in a row that follow the states' means: a head has no corners in its way. The
-way is looked ahead by as much as they delay."""
+"""Time constant of each of the two springs in a row that follow the states' means: a head has no corners in its way.
+The way is looked ahead by as much as they delay."""
 RISE = 0.6
 """How much a head rises where a phrase begins, in deviations of its posture."""
 EBB_S = 0.7
@@ -106,7 +106,9 @@ class HeadModel:
 
     @classmethod
     def load(cls, path: Path) -> HeadModel:
-        """Read what :meth:`save` wrote. Raises ModelFileError where the file is missing, damaged or of another version."""
+        """Read what :meth:`save` wrote. Raises ModelFileError where the file is missing, damaged or of another
+        version.
+        """
         again = "train it again: avatar train headpose, or avatar calibrate for your own"
         try:
             with np.load(path, allow_pickle=False) as data:
@@ -147,7 +149,8 @@ class HeadModel:
 class _Path:
     """A gesture's way by hops since its beginning.
 
-    :param mean: (n, 3) degrees of its states. :param lasts: (n,) hops. :param phase: where it is now; below 0 = to come.
+    :param mean: (n, 3) degrees of its states. :param lasts: (n,) hops. :param phase: where it is now; below 0 = to
+    come.
     """
 
     def __init__(self, mean: np.ndarray, lasts: np.ndarray, phase: float) -> None:
@@ -173,10 +176,10 @@ class _Path:
 class HmmHead:
     """Head pose from prosody, one hop of 10 ms at a time.
 
-    A pattern is recognised :data:`LAG` hops after it began; since the path of the gesture that goes with it is known from
-    then on, the head joins it where it should be by now, and its apex comes in time. Which of the gestures that go with
-    a prosody pattern is made, or none, is drawn by how often it was. Below lies a slow drift around postures that change with phrases and, in
-    silence, now and then: the head is never frozen and never repeats.
+    A pattern is recognised :data:`LAG` hops after it began; since the path of the gesture that goes with it is known
+    from then on, the head joins it where it should be by now, and its apex comes in time. Which of the gestures that go
+    with a prosody pattern is made, or none, is drawn by how often it was. Below lies a slow drift around postures that
+    change with phrases and, in silence, now and then: the head is never frozen and never repeats.
 
     :param seed: any integer; the same seed and sound give the same motion.
     :param strength: 1 = natural, 0 = still.
@@ -236,7 +239,9 @@ class HmmHead:
         """One hop; returns (yaw, pitch, roll) in degrees, for the moment ``ahead`` hops before it."""
         return self.follow(self._features.step(prosody), melody)
 
-    def follow(self, features: np.ndarray | tuple[float, ...], melody: Melody | None = None) -> tuple[float, float, float]:
+    def follow(
+        self, features: np.ndarray | tuple[float, ...], melody: Melody | None = None
+    ) -> tuple[float, float, float]:
         """The same from ready :data:`FEATURES` (P,)."""
         self._hear(self._decoder.step(self._scores(np.asarray(features, np.float64))))
         self._feel()

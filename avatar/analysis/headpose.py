@@ -59,7 +59,7 @@ class Drift:
         """The next hop's value; ``pace``: how fast it wanders, 1 = as asked."""
         if not self._noise:
             self._noise = self._random.standard_normal(256).tolist()
-        a = self._pole ** pace
+        a = self._pole**pace
         self._one += (1 - a) * (self._noise.pop() - self._one)
         self._two += (1 - a) * (self._one - self._two)
         return self._gain * self._two

@@ -95,6 +95,7 @@ class VoiceAnalyzer:
         self._mouth = MouthShaper(ahead=2 if look_ahead_ms > LIVE_MS else min(1, self._visemes.ahead))
         self._brows = BrowAccents(seed) if head != "still" else None
         self._feeling = EmotionEstimator(weights / EMOTION_FILE, profile) if emotion else None
+        self._listens = emotion
         self._gate = SpeechGate()
         self._pitch = PitchTracker()
         self._accents = AccentDetector()
@@ -129,6 +130,18 @@ class VoiceAnalyzer:
         handed in: look-ahead, half a frame and the resampler. The length of a chunk comes on top."""
         half_frame = HALF / RATE + self._resampler.delay
         return Ns(round(self._lip_delay * HOP * SECOND / RATE + half_frame * SECOND))
+
+    @property
+    def hears_emotion(self) -> bool:
+        """Whether the voice's emotion is looked for at this moment; it can be switched where it was asked for."""
+        return self._listens
+
+    @hears_emotion.setter
+    def hears_emotion(self, on: bool) -> None:
+        if self._feeling is None or on == self._listens:
+            return
+        self._listens = on
+        self._feeling.reset()  # what was said meanwhile is not known, and what was said before is not kept
 
     @property
     def profile(self) -> SpeakerProfile | None:
@@ -250,7 +263,11 @@ class VoiceAnalyzer:
                 self._emit(ExpressionCue(pts, freeze(brows)), out)
         elif hop.index % 2 == 0:
             self._emit(PoseCue(pts, Pose()), out)
-        if self._feeling is not None and (felt := self._feeling.step(hop, f0, confidence, gate)) is not None:
+        if (
+            self._feeling is not None
+            and self._listens
+            and (felt := self._feeling.step(hop, f0, confidence, gate)) is not None
+        ):
             self._emit(EmotionCue(pts, felt.emotion, felt.confidence, felt.probabilities, felt.embedding), out)
         self._lips(hop, out)
 

@@ -1,9 +1,10 @@
-"""Who owns which part of the face. The whole policy is the two tables and the two rules below it.
+"""Who owns which part of the face. The whole policy is the two tables and the two rules below.
 
 1. Where several inputs speak for one part, the first of its row that is present has it; presence between 0 and 1 (a cue
    going stale, somebody beginning to speak) mixes it with the next one.
 2. Emotion lies underneath: it is added to the brows, lids and cheeks, and to the mouth as far as speech leaves room
-   (:data:`MOUTH_UNDER_SPEECH`). It never opens lips that a sound closes.
+   (:data:`MOUTH_UNDER_SPEECH`). It never opens lips that a sound closes. What was only inferred gives way to a face
+   that is seen or told (:func:`leave_to_owners`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,24 @@ def layer_rotation(values: Sequence[tuple[Quaternion, float]]) -> Quaternion:
     out: Quaternion = (1.0, 0.0, 0.0, 0.0)
     for rotation, presence in reversed(values):
         out = slerp(out, rotation, min(1.0, max(0.0, presence)))
+    return out
+
+
+def leave_to_owners(emotion: F32, mode: str, seen: float, told: float, talking: float) -> F32:
+    """What of an emotion (52,) is left to add where others know the face better.
+
+    One that was heard leaves brows, lids and cheeks to a camera; a mirrored one is in the camera's face already, but
+    for the mouth while speech has that. Both leave all to a program. One that was chosen by hand stays.
+
+    :param mode: of :class:`avatar.sync.feeling.EmotionChoice`. :param seen: presence of a camera's face, [0, 1].
+    :param told: of a program's. :param talking: how far speech has the mouth, [0, 1].
+    """
+    if mode not in ("auto", "mirror") or not (seen or told):
+        return emotion
+    out = emotion * np.float32(1.0 - min(1.0, told))
+    out[facs.UPPER_INDICES] *= np.float32(1.0 - min(1.0, seen))
+    if mode == "mirror":
+        out[facs.MOUTH_INDICES] *= np.float32(1.0 - min(1.0, seen) * (1.0 - talking))
     return out
 
 

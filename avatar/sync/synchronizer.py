@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,8 +28,8 @@ from avatar.core.types import (
     freeze,
 )  # fmt: skip
 from avatar.sync.articulation import articulate
-from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation
-from avatar.sync.expression import emotion_face
+from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation, leave_to_owners
+from avatar.sync.feeling import EmotionChoice, Feeling
 from avatar.sync.timeline import Timeline
 
 _N = len(facs.ARKIT)
@@ -43,8 +43,8 @@ def _ms(t: float) -> Ns:
 class Style:
     """What the user has chosen; it changes while the face is live."""
 
-    emotion: Emotion = field(default_factory=Emotion)
-    """A mood by hand; it wins over a heard one while its label is not neutral."""
+    emotion: EmotionChoice = field(default_factory=EmotionChoice)
+    """Where the emotion comes from; see :mod:`avatar.sync.feeling`."""
     head_strength: float = 1.0
     """0 = still, 1 = natural, up to 2."""
     gaze_strength: float = 1.0
@@ -61,14 +61,13 @@ class Synchronizer:
     same cues and times give the same states.
     """
 
-    EMOTION_RISE = 0.35
-    """Seconds for two thirds of a change of emotion: smiles rise in 0.4-0.8 s (Schmidt, Cohn & Tian 2003)."""
     SPEECH_RISE = 0.06
     SPEECH_FALL = 0.8
     """Seconds for two thirds of the way back to the emotion's own mouth: in a pause between two words it does not come
     and go."""
 
-    def __init__(self, style: Style | None = None) -> None:
+    def __init__(self, style: Style | None = None, seed: int | None = 0) -> None:
+        """``seed``: any integer; how a held emotion varies goes with it. None = it does not vary."""
         self.style = style or Style()
         stale_voice = dict(hold=_ms(60), release=_ms(180))
         stale_camera = dict(hold=_ms(200), release=_ms(600))
@@ -94,7 +93,7 @@ class Synchronizer:
             "camera": Timeline(**stale_camera),
             "idle": Timeline(hold=_ms(100), release=_ms(100)),
         }
-        self._heard = Timeline[EmotionCue](hold=_ms(1500), release=_ms(1000))
+        self._feeling = Feeling(seed)
         self.reset()
 
     def reset(self) -> None:
@@ -102,8 +101,7 @@ class Synchronizer:
         for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
             for timeline in group.values():
                 timeline.clear()
-        self._heard.clear()
-        self._mood: F32 = np.zeros(_N, np.float32)
+        self._feeling.reset()
         self._speaking = 0.0
         self._talking = 0.0
         self._last: Ns | None = None
@@ -129,7 +127,7 @@ class Synchronizer:
             case BlinkCue():
                 self._lids[origin].push(cue)
             case EmotionCue():
-                self._heard.push(cue)
+                self._feeling.push(cue)
             case ProsodyCue():
                 pass
 
@@ -147,9 +145,9 @@ class Synchronizer:
         mouth, visemes, voiced, lips, sure = self._sample_lips(t)
         self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
         face = self._sample_face(t, mouth, lips)
-        emotion = self._ease_emotion(t, dt)
         self._talking = max(self._speaking, self._talking * float(np.exp(-dt / self.SPEECH_FALL)))
-        face = add_emotion(face, self._mood, self._talking)
+        felt, emotion = self._sample_emotion(t)
+        face = add_emotion(face, felt, self._talking)
         head, head_confidence = self._sample_head(t)
         gaze, gaze_confidence = self._sample_gaze(t)
         left, right = self._sample_lids(t)
@@ -202,15 +200,22 @@ class Synchronizer:
         face[facs.MOUTH_INDICES] = mouth[facs.MOUTH_INDICES]
         return face
 
-    def _ease_emotion(self, t: Ns, dt: float) -> Emotion:
-        emotion = self.style.emotion
-        heard = self._heard.at(t)
-        if (emotion.label == "neutral" or emotion.intensity == 0) and heard is not None:
-            found = heard[0].emotion
-            emotion = replace(found, intensity=found.intensity * heard[3])
-        target = emotion_face(emotion.label, emotion.intensity)
-        self._mood = self._mood + np.float32(1 - np.exp(-dt / self.EMOTION_RISE)) * (target - self._mood)
-        return emotion
+    def _sample_emotion(self, t: Ns) -> tuple[F32, Emotion]:
+        mode = self.style.emotion.mode
+        camera, program = (self._faces[origin].at(t) for origin in ("camera", "program"))
+        watched = None
+        if camera is not None:
+            a, b, f, presence = camera
+            watched = (1 - f) * a.arkit + f * b.arkit, presence * a.confidence
+        felt, emotion = self._feeling.step(t, self.style.emotion, watched)
+        seen = 0.0 if watched is None else watched[1]
+        told = 0.0 if program is None else program[3] * program[0].confidence
+        return leave_to_owners(felt, mode, seen, told, self._talking), emotion
+
+    @property
+    def felt(self) -> np.ndarray:
+        """Degrees (6,) of the emotions that the face shows at this moment."""
+        return self._feeling.shown
 
     def _sample_head(self, t: Ns) -> tuple[Pose, float]:
         rotations, translation, confidence = [], (0.0, 0.0, 0.0), 0.0

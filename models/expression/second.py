@@ -29,7 +29,7 @@ from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.photo import read_photo
 from avatar.portrait.smile import with_smile
 
-SECOND = " with smile photo"
+SECOND = " +smile"
 
 
 def smile_photo(
@@ -40,7 +40,7 @@ def smile_photo(
     keep: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """The figures of :func:`.evaluate.expression`, rows ``NAME`` and ``NAME with smile photo``, over the people whose
+    """The figures of :func:`.evaluate.expression`, rows ``NAME`` and ``NAME +smile``, over the people whose
     second photo was taken; the others are under ``refused``. Raises UsageError as it does."""
     names = engine_names(engine)
     if data is None:

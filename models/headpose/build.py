@@ -24,7 +24,9 @@ PAUSE_S = (0.25, 1.1)
 """Between two sentences of one voice."""
 
 
-def speech(folder: Path, splits: Collection[str], seconds: float = SECONDS_A_VOICE, limit: int = 100) -> Iterator[tuple[str, F32]]:
+def speech(
+    folder: Path, splits: Collection[str], seconds: float = SECONDS_A_VOICE, limit: int = 100
+) -> Iterator[tuple[str, F32]]:
     """``(voice, sound (n,) at 16 kHz)`` of the corpus' Kokoro voices: their sentences one after the other, with pauses.
 
     The parts of a Kokoro corpus that are missing are made, which needs its downloads.

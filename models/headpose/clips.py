@@ -128,7 +128,8 @@ def clips_of_videos(folder: Path, progress: Callable[[int, int], None] = lambda 
     """All clips of a folder and the folders in it: videos with sound, and tracks ready-made as in the data bundle
     (``NAME.npz`` with ``fps`` and ``yaw_pitch_roll`` beside ``NAME.flac`` or ``NAME.wav``).
 
-    The angles of each are those away from its median: a camera hangs anywhere. Raises UsageError where there is nothing.
+    The angles of each are those away from its median: a camera hangs anywhere. Raises UsageError where there is
+    nothing.
     """
     tracks = [p for p in sorted(folder.rglob("*.npz")) if _sound_of(p) is not None]
     known = {p.with_suffix("") for p in tracks}
@@ -196,7 +197,9 @@ def _of_video(path: Path) -> Iterator[Clip]:
         if end - begin < 1.5:
             continue
         piece = samples[int(begin * rate) : int((end + 0.1) * rate)]
-        yield clip_of((piece, rate), t[part] - begin, degrees[part], f"{path.stem}-{number}" if len(cuts) else path.stem)
+        yield clip_of(
+            (piece, rate), t[part] - begin, degrees[part], f"{path.stem}-{number}" if len(cuts) else path.stem
+        )
 
 
 # --- what the models are fed with ----------------------------------------------------------------------------------
@@ -212,5 +215,3 @@ def gestures(pose: NDArray[np.floating]) -> NDArray[np.float64]:
     """(T, 6): the fast part of a pose (T, 3) in degrees, and its change in a tenth of a second."""
     fast = np.asarray(pose, np.float64) - posture(pose)
     return np.hstack([fast, np.gradient(fast, axis=0) * (HZ / 10)]) if len(fast) > 1 else np.hstack([fast, 0 * fast])
-
-

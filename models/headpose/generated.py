@@ -109,7 +109,13 @@ def _phrase_motion(pose: F64, began: list[int], ended: list[int], random: np.ran
         _add(pose[:, 0], top, rise, top - start, float(random.uniform(50, 90)))
     for end in ended:
         sink = float(np.clip(random.normal(2.4, 0.8), 0.6, 4.5))
-        _add(pose[:, 0], end + float(random.uniform(-4, 10)), -sink, float(random.uniform(28, 45)), float(random.uniform(45, 80)))
+        _add(
+            pose[:, 0],
+            end + float(random.uniform(-4, 10)),
+            -sink,
+            float(random.uniform(28, 45)),
+            float(random.uniform(45, 80)),
+        )
 
 
 def _postures(n: int, began: list[int], ended: list[int], random: np.random.Generator) -> F64:

@@ -94,8 +94,9 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     notes += [
         f"happy or angry against neutral speed: {e['happiness']:.2f}, {e['anger']:.2f}",
         *(
-            f"{k}: accents with a nod {s[k]['nod_share']:.2f} (any moment {s[k]['nod_share_chance']:.2f}); head first at "
-            f"{s[k]['lead_share']:.2f} of {s[k]['onsets']} onsets (any moment {s[k]['lead_share_chance']:.2f})"
+            f"{k}: accents with a nod {s[k]['nod_share']:.2f} (any moment {s[k]['nod_share_chance']:.2f}); "
+            f"head first at {s[k]['lead_share']:.2f} of {s[k]['onsets']} onsets "
+            f"(any moment {s[k]['lead_share_chance']:.2f})"
             for k in ("calm", "live", "rules")
         ),
         f"{v['minutes']:.0f} minutes: largest step {v['jump_deg']:.2f} degrees, farthest {v['farthest_deg']:.1f}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,7 +116,7 @@ def live(model: HeadModel, heard: Sequence[Heard], minutes: float = 10.0) -> dic
     again = []
     for index, starts in begun.items():
         n = len(heard[index].hops)
-        for a, b in zip(starts, starts[1:], strict=False):
+        for a, b in itertools.pairwise(starts):
             if b + n <= wanted:
                 again.append(float(np.corrcoef(track[a : a + n, 0], track[b : b + n, 0])[0, 1]))
     still = np.ptp(track[: len(track) // 400 * 400].reshape(-1, 400, 3), axis=1).max(1)
@@ -157,5 +158,3 @@ def decoder(model: HeadModel, heard: Sequence[Heard]) -> dict[str, float]:
         "lag_ms": LAG * 10,
         "hop_ms": round(1000 * float(np.median(spent)), 4),
     }
-
-

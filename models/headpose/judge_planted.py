@@ -64,8 +64,8 @@ def planted(keep: Path | None = None, seed: int = 0) -> dict[str, Any]:
 
 
 def run(model: HeadModel, clip: Clip, ahead: int, vary: bool = False, seed: int = 0) -> F64:
-    """(T, 3) pitch, yaw, roll that a model makes of a clip's prosody with so many hops of look-ahead, each at the moment
-    that it is for."""
+    """(T, 3) pitch, yaw, roll that a model makes of a clip's prosody with so many hops of look-ahead, each at the
+    moment that it is for."""
     head = HmmHead(model, seed, ahead=ahead, vary=vary)
     rows = clip.prosody.astype(np.float64)
     padded = np.concatenate([rows, np.repeat(rows[-1:], ahead, axis=0)])

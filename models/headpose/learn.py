@@ -1,12 +1,13 @@
 """From clips to a :class:`avatar.analysis.head_hmm.HeadModel`, in two stages after Sargin et al. (TPAMI 2008).
 
-Stage one: prosody and gesture, each alone, become recurrent patterns (:mod:`avatar.models.headpose.phmm`). Stage two: the
-pairs of patterns that recur become branches of a multistream model, trained on both streams together. What the live
+Stage one: prosody and gesture, each alone, become recurrent patterns (:mod:`avatar.models.headpose.phmm`). Stage two:
+the pairs of patterns that recur become branches of a multistream model, trained on both streams together. What the live
 decoder needs besides is counted: how long states last, and which pair it was where the prosody alone says which.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -76,7 +77,8 @@ class Learnt:
 def learn(clips: Sequence[Clip], *, seed: int = 0, progress: Progress | None = None) -> HeadModel:
     """A head model of one or more people's clips; a few minutes of one person take some twenty seconds.
 
-    The same clips and seed give the same model. Raises UsageError where the clips are too short or the head never moves.
+    The same clips and seed give the same model. Raises UsageError where the clips are too short or the head never
+    moves.
     """
     return study(clips, seed=seed, progress=progress).model
 
@@ -103,7 +105,9 @@ def study(
     normal = [(x - centre) / scale for x in rows]
     n = len(FEATURES)
     random = np.random.default_rng((seed, 0x5A26))
-    prosody = _stage_one([x[:, :n] for x in normal], PROSODY_SPANS, 1.0, 2.0, tries, sizes, random, lambda i: tell(i, steps))
+    prosody = _stage_one(
+        [x[:, :n] for x in normal], PROSODY_SPANS, 1.0, 2.0, tries, sizes, random, lambda i: tell(i, steps)
+    )
     gesture = _stage_one(
         [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, 1.0, tries, sizes, random, lambda i: tell(tries + i, steps)
     )
@@ -129,7 +133,9 @@ def _normal(rows: Sequence[F64]) -> tuple[F64, F64]:
     if scale[n : n + 3].max() < 0.1:
         raise UsageError("the head does not move in these clips; a model of it would be a still head")
     # An axis that hardly moves is mostly the tracker's noise: it must not count as much as the others.
-    scale[n:] = np.maximum(scale[n:], np.tile([0.35 * scale[n : n + 3].max(), 0.35 * scale[n + 3 :].max()], (3, 1)).T.ravel())
+    scale[n:] = np.maximum(
+        scale[n:], np.tile([0.35 * scale[n : n + 3].max(), 0.35 * scale[n + 3 :].max()], (3, 1)).T.ravel()
+    )
     return centre, np.maximum(scale, 1e-3)
 
 
@@ -152,7 +158,9 @@ def _stage_one(
     for attempt in range(tries):
         states = sizes[attempt % len(sizes)]
         span = round(spans[(attempt // len(sizes)) % len(spans)] * HZ / THIN)
-        for found in phmm.explore(seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm, price=price):
+        for found in phmm.explore(
+            seen, rest or seen, states, span, random, most, 3, 0.3, sum(map(len, thin)), calm, price=price
+        ):
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
                 curve[key] = found
@@ -251,7 +259,7 @@ def _counted(
     offsets: dict[tuple[int, int], list[int]] = {}
     for h, g in zip(heard, seen, strict=True):
         edges = np.concatenate([[0], np.flatnonzero(np.diff(g)) + 1, [len(g)]])
-        for begin, end in zip(edges[1:-2], edges[2:-1], strict=True):  # the first and the last are cut off
+        for begin, end in itertools.pairwise(edges):  # the first and the last are cut off
             lasts[g[begin]].append(int(end - begin))
         passages = phmm.segments(h, states)
         made = phmm.segments(g, gesture.states)[1:]

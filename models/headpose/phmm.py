@@ -1,7 +1,7 @@
 """Parallel hidden Markov models: M left-to-right branches of N states in a loop, learnt without labels.
 
-Each branch becomes a recurrent temporal pattern; from a branch's last state the model goes on to any branch's first one.
-EM is hmmlearn's; the zeros of the topology survive it.
+Each branch becomes a recurrent temporal pattern; from a branch's last state the model goes on to any branch's first
+one. EM is hmmlearn's; the zeros of the topology survive it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Streams(GaussianHMM):
 
     def __init__(self, n_components: int, weights: F64 | None = None, rounds: int = 10, tol: float = 0.01) -> None:
         super().__init__(
-            n_components, covariance_type="diag", min_covar=FLOOR, init_params="", params="stmc", n_iter=rounds, tol=tol,
+            n_components, covariance_type="diag", min_covar=FLOOR, init_params="", params="stmc", n_iter=rounds,
+            tol=tol,
             implementation="scaling",
         )  # fmt: skip
         self.weights = weights
@@ -171,11 +172,13 @@ def explore(
 
     Beginning with too many finds better optima than beginning with the wanted number. Returns one a size.
 
-    :param span: rows that a pattern lasts, about. :param dynamic: weight of the slopes (the second half of the features)
-        while pieces are compared. :param rows: that the chosen model is to be trained on, where that is more.
-    :param rest: see :func:`avatar.models.headpose.tiling.patterns`. :param begins: beginnings of which the best is taken.
+    :param span: rows that a pattern lasts, about. :param dynamic: weight of the slopes (the second half of the
+    features) while pieces are compared. :param rows: that the chosen model is to be trained on, where that is more.
+    :param rest: see :func:`avatar.models.headpose.tiling.patterns`. :param begins: beginnings of which the best is
+    taken.
     :param cycles: how often three branches are added again and taken away.
-    :param model: where to begin, in place of pieces of the sequences. :param price: of a free number, in units of BIC's.
+    :param model: where to begin, in place of pieces of the sequences. :param price: of a free number, in units of
+    BIC's.
     """
     f = sequences[0].shape[1]
     scale = np.ones(f)

@@ -1,8 +1,8 @@
 """A corpus whose truth is known: prosody patterns and the gestures that go with them, made by code.
 
-Four pairs recur in random order with pauses: an accent with a nod, a rising end with a turn, a falling end with a sinking
-head, a flat stretch with a tilt. Lengths and sizes vary, a tenth of the gestures is another pair's, and noise as
-people have it lies on top (slow, not white).
+Four pairs recur in random order with pauses: an accent with a nod, a rising end with a turn, a falling end with a
+sinking head, a flat stretch with a tilt. Lengths and sizes vary, a tenth of the gestures is another pair's, and noise
+as people have it lies on top (slow, not white).
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def _prosody(kind: int, n: int, size: float) -> NDArray[np.float64]:
     one = np.ones(n)
     match kind:
         case 0:
-            return np.stack([-0.4 + 2.2 * size * _bump(n, 0.5, 0.18), 0.9 * one, -0.6 + 1.4 * size * _bump(n, 0.5, 0.22)], 1)
+            return np.stack(
+                [-0.4 + 2.2 * size * _bump(n, 0.5, 0.18), 0.9 * one, -0.6 + 1.4 * size * _bump(n, 0.5, 0.22)], 1
+            )
         case 1:
             return np.stack([-0.6 + 2.0 * size * t**1.5, 0.85 * one, -0.5 + 0.2 * t], 1)
         case 2:

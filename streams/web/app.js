@@ -1,8 +1,9 @@
 /** The page: wires the controls to the engine and keeps both in step. */
 
 import { Changes, Events, request } from "./api.js";
-import { clock, drawAvatars, drawBackgrounds, drawEmotions, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
+import { clock, drawAvatars, drawBackgrounds, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
 import { openTrack } from "./devices.js";
+import { EmotionPlane } from "./emotion.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
 import { setUpCalibration } from "./calibrate.js";
@@ -17,6 +18,7 @@ const events = new Events();
 export const peer = new Peer();
 const changes = new Changes(draw);
 const stats = new ReceiverStats();
+const plane = new EmotionPlane(change, (field) => changes.holds(field));
 
 let state = null;
 let engineMeters = null;
@@ -45,13 +47,7 @@ function draw(next) {
   if (!changes.holds("avatar")) drawAvatars(state.avatars, state.avatar);
   if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
   if (!changes.holds("background")) drawBackgrounds(state.backgrounds, state.background);
-  if (!changes.holds("emotion")) {
-    drawEmotions(state.emotions, state.emotion.label);
-    // A neutral face has no intensity; the slider keeps the one to come back to.
-    const neutral = state.emotion.label === "neutral";
-    drawSlider(find("intensity"), neutral ? undefined : state.emotion.intensity);
-    find("intensity").disabled = neutral;
-  }
+  plane.draw(state);
   for (const field of SLIDERS) if (!changes.holds(field)) drawSlider(find(field), state[field]);
   if (!changes.holds("source")) {
     press(find("demo"), state.source === "demo");
@@ -104,8 +100,10 @@ events.addEventListener("lost", () => {
 });
 events.addEventListener("message", ({ detail }) => {
   const { type, ...rest } = detail;
-  if (type === "meters") engineMeters = rest;
-  else if (type === "state") draw(rest);
+  if (type === "meters") {
+    engineMeters = rest;
+    plane.felt(rest.felt);
+  } else if (type === "state") draw(rest);
 });
 
 /** Whether pictures arrive. */
@@ -258,20 +256,6 @@ find("background").addEventListener("change", (event) => {
   change({ background: colour ? find("background-colour").value : event.target.value });
 });
 find("background-colour").addEventListener("change", (event) => change({ background: event.target.value }));
-find("emotions").addEventListener("change", (event) => {
-  const intensity = find("intensity");
-  if (intensity.valueAsNumber === 0) drawSlider(intensity, 0.7);
-  intensity.disabled = event.target.value === "neutral";
-  sendEmotion();
-});
-find("intensity").addEventListener("input", sendEmotion);
-
-function sendEmotion() {
-  drawSlider(find("intensity"));
-  const label = find("emotions").querySelector(":checked")?.value ?? "neutral";
-  change({ emotion: { label, intensity: find("intensity").valueAsNumber } });
-}
-
 for (const field of SLIDERS) {
   find(field).addEventListener("input", () => {
     drawSlider(find(field));

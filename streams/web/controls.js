@@ -13,7 +13,7 @@ const EMOTIONS = {
 };
 
 /** An element with properties and children. */
-function make(tag, properties = {}, ...children) {
+export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
@@ -50,17 +50,22 @@ export function drawAvatars(avatars, current) {
   choose(container, current);
 }
 
-export function drawEmotions(labels, current) {
+/** The emotions' names around their plane, each at its angle; neutral where it is calm. */
+export function drawEmotions(labels, current, angles) {
   const container = find("emotions");
   refill(container, labels, () =>
-    labels.map((label) =>
-      make(
+    labels.map((label) => {
+      const turn = ((angles[label] ?? 310) * Math.PI) / 180;
+      const made = make(
         "label",
         { className: "emotion" },
         make("input", { className: "hidden", type: "radio", name: "emotion", value: label }),
         make("span", { className: "tile", textContent: EMOTIONS[label] ?? label }),
-      ),
-    ),
+      );
+      made.style.setProperty("--x", Math.cos(turn).toFixed(4));
+      made.style.setProperty("--y", Math.sin(turn).toFixed(4));
+      return made;
+    }),
   );
   choose(container, current);
 }

@@ -53,6 +53,8 @@ def visit(engine: Engine, browser: Browser) -> Iterator[Any]:
         "source": "demo",
         "camera": False,
         "emotion": {"label": "neutral", "intensity": 0},
+        "mood": {"label": "neutral", "intensity": 0},
+        "strength": 0.6,
         "head": 1.0,
         "gaze": 1.0,
         "jaw": 1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -124,7 +125,8 @@ def check_layout(page: Page, width: int, scheme: str) -> None:
             return [255, 255, 255];
           };
           const marks = ["#status", "#badge", ".meters dt", ".source", ".source[aria-pressed=true]", ".face .name",
-            "footer", ".emotion .tile", ".emotion :checked + .tile", ".slider output", "#say button",
+            "footer", ".emotion .tile", ".emotion :checked + .tile",
+            ".mode .tile", ".mode :checked + .tile", "#plane-hint", ".slider output", "#say button",
             "#upload-open", "h2"];
           return Object.fromEntries(marks.map((mark) => {
             const one = document.querySelector(mark);
@@ -168,6 +170,53 @@ def test_emotion_and_strengths(visit: Any, engine: Engine) -> None:
         expect(page.locator(f"output[for={name}]")).to_have_text("0 %")
 
 
+def test_the_plane_of_emotions(visit: Any, engine: Engine) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True).page
+    point = page.locator("#point")
+    expect(point).to_have_attribute("aria-valuetext", "Neutral")
+    point.scroll_into_view_if_needed()
+    disc = page.locator("#disc").bounding_box()
+    x, y, unit = disc["x"] + disc["width"] / 2, disc["y"] + disc["height"] / 2, disc["width"] / 2.2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 0.4 * unit, y - 0.1 * unit, steps=3)
+    page.mouse.move(x + 0.5 * unit * np.cos(np.radians(65)), y - 0.5 * unit * np.sin(np.radians(65)), steps=3)
+    page.mouse.up()
+    until(lambda: engine.state()["emotion"]["label"] == "surprise", "surprise", page=page)
+    assert engine.state()["emotion"]["angle"] == pytest.approx(65, abs=4)
+    assert engine.state()["emotion"]["radius"] == pytest.approx(0.5, abs=0.05)
+    expect(page.locator("input[name=mode][value=fixed]")).to_be_checked()
+    expect(page.locator("input[value=surprise]")).to_be_checked()
+    point.focus()
+    for key in ("ArrowUp", "ArrowUp", *["ArrowRight"] * 5):
+        page.keyboard.press(key)
+    until(lambda: engine.state()["emotion"]["radius"] == pytest.approx(0.6, abs=0.05), "stronger", page=page)
+    until(lambda: engine.state()["emotion"]["angle"] == pytest.approx(40, abs=5), "happily surprised", page=page)
+    expect(point).to_have_attribute("aria-valuetext", re.compile("(Happy and surprised|Surprised and happy), 6. %"))
+    page.keyboard.press("Home")
+    until(lambda: engine.state()["emotion"]["radius"] == 0, "nothing", page=page)
+    expect(page.locator("#emotion-note")).to_be_hidden()
+    page.touchscreen.tap(x - 0.7 * unit * np.cos(np.radians(25)), y - 0.7 * unit * np.sin(np.radians(25)))
+    until(lambda: engine.state()["emotion"]["label"] == "anger", "a tap", page=page)
+
+
+def test_the_page_says_that_emotions_are_read_and_shows_where_they_are(visit: Any, engine: Engine) -> None:
+    page = visit().page
+    page.locator(".mode", has_text="Mirror").click()
+    until(lambda: engine.state()["emotion"]["mode"] == "mirror", "mirror", page=page)
+    expect(page.locator("#emotion-note")).to_contain_text("Emotion recognition is on")
+    expect(page.locator("#emotion-note")).to_contain_text("press My camera")
+    page.locator(".emotion", has_text="Happy").click()
+    until(lambda: engine.state()["mood"]["label"] == "happiness", "a mood", page=page)
+    expect(page.locator("#point")).to_have_attribute("aria-label", "Mood")
+    where = "Number(document.querySelector('.heard').getAttribute('cx'))"
+    until(lambda: page.evaluate(where) > 10, "the dot follows the mood", page=page)
+    page.locator(".mode", has_text="Off").click()
+    until(lambda: engine.state()["emotion"]["mode"] == "off", "off", page=page)
+    expect(page.locator("#emotion-note")).to_be_hidden()
+    assert page.evaluate("getComputedStyle(document.querySelector('.heard')).visibility") == "hidden"
+
+
 def test_two_pages_show_the_same_choice(visit: Any) -> None:
     one, two = visit().page, visit().page
     one.get_by_text("Surprised", exact=True).click()
@@ -177,7 +226,7 @@ def test_two_pages_show_the_same_choice(visit: Any) -> None:
 def test_keyboard_alone(visit: Any, engine: Engine) -> None:
     page = visit().page
     order = []
-    for _ in range(18):
+    for _ in range(20):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.name || 'speak'"))
         # The ring is on the control itself or, where that is drawn by its label, on the tile.
@@ -193,7 +242,7 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("upload-open", "avatar", "engine", "emotion", "head", "own-head", "gaze", "jaw", "lips"),
+        *("upload-open", "avatar", "engine", "mode", "emotion", "point", "head", "own-head", "gaze", "jaw", "lips"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")

@@ -11,6 +11,7 @@ import pytest
 from test_calibrations import small_head
 
 import avatar.models
+from avatar.analysis.head_hmm import HEAD_FILE, HeadModel
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX, UPPER_INDICES, VISEME_INDEX
@@ -329,3 +330,24 @@ def test_another_head_goes_on_where_the_last_one_was_and_a_still_one_stays_still
     assert np.abs(np.diff(poses, axis=0)).max() < 1.0, "degrees in 10 ms: it never jumps"
     assert np.allclose(poses[:100], usual[:100], atol=1e-6)
     assert np.abs(poses[130:230] - usual[130:230]).max() > 1.0, "it moves in another way"
+
+
+def test_a_learnt_head_uses_the_look_ahead_of_the_lips_and_costs_none():
+    for ahead in (LIVE_MS, CALM_MS):
+        learnt = VoiceAnalyzer(WEIGHTS, head="hmm", look_ahead_ms=ahead)
+        assert learnt.latency == VoiceAnalyzer(WEIGHTS, head="still", look_ahead_ms=ahead).latency
+        cues = analyse(chunks(speech().samples, speech().rate, 441), learnt)
+        poses, lips = of(PoseCue, cues), of(LipCue, cues)
+        assert [c.pts for c in poses] == [c.pts for c in lips]
+        assert np.abs(np.diff([c.pose.euler for c in poses], axis=0)).max() < 1.0
+        assert np.ptp([c.pose.euler for c in poses], axis=0).max() > 0.5
+
+
+def test_another_head_is_taken_up_while_it_runs():
+    analyzer = VoiceAnalyzer(WEIGHTS, head="hmm")
+    parts = chunks(speech().samples, speech().rate, 441)
+    analyse(parts[:40], analyzer, flush=False)
+    analyzer.use_head(HeadModel.load(WEIGHTS / HEAD_FILE))
+    analyzer.feel("happiness", 1.0)
+    assert of(PoseCue, analyse(parts[40:], analyzer))
+    VoiceAnalyzer(WEIGHTS, head="rules").use_head(None)  # nothing to change there, and no fault

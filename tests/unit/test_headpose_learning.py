@@ -1,4 +1,6 @@
-"""Learning how heads move: tiling, clips, generated motion, figures; the training itself where hmmlearn is installed."""
+"""Learning how heads move: tiling, clips, generated motion, figures; the training itself where hmmlearn is
+installed.
+"""
 
 import numpy as np
 import pytest
@@ -103,7 +105,9 @@ def test_generated_heads_move_as_the_figures_say(monkeypatch):
     for i in range(4000):
         k = i % 400
         on = 60 <= k < 360
-        hops.append(Prosody(150.0 if on else 0.0, 0.9, -20.0, float(np.sin(i / 20)) if on else 0.0, 0.3 if on else -4, on))
+        hops.append(
+            Prosody(150.0 if on else 0.0, 0.9, -20.0, float(np.sin(i / 20)) if on else 0.0, 0.3 if on else -4, on)
+        )
         melody.append(Melody(accent=0.6 if on and k % 60 == 30 else 0.0))
     features = np.zeros((4000, 6), np.float32)
     clip = move(Heard(features, tuple(hops), tuple(melody)), 0, "made")
@@ -117,7 +121,9 @@ def test_learning_refuses_what_it_cannot_learn_from():
     pytest.importorskip("hmmlearn")
     from avatar.models.headpose.learn import learn
 
-    still = Clip(np.random.default_rng(0).standard_normal((2000, 6)).astype(np.float32), np.zeros((2000, 3), np.float32))
+    still = Clip(
+        np.random.default_rng(0).standard_normal((2000, 6)).astype(np.float32), np.zeros((2000, 3), np.float32)
+    )
     with pytest.raises(UsageError, match="does not move"):
         learn([still])
     short = Clip(still.prosody[:300], still.pose[:300])

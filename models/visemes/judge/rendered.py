@@ -99,7 +99,7 @@ def rendered(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         finder = stack.enter_context(detector())
-        rest = {name: _rest(finder, name) for name in {job.avatar for job in jobs}}
+        rest = {name: rest_of(finder, name) for name in {job.avatar for job in jobs}}
         for number, job in enumerate(jobs):
             progress(number, of)
             name = f"{number:02d}-{job.kind}-{job.fps}-{job.avatar}"
@@ -171,14 +171,14 @@ def _live_states(config: Config, clip: Clip) -> Iterator[FaceState]:
     listener = make_listener(config)
     count = offline.frame_count(clip.seconds, config.avatar.fps)
     sound = offline.chunks(clip.samples, clip.rate)
-    idle, synchronizer = IdleMotion(config.face.seed), Synchronizer(style(config))
+    idle, synchronizer = IdleMotion(config.face.seed), Synchronizer(style(config), config.face.seed)
     return offline.states(sound, count, config.avatar.fps, listener, listener.latency, idle, synchronizer)
 
 
 # --- what is seen ---------------------------------------------------------------------------------------------------
 
 
-def _rest(finder: LandmarkDetector, avatar: str) -> tuple[float, float, float]:
+def rest_of(finder: LandmarkDetector, avatar: str) -> tuple[float, float, float]:
     """Gap (pixels), width of the mouth and distance of the eyes of the avatar's portrait, where the mouth is shut."""
     import cv2
 
@@ -196,11 +196,18 @@ def _distance(face: DetectedFace, a: int, b: int) -> float:
     return float(np.hypot(*(face.landmarks[a, :2] - face.landmarks[b, :2])))
 
 
+def gap_of(face: DetectedFace, rest: tuple[float, float, float]) -> float:
+    """Between the inner lips, less that of the mouth at ``rest`` (:func:`rest_of`), in widths of the mouth."""
+    closed, width, eyes = rest
+    nearer = face.eye_distance / eyes  # a head that comes nearer has wider gaps
+    return (_gap(face) / nearer - closed) / width
+
+
 def look(finder: LandmarkDetector, file: Path, rest: tuple[float, float, float], pictures: bool = False) -> Seen:
     """Read a video and find the lips in every picture, each by itself, so that nothing is smoothed over time."""
     from avatar.streams.sources.media_file import read_video
 
-    closed, width, eyes = rest
+    _, width, eyes = rest
     times, gaps, jaws, cut = [], [], [], []
     for frame in read_video(file):
         faces = finder.detect(frame.pixels)
@@ -210,9 +217,8 @@ def look(finder: LandmarkDetector, file: Path, rest: tuple[float, float, float],
             jaws.append(np.nan)
         else:
             face = faces[0]
-            nearer = face.eye_distance / eyes  # a head that comes nearer has wider gaps
-            gaps.append((_gap(face) / nearer - closed) / width)
-            jaws.append(_distance(face, _CHIN, _NOSE) / nearer / width)
+            gaps.append(gap_of(face, rest))
+            jaws.append(_distance(face, _CHIN, _NOSE) / (face.eye_distance / eyes) / width)
         if pictures:
             cut.append(sheets.mouth_of(frame.pixels, faces[0].landmarks if faces else None))
     return Seen(np.array(times), np.array(gaps), np.array(jaws), cut)
