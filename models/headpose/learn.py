@@ -151,7 +151,7 @@ def _stage_one(
 ) -> StageOne:
     """Patterns of one modality: the best size and search by fitness."""
     coarse = phmm.thinned(sequences, THIN)
-    seen, later = _parts(coarse)
+    searched, later = _parts(coarse)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
     best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
@@ -213,14 +213,14 @@ def _stage_two(
     start, transition = phmm.topology(len(kept), states, np.array(lasts) / THIN)
     begin = phmm.Streams.of(start, transition, np.array(means), np.array(variances))
     coarse = phmm.thinned(sequences, THIN)
-    seen, later = _parts(coarse)
+    searched, later = _parts(coarse)
     span = round(PROSODY_SPANS[0] * HZ / THIN)
     count = sum(map(len, coarse))
     found = [
         each
         for _ in range(2)
         for each in phmm.explore(
-            seen, later or seen, states, span, random, least=min(3, len(kept)), rows=count, cycles=2,
+            searched, later or searched, states, span, random, least=min(3, len(kept)), rows=count, cycles=2,
             model=phmm.copied(begin),
         )
     ]  # fmt: skip
