@@ -151,7 +151,7 @@ def _stage_one(
 ) -> StageOne:
     """Patterns of one modality: the best size and search by fitness."""
     coarse = phmm.thinned(sequences, THIN)
-    searched, later = _parts(coarse)
+    seen, later = _parts(coarse)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
     best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
