@@ -215,6 +215,8 @@ def make_listener(config: Config, look_ahead_ms: int | None = None, live: bool =
     emotion = asked or (live and hears_emotion())
     made = VoiceAnalyzer(registry.weights_dir(), config.face.head, config.face.seed, ahead, emotion)
     made.hears_emotion = asked
+    known = emotion_choice(config).known
+    made.feel(known.label, known.intensity)
     return made
 
 

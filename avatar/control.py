@@ -167,6 +167,8 @@ class Control:
         session.synchronizer.style = style
         # Nobody is read whom nobody has asked to read.
         self._pipeline.listener.hears_emotion = style.emotion.mode == "auto"
+        known_emotion = style.emotion.known
+        self._pipeline.listener.feel(known_emotion.label, known_emotion.intensity)
         if "avatar" in changes or "engine" in changes:
             await self._rebuild(changes.get("avatar"), changes.get("engine"))
         if "background" in changes:

@@ -269,6 +269,7 @@ class VoiceAnalyzer:
             and (felt := self._feeling.step(hop, f0, confidence, gate)) is not None
         ):
             self._emit(EmotionCue(pts, felt.emotion, felt.confidence, felt.probabilities, felt.embedding), out)
+            self.feel(felt.emotion.label, felt.confidence * felt.emotion.intensity)
         self._lips(hop, out)
 
     def _turn(self, melody: Melody, prosody: Prosody) -> Pose:

@@ -48,6 +48,11 @@ class EmotionChoice:
         """A fixed emotion."""
         return cls("fixed", degrees_of(label, intensity))
 
+    @property
+    def known(self) -> Emotion:
+        """The chosen emotion, which the head's motion follows as well; neutral where it is to be heard or seen."""
+        return emotion_of(np.array(self.fixed)) if self.mode == "fixed" else Emotion()
+
 
 def emotion_of(degrees: np.ndarray, valence: float | None = None, arousal: float | None = None) -> Emotion:
     """The strongest of some degrees (6,), their sum as its intensity; valence and arousal are the usual ones where they

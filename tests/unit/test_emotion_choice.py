@@ -32,7 +32,8 @@ def hears(request, monkeypatch):
 
 def control(choice: EmotionChoice | None = None) -> Control:
     session = SimpleNamespace(synchronizer=Synchronizer(Style(emotion=choice or EmotionChoice("off"))))
-    listener = SimpleNamespace(hears_emotion=False)
+    listener = SimpleNamespace(hears_emotion=False, felt=None)
+    listener.feel = lambda label, intensity: setattr(listener, "felt", (label, intensity))
     pipeline = SimpleNamespace(session=session, config=load().config, listener=listener, calibrations=None)
     made = Control(pipeline)
     made.state = lambda: {}
@@ -260,6 +261,17 @@ def test_recordings_come_by_an_index_and_other_labels_are_told(tmp_path):
 
 def test_the_plane_of_the_page_has_every_emotion():
     assert set(plane.ANGLES) == set(FELT)
+
+
+# --- the head -----------------------------------------------------------------------------------------------------
+
+
+def test_a_chosen_emotion_moves_the_head_too():
+    made = control()
+    ask(made, emotion={"label": "anger", "intensity": 0.8})
+    assert made._pipeline.listener.felt == ("anger", pytest.approx(0.8))
+    ask(made, emotion={"mode": "off"})
+    assert made._pipeline.listener.felt == ("neutral", 0.0)
 
 
 # --- the listener -------------------------------------------------------------------------------------------------
