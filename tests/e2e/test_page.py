@@ -242,7 +242,8 @@ def test_keyboard_alone(visit: Any, engine: Engine) -> None:
             break
     assert order == [
         *("sound", "record", "demo", "microphone", "camera", "say-text", "speak"),
-        *("upload-open", "avatar", "engine", "mode", "emotion", "point", "head", "own-head", "gaze", "jaw", "lips"),
+        *("upload-open", "avatar", "engine", "background", "mode", "emotion", "point"),
+        *("head", "own-head", "gaze", "jaw", "lips"),
     ]
     page.focus("#demo")
     page.keyboard.press("Space")
