@@ -17,7 +17,7 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "head_basis": ("avatar.models.head_basis", True, lambda: registry.weights_dir() / "head_basis.npz"),
     "generator": ("avatar.models.generator", True, lambda: registry.weights_dir() / "generator.onnx"),
     "emotion": ("avatar.models.emotion.build", True, lambda: registry.weights_dir() / "emotion.npz"),
-    "glasses": ("avatar.models.glasses", True, lambda: registry.weights_dir() / "glasses.onnx"),
+    "glasses": ("avatar.models.glasses.learning", True, lambda: registry.weights_dir() / "glasses.onnx"),
     "folds": ("avatar.models.folds", True, lambda: registry.weights_dir() / "folds.npz"),
     "headpose": ("avatar.models.headpose", False, lambda: registry.weights_dir() / "headpose.npz"),
     "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes.onnx"),
