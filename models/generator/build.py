@@ -23,8 +23,7 @@ from avatar.models.onnx_file import save
 
 log = logging.getLogger(__name__)
 
-STEPS = 2000
-"""More learn the people by heart: what is gained on others grows no more, and in the mouth it falls."""
+STEPS = 5000
 
 
 def build(
