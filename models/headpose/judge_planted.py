@@ -17,7 +17,7 @@ from avatar.analysis.head_hmm import LAG, HeadModel, HmmHead
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import AccentDetector, Prosody
 from avatar.core.types import freeze
-from avatar.models.headpose import blstm, phmm
+from avatar.models.headpose import phmm
 from avatar.models.headpose.clips import HZ, Clip, gestures
 from avatar.models.headpose.learn import Learnt, study
 from avatar.models.headpose.metrics import correlations, interval
@@ -102,6 +102,8 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
     rules = {p.clip.name: rule_track(p.clip) for p in (*learning, *testing)}
     fit = _affine([_features(found, rules[p.clip.name]) for p in learning], [x[:, N:] for x in train])
     numbers = int(found.joint.n_components * 2 * found.joint.n_features + found.model.branches**2)
+    from avatar.models.headpose import blstm  # brings in torch, which nothing else here needs
+
     net = blstm.train([x[:, :N] for x in train], [x[:, N:] for x in train], numbers)
     guesses = [blstm.predict(net, x[:, :N]) for x in test]
     shuffled = _aimless(found.model)

@@ -95,7 +95,7 @@ def test_my_head_is_learnt_used_switched_off_and_deleted(visit: Any, engine: Eng
     )
     expect(page.locator("#calibrate-enough")).to_be_enabled(timeout=90_000)
     page.click("#calibrate-enough")
-    expect(page.locator("#calibrate-done")).to_be_visible(timeout=120_000)
+    expect(page.locator("#calibrate-done")).to_be_visible(timeout=300_000)
     expect(page.locator("#calibrate-words")).to_contain_text("You move your head")
     assert engine.state()["own_head"]["used"]
     assert engine.state()["source"] == "demo"
