@@ -10,10 +10,8 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,9 @@ from avatar.analysis.head_hmm import HeadModel
 from avatar.analysis.speaker import Speaker
 from avatar.core import facs
 from avatar.core.types import freeze
-from avatar.errors import AvatarError, ModelFileError, StorageError, UsageError
+from avatar.errors import AvatarError, ModelFileError, UsageError
 from avatar.portrait.bundle import NAME_PATTERN
+from avatar.storage import remove, replacing, stored_in
 
 FORMAT = "vultus calibration"
 FORMAT_VERSION = 1
@@ -127,46 +126,31 @@ class Calibrations:
         Raises UsageError for an unusable name, StorageError.
         """
         check_name(name)
-        with _storage(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # The dot keeps a half-written one out of every list.
-            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".new-", ignore_cleanup_errors=True) as scratch:
-                fresh, old, target = Path(scratch) / "new", Path(scratch) / "old", self.folder / name
-                fresh.mkdir(mode=0o700)
-                write_head(fresh / _HEAD)
-                about = {
-                    "format": FORMAT,
-                    "format_version": FORMAT_VERSION,
-                    "about": ABOUT,
-                    "name": name,
-                    "made": made,
-                    "program": program,
-                    "head": {"file": _HEAD, "sha256": hashlib.sha256((fresh / _HEAD).read_bytes()).hexdigest()},
-                    "voice": {"pitch_log2_hz": speaker.pitch, "deviation_octaves": speaker.deviation},
-                    "neutral": {k: round(float(v), 4) for k, v in zip(facs.ARKIT, speaker.neutral, strict=True)},
-                    "habits": asdict(habits),
-                }
-                (fresh / _JSON).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-                for file in fresh.iterdir():
-                    file.chmod(0o600)
-                if target.exists():
-                    os.rename(target, old)  # a folder with content cannot be renamed over
-                try:
-                    os.rename(fresh, target)
-                except OSError:
-                    if old.exists() and not target.exists():
-                        os.rename(old, target)
-                    raise
+        target = self.folder / name
+        with replacing(target) as fresh:
+            fresh.mkdir(mode=0o700)
+            write_head(fresh / _HEAD)
+            about = {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "about": ABOUT,
+                "name": name,
+                "made": made,
+                "program": program,
+                "head": {"file": _HEAD, "sha256": hashlib.sha256((fresh / _HEAD).read_bytes()).hexdigest()},
+                "voice": {"pitch_log2_hz": speaker.pitch, "deviation_octaves": speaker.deviation},
+                "neutral": {k: round(float(v), 4) for k, v in zip(facs.ARKIT, speaker.neutral, strict=True)},
+                "habits": asdict(habits),
+            }
+            (fresh / _JSON).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            for file in fresh.iterdir():
+                file.chmod(0o600)
         return target
 
     def delete(self, name: str) -> None:
         """Remove a calibration; the default head is in use again if it was. Raises UsageError, StorageError."""
         folder = self._known(name)
-        with _storage(self.folder):
-            # Renamed first, so that an interrupt leaves no half of one behind.
-            gone = Path(tempfile.mkdtemp(dir=self.folder, prefix=".old-"))
-            os.rename(folder, gone / name)
-            shutil.rmtree(gone, ignore_errors=True)
+        remove(folder)
         if self._chosen() == name:
             self.choose(DEFAULT)
 
@@ -176,7 +160,7 @@ class Calibrations:
         """Use this one from now on; ``DEFAULT`` for none. Raises UsageError, StorageError."""
         if name != DEFAULT:
             self._known(name)
-        with _storage(self.folder):
+        with stored_in(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, part = tempfile.mkstemp(dir=self.folder, prefix=".chosen-")  # made with mode 0600
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -232,17 +216,11 @@ def find(store: Calibrations, name: str) -> tuple[Calibration | None, str]:
 
 
 def _habits(given: dict[str, Any]) -> Habits:
-    axes = {key: {axis: float(given[key][axis]) for axis in AXES} for key in ("deviation", "extent", "speed")}
-    numbers = {key: float(given[key]) for key in ("seconds", "speech_seconds", "face_share", "fps")}
-    if not np.isfinite([*numbers.values(), *(v for d in axes.values() for v in d.values())]).all():
+    seconds, speech, share, fps = (float(given[k]) for k in ("seconds", "speech_seconds", "face_share", "fps"))
+    deviation, extent, speed = (
+        {axis: float(given[key][axis]) for axis in AXES} for key in ("deviation", "extent", "speed")
+    )
+    every = [seconds, speech, share, fps, *deviation.values(), *extent.values(), *speed.values()]
+    if not np.isfinite(every).all():
         raise ValueError("a figure is none")
-    return Habits(**numbers, **axes)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _storage(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{folder} cannot be written ({reason}); free some space or check its rights") from error
+    return Habits(seconds, speech, share, fps, deviation, extent, speed)

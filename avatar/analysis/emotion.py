@@ -38,7 +38,8 @@ so its probability is always 0."""
 # Boredom here is any tired or calm voice, which need not be unpleasant.
 _VALENCE = np.array([0.0, 0.81, -0.63, -0.51, -0.64, -0.60, 0.0], np.float32)
 _AROUSAL = np.array([0.0, 0.51, -0.27, 0.59, 0.60, 0.35, -0.62], np.float32)
-_PLACES = np.array([EMOTIONS.index("neutral" if c == "boredom" else c) for c in CLASSES])  # type: ignore[arg-type]
+_LABELS: tuple[str, ...] = EMOTIONS
+_PLACES = np.array([_LABELS.index("neutral" if c == "boredom" else c) for c in CLASSES])
 
 _FULL = 90
 """Hops of speech in the window from which it counts in full; from a third of them on it counts at all."""

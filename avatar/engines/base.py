@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
 
 from avatar.core.types import U8, FaceState
 from avatar.errors import EngineError
@@ -18,9 +17,9 @@ class Engine(ABC):
     first call. The same state gives the same bytes, whatever was drawn before.
     """
 
-    name: ClassVar[str]
+    name: str
     """As in ``--engine NAME``."""
-    precision: ClassVar[str] = "float32"
+    precision: str = "float32"
     """What the picture is calculated in, for the speed tables: an engine with a quantised network says "int8"."""
 
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:

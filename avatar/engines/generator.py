@@ -7,7 +7,6 @@ cheeks that rise. It is conditioned on the face state relative to the photo, as 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from avatar.core import facs
 from avatar.core.geometry import mapped
@@ -23,7 +22,7 @@ from avatar.portrait.fit import LANDMARKS
 class GeneratorEngine(Engine):
     """Draws a portrait as a 3D head with learned corrections. Sizes 256 to 1024, as :class:`HeadEngine`."""
 
-    name: ClassVar[str] = "generator"
+    name = "generator"
 
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         super().__init__(bundle, size, weights)

@@ -70,7 +70,7 @@ class HeadEngine(Engine):
     Pose is limited softly to 15 degrees of yaw and 12 of pitch and roll, gaze to 15 degrees.
     """
 
-    name: ClassVar[str] = "head"
+    name = "head"
     folds: ClassVar[bool] = True
     """Whether folds of the skin are drawn; what learns them draws without."""
     layered: ClassVar[bool] = True

@@ -14,7 +14,7 @@ class ScaledEngine(Engine):
 
     def __init__(self, inner: Engine, size: int) -> None:
         self.inner, self.bundle, self.size = inner, inner.bundle, size
-        self.name, self.precision = inner.name, inner.precision  # type: ignore[misc]
+        self.name, self.precision = inner.name, inner.precision
 
     def render(self, state: FaceState) -> U8:
         return self._enlarged(self.inner.render(state))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +12,7 @@ import numpy as np
 import platformdirs
 
 from avatar.core.types import U8
-from avatar.errors import AvatarError, StorageError, UsageError
+from avatar.errors import AvatarError, UsageError
 from avatar.portrait import bundle
 from avatar.portrait.bundle import AvatarBundle, Consent
 from avatar.portrait.glasses import GlassesFinder
@@ -24,6 +20,7 @@ from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
 from avatar.portrait.smile import with_smile
+from avatar.storage import remove, replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +126,9 @@ class Library:
     def add(self, avatar: AvatarBundle, overwrite: bool = False) -> Path:
         """Keep an avatar under its name; returns its folder. Raises UsageError (taken), StorageError."""
         self._check_free(avatar.name, overwrite)
-        with _storage(self.user):
-            self.user.mkdir(parents=True, exist_ok=True)
-            # The dot keeps a half-written avatar out of every list.
-            with tempfile.TemporaryDirectory(dir=self.user, prefix=".new-", ignore_cleanup_errors=True) as scratch:
-                fresh, old, target = Path(scratch) / "new", Path(scratch) / "old", self.user / avatar.name
-                bundle.save(avatar, fresh)
-                if target.exists():
-                    os.rename(target, old)  # a folder with content cannot be renamed over
-                try:
-                    os.rename(fresh, target)
-                except OSError:
-                    if old.exists() and not target.exists():
-                        os.rename(old, target)
-                    raise
+        target = self.user / avatar.name
+        with replacing(target) as fresh:
+            bundle.save(avatar, fresh)
         return target
 
     def delete(self, name: str) -> None:
@@ -150,11 +136,7 @@ class Library:
         folder = self.folder(name)
         if folder.parent == self.builtin:
             raise UsageError(f"avatar {name} comes with the program and cannot be deleted")
-        with _storage(self.user):
-            # Renamed first, so that an interrupt leaves no half of an avatar behind.
-            gone = Path(tempfile.mkdtemp(dir=self.user, prefix=".old-"))
-            os.rename(folder, gone / name)
-            shutil.rmtree(gone, ignore_errors=True)
+        remove(folder)
 
     def thumb(self, name: str, size: int = 160) -> U8:
         """The portrait of ``name`` at (size, size, 3), RGB. Raises UsageError where there is no readable one."""
@@ -187,12 +169,3 @@ def _folders(root: Path) -> Iterator[Path]:
     for child in children:
         if bundle.NAME_PATTERN.fullmatch(child.name) and (child / "avatar.json").is_file():
             yield child
-
-
-@contextmanager
-def _storage(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"{folder} cannot be written ({reason}); free some space or check its rights") from error

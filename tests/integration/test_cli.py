@@ -1,8 +1,6 @@
 """The command as users run it, from photo and sound to files."""
 
 import json
-import shutil
-import subprocess
 from hashlib import sha256
 
 import av
@@ -11,27 +9,17 @@ import numpy as np
 import pytest
 
 
-def probe(path):
-    if shutil.which("ffprobe") is None:
-        pytest.skip("ffprobe is not here (Debian's ffmpeg; tests/setup_system.sh installs it)")
-    command = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-show_format", "-of", "json", str(path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stderr == ""
-    return json.loads(run.stdout)
+def streams(found):
+    return {s["codec_type"]: s for s in found["streams"]}
 
 
-def streams(path):
-    found = probe(path)["streams"]
-    return {s["codec_type"]: s for s in found}
-
-
-def test_a_real_recording_becomes_a_clip_of_the_right_length(avatar, recording, tmp_path):
+def test_a_real_recording_becomes_a_clip_of_the_right_length(avatar, recording, tmp_path, probe):
     out, states = tmp_path / "clip.mp4", tmp_path / "states.jsonl"
     run = avatar("render", "--audio", recording, "-o", out, "--states-out", states, "--json")
     assert run.returncode == 0, run.stderr
     said = json.loads(run.stdout)
-    kinds = streams(out)
-    sound = float(streams(recording)["audio"]["duration"])
+    kinds = streams(probe(out))
+    sound = float(streams(probe(recording))["audio"]["duration"])
     assert int(kinds["video"]["nb_read_frames"]) == said["frames"]
     assert abs(said["frames"] / 30 - sound) <= 1 / 30
     assert abs(float(kinds["audio"]["duration"]) - sound) < 0.05
@@ -54,14 +42,14 @@ def test_the_same_input_gives_the_same_pictures(avatar, tmp_path):
     assert hashes[0] == hashes[1]
 
 
-def test_states_go_out_and_in_again(avatar, tmp_path):
+def test_states_go_out_and_in_again(avatar, tmp_path, probe):
     states, out = tmp_path / "s.jsonl", tmp_path / "again.mp4"
     first = avatar("render", "--text", "Hello.", "-o", tmp_path / "a.mp4", "--states-out", states, "--size", 256)
     assert first.returncode == 0, first.stderr
     again = avatar("render", "--states", states, "-o", out, "--size", 256, "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["frames"] == len(states.read_text().splitlines())
-    assert "audio" not in streams(out)
+    assert "audio" not in streams(probe(out))
 
 
 def test_analyze_writes_states_without_drawing(avatar, recording, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from avatar import storage
 from avatar.errors import ConsentError, PhotoError, StorageError, UsageError
 from avatar.models import registry
 from avatar.portrait import bundle
@@ -144,14 +145,14 @@ def test_a_full_disk_leaves_what_was_there(shelf, sam, monkeypatch, overwrite):
 
 def test_a_failing_rename_brings_the_old_one_back(shelf, sam, monkeypatch):
     shelf.add(own(sam, "mine", "First"))
-    real = library_module.os.rename
+    real = storage.os.rename
 
     def fail_once(source: Path, target: Path) -> None:
         if Path(source).name == "new":
             raise OSError(5, "Input/output error")
         real(source, target)
 
-    monkeypatch.setattr(library_module.os, "rename", fail_once)
+    monkeypatch.setattr(storage.os, "rename", fail_once)
     with pytest.raises(StorageError, match="Input/output error"):
         shelf.add(own(sam, "mine", "Second"), overwrite=True)
     assert shelf.load("mine").title == "First"

@@ -22,20 +22,8 @@ AVATARS = sorted(p.name for p in registry.avatars_dir().iterdir() if p.is_dir())
 
 
 @pytest.fixture(scope="module")
-def detector():
-    (model,) = registry.fetch("face_landmarker_v2.task")
-    with LandmarkDetector(model) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def astronaut() -> np.ndarray:
     return data.astronaut()
-
-
-@pytest.fixture(scope="module")
-def sam() -> bundle.AvatarBundle:
-    return bundle.load(registry.avatars_dir() / "sam")
 
 
 def encoded(image: Image.Image, form: str, **options) -> bytes:

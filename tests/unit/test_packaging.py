@@ -24,7 +24,7 @@ RULES = {
         "avatar.network",
         "avatar.portrait.landmarks",
     },
-    "avatar.portrait": {"avatar.core", "avatar.portrait", "avatar.errors", "avatar.network"},
+    "avatar.portrait": {"avatar.core", "avatar.portrait", "avatar.errors", "avatar.network", "avatar.storage"},
     "avatar.engines": {"avatar.core", "avatar.portrait", "avatar.engines", "avatar.errors", "avatar.network"},
     "avatar.pipeline": {"avatar.core", "avatar.sync", "avatar.pipeline", "avatar.errors", "avatar.metrics"},
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},

@@ -20,18 +20,6 @@ from avatar.portrait.onboard import onboard, read_photo
 from avatar.portrait.report import NAMES, lines, side_light, warnings_of
 
 
-@pytest.fixture(scope="module")
-def detector():
-    (model,) = registry.fetch("face_landmarker_v2.task")
-    with LandmarkDetector(model) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def sam() -> AvatarBundle:
-    return bundle.load(registry.avatars_dir() / "sam")
-
-
 def finding(made: AvatarBundle, name: str) -> Finding:
     (found,) = (f for f in made.report if f.name == name)
     return found

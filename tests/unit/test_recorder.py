@@ -1,6 +1,5 @@
 """Recordings: in step, deterministic, playable however they end."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -56,19 +55,6 @@ def onsets(path: Path) -> list[float]:
     return [float(loud[0] / rate)] + [float(b / rate) for a, b in pairwise(loud) if b - a > rate / 10]
 
 
-def probe(path: Path) -> dict:
-    """What FFmpeg's own tool says, as another program would see the file."""
-    if shutil.which("ffprobe") is None:
-        pytest.skip("ffprobe is not installed here; PyAV's view of the file is tested elsewhere")
-    done = subprocess.run(
-        ["ffprobe", "-v", "error", "-of", "json", "-show_format", "-show_streams", "-count_frames", str(path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
 @FORMATS
 def test_sound_and_picture_share_their_zero(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
@@ -82,7 +68,7 @@ def test_sound_and_picture_share_their_zero(tmp_path: Path, suffix: str) -> None
 
 
 @FORMATS
-def test_other_programs_read_it(tmp_path: Path, suffix: str) -> None:
+def test_other_programs_read_it(tmp_path: Path, suffix: str, probe) -> None:
     path = tmp_path / f"a.{suffix}"
     mux = Mux(path, (SIZE, SIZE), 30)
     record(mux, 60)

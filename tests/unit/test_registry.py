@@ -124,7 +124,7 @@ def test_pip_without_the_pip_module_is_pythons_bundled_one(tmp_path, monkeypatch
         "ensurepip", reason="this Python is built without ensurepip (Debian's python3-venv)"
     )
     if not list(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
-        pytest.skip("this Python's ensurepip carries no wheel of pip")
+        pytest.skip("this Python's ensurepip carries no wheel of pip (Debian packs it apart: python3-pip-whl)")
     find = registry.importlib.util.find_spec
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name))
     assert registry._pip()[1].endswith("pip")

@@ -22,24 +22,11 @@ from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.checks import mouth_gap
 from avatar.portrait.fit import fit_head
 from avatar.portrait.glasses import GlassesFinder
-from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.smile import likeness, smile_of, with_smile
 
 SMILE = {"mouthSmile": 0.9, "cheekSquint": 0.5, "mouthUpperUp": 0.5, "jawOpen": 0.08, "mouthLowerDown": 0.3}
 SIZE = 384
-
-
-@pytest.fixture(scope="module")
-def detector():
-    (model,) = registry.fetch("face_landmarker_v2.task")
-    with LandmarkDetector(model) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def sam() -> AvatarBundle:
-    return bundle.load(registry.avatars_dir() / "sam")
 
 
 @pytest.fixture(scope="module")
