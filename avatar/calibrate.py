@@ -293,7 +293,7 @@ class Calibrator:
             self._state = "done"
         except AvatarError as error:
             self._error, self._state = error, "failed"
-        except Exception as error:
+        except Exception as error:  # a task of its own: what is not told here is told nowhere
             log.exception("calibration failed")
             self._error, self._state = RunError(f"calibration failed ({error}); the log says more"), "failed"
         finally:
@@ -321,7 +321,9 @@ class Calibrator:
             observer.begin(begin)
             tasks = [asyncio.create_task(taken.sounds(audio)), asyncio.create_task(taken.pictures(video))]
             while clock.now() < begin + seconds * SECOND and not self._enough.is_set():
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(
+                    TimeoutError
+                ):  # nothing new; the clock and the page's wish are looked at again
                     await asyncio.wait_for(taken.news.wait(), 0.25)
                 self._sight = await lane.run(_notice, observer, eyes, *taken.get())
                 for task, what in zip(tasks, ("microphone", "camera"), strict=True):
@@ -344,7 +346,7 @@ def _give_way() -> None:
     """Let the live engine go first. Linux only, where a thread has a niceness of its own, which those it starts (the
     networks') inherit."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a container may forbid it: then it shares as everybody does
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 

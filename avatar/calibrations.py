@@ -174,7 +174,7 @@ class Calibrations:
         return name if name in self.names() else None
 
     def _chosen(self) -> str:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing was chosen, or nothing that can be read
             return (self.folder / _CHOSEN).read_text(encoding="utf-8").strip()
         return DEFAULT
 

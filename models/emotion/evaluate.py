@@ -88,7 +88,10 @@ def hear(
     :param bored: whether the recordings know boredom; where not, it counts as neutral.
     """
     classes = len(shifts.bias)
-    said = lambda a, shift: decide(a[:, :classes] - shift[:classes] + shifts.bias, bored)  # noqa: E731
+
+    def said(answers: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        return decide(answers[:, :classes] - shift[:classes] + shifts.bias, bored)
+
     none = np.zeros(answers.shape[1])
     found.add("plain", speaker, labels, said(answers, none))
     found.add("all known", speaker, labels, said(answers, shifts.shift(answers, iterations=30)))
@@ -200,7 +203,10 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
     count = table.sum(axis=1)
     there = [c for c in range(len(CLASSES)) if count[c]]
     ways = {name: found.uar(name) for name in ("running", "live", "plain", "neutral history", "all known")}
-    value = lambda way: (ways[way] or {}).get("uar")  # noqa: E731
+
+    def value(way: str) -> float | None:
+        return (ways[way] or {}).get("uar")
+
     result = {
         "task": "emotion",
         "loso": loso,

@@ -33,7 +33,7 @@ def read_clips(data: bytes) -> list[Clip]:
 def main() -> int:
     """Entry point of the process."""
     if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # where it is forbidden, learning takes its share as any program does
             os.nice(5)
     from avatar.models.headpose.learn import learn
 

@@ -118,7 +118,7 @@ def test_generated_heads_move_as_the_figures_say(monkeypatch):
 
 
 def test_learning_refuses_what_it_cannot_learn_from():
-    pytest.importorskip("hmmlearn")
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
     from avatar.models.headpose.learn import learn
 
     still = Clip(
@@ -132,7 +132,7 @@ def test_learning_refuses_what_it_cannot_learn_from():
 
 
 def test_learning_makes_the_same_usable_model_again():
-    pytest.importorskip("hmmlearn")
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
     from avatar.analysis.head_hmm import HmmHead
     from avatar.models.headpose.learn import study
 
