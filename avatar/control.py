@@ -302,7 +302,7 @@ class Control:
         """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
         photo's ``report``."""
         from avatar.assembly import create_avatar
-        from avatar.portrait.bundle import check_consent
+        from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)
         made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
