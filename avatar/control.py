@@ -219,7 +219,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import choose_engine, labelled
+        from avatar.assembly import choose_engine
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -237,8 +237,7 @@ class Control:
                 }
             )
             made = await asyncio.to_thread(choose_engine, asked, bundle)
-            pipeline.bundle, pipeline.choice = bundle, made
-            pipeline.session.draw = labelled(made.engine, pipeline.config.avatar.badge)
+            pipeline.show(bundle, made)
 
     async def _use_background(self, name: object) -> None:
         pipeline = self._pipeline
@@ -312,12 +311,11 @@ class Control:
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""
         from avatar.assembly import new_recording
-        from avatar.streams.sinks.recorder import RecorderSink
 
         pipeline = self._pipeline
         if on and self._recorder is None:
             self._recording = new_recording()
-            self._recorder = RecorderSink(self._recording)
+            self._recorder = pipeline.recorder(self._recording)
             pipeline.attach(self._recorder)
             return {"recording": self._recording.name, "url": None}
         done = self._recording

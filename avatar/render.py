@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from avatar.assembly import (
     IdleMotion,
     choose_engine,
     find_avatar,
-    labelled,
     make_listener,
     make_watcher,
     named_calibration,
@@ -23,11 +23,16 @@ from avatar.assembly import (
 from avatar.config import Config
 from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
 from avatar.engines import layers
+from avatar.engines.base import Engine
 from avatar.errors import UsageError
+from avatar.labels import labelled, origin_of, seal, tags
 from avatar.pipeline import offline
 from avatar.pipeline.resample import Resampler
 from avatar.pipeline.stage import Stage
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.consent import Consent
 from avatar.sync.synchronizer import Synchronizer
+from avatar.trust.provenance import Provenance, session_of
 
 RATE = 48_000
 
@@ -49,6 +54,16 @@ class Plan:
     states: Iterable[FaceState]
     count: int
     sound: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A clip that was drawn."""
+
+    frames: int
+    origin: Provenance
+    signed: bool
+    """Whether it has a C2PA manifest."""
 
 
 def _to_rate(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -145,17 +160,23 @@ def render(
     out: Path,
     states_out: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> int:
-    """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
+    consent: Consent = "self",
+) -> Rendered:
+    """Draw a clip to ``out``, labelled and signed. Raises AvatarError.
+
+    :param consent: who agreed, where the avatar is a photo by path.
+    """
     from avatar.streams.sinks.recorder import Mux
 
     if config.avatar.background == layers.ALPHA:
         raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
-    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
-    draw = labelled(engine, config.avatar.badge)
+    bundle = find_avatar(config.avatar.name, consent)
+    engine = choose_engine(config.avatar, bundle).engine
+    origin = clip_origin(config, bundle, engine, source)
+    draw = labelled(engine, config.avatar, origin)
     made = plan(config, source)
     fps, step = config.avatar.fps, RATE // config.avatar.fps
-    mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None)
+    mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None, metadata=tags(origin))
     try:
         for index, state in enumerate(tee_states(made.states, states_out)):
             mux.video(draw(state), Ns(round(index * SECOND / fps)))
@@ -166,7 +187,18 @@ def render(
             progress(index + 1, made.count)
     finally:
         mux.close()
-    return made.count
+    return Rendered(made.count, origin, seal(out, origin))
+
+
+def clip_origin(config: Config, bundle: AvatarBundle, engine: Engine, source: Input) -> Provenance:
+    """What a clip says of itself; the same for the same command, so that rendering stays repeatable."""
+    file = source.audio or source.video or source.states
+    driven = source.text or ""
+    if file is not None and file.is_file():
+        with file.open("rb") as opened:
+            driven = hashlib.file_digest(opened, "sha256").hexdigest()
+    session = session_of(bundle.portrait, config.model_dump_json(), engine.name, driven)
+    return origin_of(bundle, engine.name, config.avatar, session)
 
 
 def analyze(config: Config, source: Input, states_out: Path) -> int:

@@ -143,14 +143,15 @@ class Watermark:
     """Marks pictures of ``size`` pixels a side with ``message``. The same picture gives the same marked one.
 
     :param portrait: (n, n, 3), RGB, roughly what will be drawn: its texture says where a deeper mark hides.
+    :param gain: so much deeper; for pictures of which only a part will be seen.
     """
 
-    def __init__(self, size: int, message: Message, portrait: U8 | None = None) -> None:
+    def __init__(self, size: int, message: Message, portrait: U8 | None = None, gain: float = 1.0) -> None:
         self.size = size
         self.message = message
         deep = depth(portrait, size) if portrait is not None else np.full((size, size), FLAT, np.float32)
         wave = waveform(cells(message), size) * deep
-        wave *= min(1.0, LOUDEST / float(np.sqrt((wave * wave).mean())))
+        wave *= gain * min(1.0, LOUDEST / float(np.sqrt((wave * wave).mean())))
         # Rounded up or down by chance, once: fractions of a grey level are kept in the mean, without edges.
         change = np.floor(wave + np.random.default_rng(message.session).random(wave.shape)).astype(np.int16)
         self._lighter = np.repeat(np.maximum(change, 0).astype(np.uint8)[..., None], 3, axis=2)

@@ -58,13 +58,15 @@ def read(pictures: Iterable[U8]) -> Reading | None:
 
     More pictures than one are averaged: two seconds of a clip are plenty.
     """
-    mean: F32 | None = None
-    count = 0
-    for picture in pictures:
-        looked = _look(picture)
-        mean = looked if mean is None else mean + looked if mean.shape == looked.shape else mean
-        count += 1
-    return None if mean is None else read_mean(mean / np.float32(count))
+    return read_mean(mean_of(pictures))
+
+
+def mean_of(pictures: Iterable[U8]) -> F32:
+    """The mean of pictures of one size as :func:`read_mean` takes it. Raises ValueError where there are none."""
+    looked = [_look(picture) for picture in pictures]
+    if not looked:
+        raise ValueError("no pictures")
+    return np.asarray(np.mean(looked, axis=0), np.float32)
 
 
 def _look(picture: U8) -> F32:
