@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
-import numpy as np
 
 from avatar import calibrations, network, plugins
 from avatar.analysis.blink import BlinkModel
@@ -41,6 +40,8 @@ from avatar.portrait.matte import matte_of
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
+from avatar.trust import signed_label
+from avatar.trust.keys import label_key
 from avatar.trust.provenance import new_session
 
 if TYPE_CHECKING:
@@ -294,6 +295,9 @@ class Pipeline:
             from avatar.streams.signaling import PeerHub
 
             self.hub = PeerHub(self.clock)
+            key = label_key()
+            self.hub.label = lambda prints: signed_label.signed(self.origin, prints, key)
+            self.hub.label_key = {"alg": signed_label.ALGORITHM, "key": signed_label.public_key(key)}
             self.control = Control(self)
             if config.server.enabled:
                 self.server = Server(self.control, self.hub)
@@ -313,6 +317,8 @@ class Pipeline:
         """Draw this from the next picture on. Raises ConsentError."""
         self.bundle, self.choice = bundle, chosen
         self.session.draw = self._labelled()
+        if self.hub is not None:
+            self.hub.relabel()
 
     async def _guard_consent(self) -> None:
         """Ends the session within a second of the consent's end: revoked, run out, or its record taken away."""
@@ -355,7 +361,10 @@ class Pipeline:
                 address = f"http://{config.server.host}:{port}"
             ready(address)
             await asyncio.wait({session, guard}, return_when=asyncio.FIRST_COMPLETED)
-            await (guard if guard.done() else session)
+            if guard.done():
+                session.cancel()  # the picture stops now, whatever closing the connections takes
+                await guard
+            await session
         finally:
             guard.cancel()
             if self.hub is not None:

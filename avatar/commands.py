@@ -139,7 +139,8 @@ def image(args: argparse.Namespace) -> int:
     state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
     bundle = find_avatar(config.avatar.name, args.consent)
     engine = choose_engine(config.avatar, bundle).engine
-    session = session_of(bundle.portrait, config.model_dump_json(), engine.name, repr((args.au, args.arkit, state.head)))
+    asked = repr((args.au, args.arkit, state.head))
+    session = session_of(bundle.portrait, config.model_dump_json(), engine.name, asked)
     origin = origin_of(bundle, engine.name, config.avatar, session)
     suffix = args.output.suffix.lower()
     if engine.background == layers.ALPHA:

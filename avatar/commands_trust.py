@@ -21,9 +21,7 @@ def create(args: argparse.Namespace) -> int:
     from avatar.portrait.report import lines
 
     record = ConsentRecord.given(args.consent, args.consent_by, args.consent_for, args.consent_until)
-    made = create_avatar(
-        library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite, record
-    )
+    made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite, record)
     told = {finding.text for finding in made.report}
     for line in made.warnings:
         if args.json or line not in told:  # else the report says it
@@ -99,7 +97,7 @@ def _revoke(args: argparse.Namespace, shelf: Any) -> int:
         path.unlink(missing_ok=True)
         deleted.append(path.name)
     data = {"name": args.name, "revoked": record.revoked, "reason": record.reason, "recordings_deleted": deleted}
-    text = f"avatar {args.name} is revoked: its files and {len(deleted)} of its recordings are deleted, the record is kept"
+    text = f"avatar {args.name} is revoked: its files and {len(deleted)} recordings are deleted, the record is kept"
     _report(args, data, text)
     return 0
 

@@ -47,7 +47,7 @@ class Labels:
         self._mark = Watermark(engine.size, origin.message, engine.bundle.portrait, gain)
 
     def draw(self, state: FaceState) -> U8:
-        """The labelled picture (size, size, 3) of ``state``. Raises EngineError where the engine draws another shape."""
+        """The labelled picture (size, size, 3). Raises EngineError where the engine draws another shape."""
         pixels = self._own(self._engine.render(state))
         if self._badge is not None:
             self._badge.apply(pixels)

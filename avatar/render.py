@@ -176,7 +176,8 @@ def render(
     draw = labelled(engine, config.avatar, origin)
     made = plan(config, source)
     fps, step = config.avatar.fps, RATE // config.avatar.fps
-    mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None, metadata=tags(origin))
+    size = (config.avatar.size, config.avatar.size)
+    mux = Mux(out, size, fps, RATE if len(made.sound) else None, metadata=tags(origin))
     try:
         for index, state in enumerate(tee_states(made.states, states_out)):
             mux.video(draw(state), Ns(round(index * SECOND / fps)))

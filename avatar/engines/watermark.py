@@ -1,7 +1,7 @@
 """The invisible mark of a generated picture: 64 bits spread over the whole of it, a grey level or so deep.
 
 Spread spectrum after Cox et al., "Secure spread spectrum watermarking for multimedia" (1997): the picture is a grid of
-64 x 64 cells, each a little lighter or darker by a sign that everybody knows. A quarter of the cells says where the grid
+64 x 64 cells, each a little lighter or darker by a sign that everybody knows. A quarter of them says where the grid
 lies (after a crop, at another size), the others carry the message: 40 bits and their CRC, convolutionally coded
 (rate 1/3, constraint length 7), each coded bit in 16 or 17 cells. The pattern does not move, so that averaging over
 pictures helps whoever reads it, it costs a codec nothing, and nothing flickers.

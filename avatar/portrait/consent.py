@@ -1,7 +1,7 @@
 """Who agreed that a face becomes an avatar: a record of plain fields, kept beside it (``consent.json``).
 
-{"format": 1, "id": "9f2c…", "kind": "self", "by": "Ada Miller", "for": "my own stream", "granted": "2026-11-26T09:00:00+00:00",
- "scope": "…", "until": "2027-11-26", "revoked": "", "reason": ""}
+{"format": 1, "id": "9f2c…", "kind": "self", "by": "the pictured person", "for": "an avatar of myself",
+ "granted": "2026-11-26T09:00:00+00:00", "scope": "…", "until": "2027-11-26", "revoked": "", "reason": ""}
 
 Without a valid record nothing draws the avatar. A record that was revoked stays (:mod:`avatar.portrait.library`).
 """

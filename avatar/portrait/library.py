@@ -200,7 +200,8 @@ class Library:
         try:
             consent.required(avatar.folder)
         except ConsentError as error:
-            gone = [one for one in self.revoked(avatar.name) if avatar.record is not None and one.id == avatar.record.id]
+            known = avatar.record.id if avatar.record is not None else ""
+            gone = [one for one in self.revoked(avatar.name) if one.id == known]
             return f"its consent is not valid, {gone[-1].fault()}" if gone else str(error)
         return ""
 

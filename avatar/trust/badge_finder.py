@@ -1,4 +1,4 @@
-"""Finds the visible badge in a picture by template match, at any place and at sizes from 5 to 12 % of the shorter side."""
+"""Finds the visible badge in a picture by template match, anywhere, at 5 to 12 % of the shorter side."""
 
 from __future__ import annotations
 

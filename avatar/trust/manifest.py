@@ -43,8 +43,8 @@ def definition(origin: Provenance, title: str) -> dict[str, Any]:
 
 
 def sign(path: Path, origin: Provenance) -> bool:
-    """Put a signed manifest into ``path``; False, with one line in the log, where its format takes none or it fails: the
-    other labels are in the file already. The file is replaced when the signed one is complete."""
+    """Put a signed manifest into ``path``; False, with one line in the log, where its format takes none or it fails:
+    the other labels are in the file already. The file is replaced when the signed one is complete."""
     if path.suffix.lower() not in SUFFIXES:
         log.warning("%s: this format takes no C2PA manifest; its other labels are there. Use .mp4 or .png", path.name)
         return False

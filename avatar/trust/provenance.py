@@ -1,4 +1,4 @@
-"""Where a picture comes from, in one object: everything that is said in marks, metadata and manifests is said from it."""
+"""Where a picture comes from, in one object: marks, metadata and manifests say what it says."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Provenance:
         return {**facts, "steps": list(self.steps)} if self.steps else facts
 
     def aigc(self) -> str:
-        """The implicit label of GB 45438-2025, annex E: one JSON object of seven texts; Label 1 = certainly generated."""
+        """The implicit label of GB 45438-2025, annex E: a JSON object of seven texts; Label 1 = surely generated."""
         producer, number = f"{PROGRAM} {version('vultus')}", f"{self.name}-{self.record.id}"
         return json.dumps(
             {

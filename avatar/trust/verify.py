@@ -179,7 +179,7 @@ def windows(path: Path) -> Iterator[list[U8]]:
             count = max(1, round(float(stream.average_rate or 30) * WINDOW_S))
             length = float(container.duration or 0) / av.time_base
             every = max(1, int(length / WINDOW_S) // MOST_WINDOWS)
-            frames = (frame.to_ndarray(format="rgb24") for frame in container.decode(stream))
+            frames = (np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(stream))
             for index in itertools.count():
                 piece = list(itertools.islice(frames, count))
                 if not piece or (index and len(piece) < count // 2):

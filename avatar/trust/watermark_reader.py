@@ -147,7 +147,7 @@ def _decode(rest: F32, place: _Place) -> Message | None:
     x, y = np.meshgrid(centres - np.float32(place.x), centres - np.float32(place.y))
     values = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0).ravel()
     known = layout()
-    soft = np.bincount(known.bit, values[known.data] * known.signs[known.data], CODED)
+    soft = np.bincount(known.bit, values[known.data] * known.signs[known.data], CODED).astype(np.float64)
     message = Message.from_bits(viterbi(soft))
     if message is None:
         return None
