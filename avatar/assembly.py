@@ -28,10 +28,11 @@ from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, EmotionLabel, Face
 from avatar.engines import choice, layers
 from avatar.engines.base import Engine
 from avatar.errors import ConfigError, ConsentError
-from avatar.labels import labelled, origin_of, seal, tags
+from avatar.labels import labelled, origin_of, seal, tags, while_agreed
 from avatar.models import registry
 from avatar.pipeline.session import Session, Timing
 from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.consent import FILE as CONSENT_FILE
 from avatar.portrait.consent import Consent, ConsentRecord
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
@@ -311,7 +312,9 @@ class Pipeline:
     def _labelled(self) -> Callable[[FaceState], U8]:
         """What draws from now on; :attr:`origin` is what its pictures say of themselves."""
         self.origin = origin_of(self.bundle, self.engine.name, self.config.avatar, self.session_number)
-        return labelled(self.engine, self.config.avatar, self.origin)
+        draw, bundle = labelled(self.engine, self.config.avatar, self.origin), self.bundle
+        record = bundle.folder / CONSENT_FILE if bundle.folder is not None else None
+        return while_agreed(draw, record, lambda: self.library.fault(bundle))
 
     def show(self, bundle: AvatarBundle, chosen: choice.Choice) -> None:
         """Draw this from the next picture on. Raises ConsentError."""
@@ -321,7 +324,7 @@ class Pipeline:
             self.hub.relabel()
 
     async def _guard_consent(self) -> None:
-        """Ends the session within a second of the consent's end: revoked, run out, or its record taken away."""
+        """Ends the session where the consent has run out, or ended while nobody watched and nothing was drawn."""
         while True:
             await asyncio.sleep(CONSENT_EVERY)
             if fault := await asyncio.to_thread(self.library.fault, self.bundle):

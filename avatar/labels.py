@@ -94,6 +94,34 @@ def labelled_transparent(engine: Engine, asked: AvatarTable, origin: Provenance)
     return Labels(engine, asked, origin, gain=1.6).draw_transparent
 
 
+def while_agreed(
+    draw: Callable[[FaceState], U8], record: Path | None, fault: Callable[[], str]
+) -> Callable[[FaceState], U8]:
+    """``draw`` that raises ConsentError from the first picture on after ``record`` was changed or taken away and
+    ``fault`` names a reason. One look at the file's date a picture: microseconds."""
+    if record is None:
+        return draw
+    known = _dated(record)
+
+    def drawn(state: FaceState) -> U8:
+        nonlocal known
+        if (dated := _dated(record)) != known:
+            if why := fault():
+                raise ConsentError(f"avatar {record.parent.name} is not drawn any more: {why}; the session has ended")
+            known = dated
+        return draw(state)
+
+    return drawn
+
+
+def _dated(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
 def tags(origin: Provenance) -> dict[str, str]:
     """Metadata of a video file."""
     return {metadata.KEY: origin.aigc()}
