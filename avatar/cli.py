@@ -134,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
-    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
+    bench.add_argument(
+        "what", nargs="?", choices=("stages", "live", "sync", "soak", "engines", "label"), default="stages"
+    )
     bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")

@@ -276,6 +276,10 @@ def bench(args: argparse.Namespace) -> int:
             names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
                 result = engines(config, names, progress=progress)
+        case "label":
+            from avatar.bench_label import label
+
+            result = label(config)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))

@@ -72,6 +72,11 @@ TASKS: dict[str, Task] = {
         ("data", "avatar", "engine", "limit", "keep"),
         "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
     ),
+    "watermark": Task(
+        "avatar.models.trust.watermark",
+        ("data", "engine", "limit"),
+        "the invisible mark after codecs, scaling and crops, and on pictures that carry none",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

@@ -197,12 +197,13 @@ class Library:
         file is read. An avatar that is kept nowhere answers for itself."""
         if avatar.folder is None:
             return avatar.record.fault() if avatar.record is not None else "nobody agreed to it"
+        known = avatar.record.id if avatar.record is not None else ""
+        if gone := [one for one in self.revoked(avatar.name) if one.id == known]:
+            return f"its consent is not valid, {gone[-1].fault()}"
         try:
             consent.required(avatar.folder)
         except ConsentError as error:
-            known = avatar.record.id if avatar.record is not None else ""
-            gone = [one for one in self.revoked(avatar.name) if one.id == known]
-            return f"its consent is not valid, {gone[-1].fault()}" if gone else str(error)
+            return str(error)
         return ""
 
     def _own(self, name: str, why_not: str) -> Path:

@@ -92,11 +92,12 @@ def read_mean(mean: F32) -> Reading | None:
     plane = np.zeros((_ROOM, _ROOM), np.float32)
     plane[: rest.shape[0], : rest.shape[1]] = rest
     spectrum = np.conj(fft.rfft2(plane))
-    found = sorted((_best(spectrum, power, scale) for scale in SCALES), key=lambda place: -place.strength)[:2]
+    shape = rest.shape[0], rest.shape[1]
+    found = sorted((_best(spectrum, power, shape, scale) for scale in SCALES), key=lambda place: -place.strength)[:2]
     for place in found:
         if place.strength < GATE:
             return None
-        nearby = [_best(spectrum, power, round(place.scale + step, 4)) for step in _FINE]
+        nearby = [_best(spectrum, power, shape, round(place.scale + step, 4)) for step in _FINE]
         best = max([place, *nearby], key=lambda one: one.strength)
         message = _decode(rest, best)
         if message is not None:
@@ -127,13 +128,13 @@ def _template(scale: float) -> tuple[NDArray[np.complex64], float]:
     return fft.rfft2(plane), float(np.sqrt((small * small).mean()))
 
 
-def _best(spectrum: NDArray[np.complex64], power: float, scale: float) -> _Place:
+def _best(spectrum: NDArray[np.complex64], power: float, shape: tuple[int, int], scale: float) -> _Place:
     """Where the template of this scale fits best: ``x``, ``y`` = how much of the whole is missing at left and top."""
     template, rms = _template(scale)
     fits = fft.irfft2(spectrum * template, (_ROOM, _ROOM))
-    most = max(2, round((scale - 1) * SIDE) + 2)
     # Shifts from -2 on: a picture may have gained a pixel, but it cannot have lost less than nothing.
-    window = np.roll(fits, (2, 2), (0, 1))[: most + 3, : most + 3]
+    most = [max(2, round(scale * SIDE) - side + 2) for side in shape]
+    window = np.roll(fits, (2, 2), (0, 1))[: most[0] + 3, : most[1] + 3]
     y, x = np.unravel_index(int(window.argmax()), window.shape)
     return _Place(float(window[y, x]) / (power * rms), scale, int(x) - 2, int(y) - 2)
 

@@ -121,7 +121,9 @@ def test_revoking_while_live_stops_the_picture_within_a_second(tmp_path: Path, b
         begun = time.time()
         assert revoking.wait(30) == 0
         time.sleep(1.5)
-        last = page.evaluate("() => (clearInterval(watching), lastPacket / 1000)")  # when it came, not when it was shown
+        last = page.evaluate(
+            "() => (clearInterval(watching), lastPacket / 1000)"
+        )  # when it came, not when it was shown
         assert last > begun - 1.0, "it was live until then"
         assert last - begun <= 1.0, "the picture goes on"
         assert engine.process.wait(10) == 2
