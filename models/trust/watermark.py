@@ -47,8 +47,8 @@ def coded(pictures: list[U8], codec: str, size: int = SIZE, crop: float = 0.0) -
         for packet in stream.encode(None):
             container.mux(packet)
     buffer.seek(0)
-    with av.open(buffer) as container:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+    with av.open(buffer, "r") as clip:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in clip.decode(video=0)]
 
 
 def _cropped(pictures: list[U8]) -> list[U8]:
