@@ -72,6 +72,11 @@ TASKS: dict[str, Task] = {
         ("data", "avatar", "engine", "limit", "keep"),
         "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
     ),
+    "detector": Task(
+        "avatar.models.trust.detector",
+        ("data",),
+        "our engines' output without its marks, told from photographs and video",
+    ),
     "watermark": Task(
         "avatar.models.trust.watermark",
         ("data", "engine", "limit"),

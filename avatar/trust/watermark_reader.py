@@ -22,9 +22,11 @@ SIDE = 256
 """Pictures are looked at with their longer side at this many pixels."""
 _ROOM = 320
 """Side of the plane in which the template is moved: the picture, and the largest shift."""
-SCALES = tuple(np.round(np.arange(0.99, 1.211, 0.01), 3).tolist())
+SCALES = tuple(np.round(np.arange(1.0, 1.201, 0.02), 3).tolist())
 """Sides of the whole picture in parts of what is left of it."""
-_FINE = (-0.006, -0.003, 0.003, 0.006)
+_FINE = (0.01, 0.005, 0.0025)
+"""Steps around a scale that is promising."""
+PROMISING = 4.5
 GATE = 6.0
 """Standard deviations by which the template must stand out. A clean picture's highest of two million places is
 about 5.3; the CRC decides above."""
@@ -95,10 +97,12 @@ def read_mean(mean: F32) -> Reading | None:
     shape = rest.shape[0], rest.shape[1]
     found = sorted((_best(spectrum, power, shape, scale) for scale in SCALES), key=lambda place: -place.strength)[:2]
     for place in found:
-        if place.strength < GATE:
-            return None
-        nearby = [_best(spectrum, power, shape, round(place.scale + step, 4)) for step in _FINE]
-        best = max([place, *nearby], key=lambda one: one.strength)
+        best = place
+        for step in _FINE if place.strength >= PROMISING else ():
+            nearby = [_best(spectrum, power, shape, round(best.scale + way * step, 4)) for way in (-1, 1)]
+            best = max([best, *nearby], key=lambda one: one.strength)
+        if best.strength < GATE:
+            continue
         message = _decode(rest, best)
         if message is not None:
             return Reading(message, round(best.strength, 1), best.scale)

@@ -64,8 +64,6 @@ TREATMENTS: dict[str, Callable[[list[U8]], list[U8]]] = {
     "as it is": lambda p: p,
     "cropped by 10 %": _cropped,
     "the badge's edge cut off": _badge_cut,
-    "VP8": lambda p: coded(p, "libvpx"),
-    "H.264": lambda p: coded(p, "libx264"),
     "half size, VP8": lambda p: coded(p, "libvpx", SIZE // 2),
     "half size, H.264": lambda p: coded(p, "libx264", SIZE // 2),
     "cropped by 10 %, half size, VP8": lambda p: coded(p, "libvpx", SIZE // 2, 0.1),
@@ -138,7 +136,7 @@ def _clean(data: Path | None, engine: str, names: list[str], count: int) -> Iter
     shelf = library()
     share = -(-left // max(1, len(names)))
     for name in names:
-        drawing = make_engine(engine, shelf.load(name), SIZE)
+        drawing = make_engine(engine, shelf.load(name), watermark_reader.SIDE)  # as large as they are looked at
         for state in _random_states(min(share, left)):
             left -= 1
             yield "unmarked pictures of the engine", drawing.render(state)
