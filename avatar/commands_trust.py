@@ -104,8 +104,11 @@ def _revoke(args: argparse.Namespace, shelf: Any) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """0 where the file is labelled and none of its labels is broken, else 1."""
+    from avatar.models import registry
+    from avatar.trust.detector import FILE, Detector
     from avatar.trust.verify import verify
 
-    found = verify(args.file)
+    weights = registry.weights_dir() / FILE
+    found = verify(args.file, Detector(weights) if weights.is_file() else None)
     _report(args, found.to_json(), "\n".join(found.lines()))
     return 0 if found.labelled and not found.broken else 1

@@ -1,9 +1,9 @@
 """``avatar train detector`` and ``avatar eval detector``: our engines' unmarked output told from photographs and video.
 
 ``DIR`` is a folder with ``faces/london`` (photos of people, an ``index.csv`` as :mod:`avatar.models.expression.folders`
-has it) and ``talking`` (clips of people, each with tracks in an ``npz`` of the same name). Pairs are as alike as they
-can be: the photo of a person against drawings of that person from it; a clip of a person against drawings of that person,
-made to move as in the clip. Whoever is trained on is not tested on, but all real clips at hand show one person.
+has it) and ``talking`` (clips of people, each with tracks in an ``npz`` of the same name). Pairs are as alike as can be:
+the photo of a person against drawings of that person from it; a clip of a person against drawings of that person, made
+to move as in the clip. Whoever is trained on is not tested on, but all real clips at hand show one person.
 """
 
 from __future__ import annotations
