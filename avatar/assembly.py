@@ -30,6 +30,7 @@ from avatar.engines.base import Engine
 from avatar.errors import ConfigError, ConsentError
 from avatar.labels import labelled, origin_of, seal, tags, while_agreed
 from avatar.models import registry
+from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.session import Session, Timing
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.consent import FILE as CONSENT_FILE
@@ -284,6 +285,7 @@ class Pipeline:
             draw=self._labelled(),
             make_watch=watcher,
             suspended=suspended,
+            notice=ToneNotice() if config.output.notice == "tone" else None,
         )
 
         # state and picture -> sinks; the page is one of them

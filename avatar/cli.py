@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     avatars.add_argument("--delete", metavar="NAME")
     avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")
     _add_consent(avatars, required=False)
+    _add_pipeline(add)
     verify = add("verify", commands_trust.verify, "is this picture or clip labelled, and are its labels unbroken?")
     verify.add_argument("file", type=Path)
     _add_calibrate(add)
@@ -146,6 +147,23 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
+
+
+def _add_pipeline(add: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "a person's video to a labelled clip of their avatar: acquire, learn, generate, embed"
+    made = add("pipeline", commands_trust.pipeline, text)
+    made.add_argument("source", type=Path, metavar="VIDEO|PHOTO", help="the person, who has agreed")
+    made.add_argument("--name", required=True, help="what the avatar is called, a-z 0-9 - _")
+    made.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
+    _add_consent(made, required=True)
+    made.add_argument(
+        "--audio", type=Path, metavar="FILE", help="what it says; the video's own sound if nothing is given"
+    )
+    made.add_argument("--text", help="a text to be spoken")
+    made.add_argument("--engine", help="expression engine")
+    made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
+    made.add_argument("--fps", type=int, help="frames a second")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
 
 
 def _add_consent(made: argparse.ArgumentParser, required: bool) -> None:

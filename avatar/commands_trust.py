@@ -112,3 +112,31 @@ def verify(args: argparse.Namespace) -> int:
     found = verify(args.file, Detector(weights) if weights.is_file() else None)
     _report(args, found.to_json(), "\n".join(found.lines()))
     return 0 if found.labelled and not found.broken else 1
+
+
+def pipeline(args: argparse.Namespace) -> int:
+    """A person's video to a labelled clip of their avatar."""
+    from avatar.commands import _offline_config
+    from avatar.errors import MediaError
+    from avatar.guided import guided
+    from avatar.portrait.consent import ConsentRecord
+    from avatar.render import Input
+
+    if not args.source.is_file():
+        raise MediaError(f"{args.source}: there is no such file")
+    if args.audio is not None and args.text is not None:
+        raise UsageError("give one of --audio, --text")
+    record = ConsentRecord.given(args.consent, args.consent_by, args.consent_for, args.consent_until)
+    drive = Input(audio=args.audio, text=args.text)
+    said: dict[str, str] = {}
+
+    def say(step: str, line: str) -> None:
+        said[step] = line
+        if not args.json:
+            print(line, flush=True)
+
+    config = _offline_config(args)
+    made = guided(config, args.source, args.name, record, drive, args.output, args.overwrite, say)
+    data = {"file": str(args.output), "frames": made.frames, "session": made.origin.name, "steps": said}
+    _report(args, {**data, "signed": made.signed}, f"{args.output}: {made.frames} frames; avatar verify {args.output}")
+    return 0

@@ -122,6 +122,8 @@ class OutputTable(Table):
     speaker_device: str = ""
     record_to: str = ""
     """File of the recorder sink; empty = a new file in the recordings folder."""
+    notice: Literal["none", "tone"] = "none"
+    """tone: three soft tones at the start and once a minute, for those who hear and do not see that it is generated."""
     parameters_port: int = Field(8082, ge=1, le=65535)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from avatar.engines.base import Engine
 from avatar.errors import UsageError
 from avatar.labels import labelled, origin_of, seal, tags
 from avatar.pipeline import offline
+from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.resample import Resampler
 from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle
@@ -161,10 +162,12 @@ def render(
     states_out: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
     consent: Consent = "self",
+    steps: tuple[str, ...] = (),
 ) -> Rendered:
     """Draw a clip to ``out``, labelled and signed. Raises AvatarError.
 
-    :param consent: who agreed, where the avatar is a photo by path.
+    :param consent: who agreed, where the avatar is a photo by path. :param steps: what was done before, for the
+        manifest.
     """
     from avatar.streams.sinks.recorder import Mux
 
@@ -172,9 +175,12 @@ def render(
         raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
     bundle = find_avatar(config.avatar.name, consent)
     engine = choose_engine(config.avatar, bundle).engine
-    origin = clip_origin(config, bundle, engine, source)
+    origin = replace(clip_origin(config, bundle, engine, source), steps=steps)
     draw = labelled(engine, config.avatar, origin)
     made = plan(config, source)
+    if config.output.notice == "tone" and len(made.sound):
+        sound = AudioChunk(Ns(0), made.sound.astype(np.float32), RATE)
+        made = replace(made, sound=ToneNotice().step(sound).samples)
     fps, step = config.avatar.fps, RATE // config.avatar.fps
     size = (config.avatar.size, config.avatar.size)
     mux = Mux(out, size, fps, RATE if len(made.sound) else None, metadata=tags(origin))

@@ -97,7 +97,9 @@ class Detector:
             with np.load(path) as file:
                 self.of = {
                     kind: Weights(
-                        *(file[f"{kind}_{name}"].astype(np.float64) for name in ("mean", "scale", "weight")),
+                        file[f"{kind}_mean"].astype(np.float64),
+                        file[f"{kind}_scale"].astype(np.float64),
+                        file[f"{kind}_weight"].astype(np.float64),
                         float(file[f"{kind}_bias"]),
                     )
                     for kind in ("still", "clip")

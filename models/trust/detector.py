@@ -1,9 +1,10 @@
 """``avatar train detector`` and ``avatar eval detector``: our engines' unmarked output told from photographs and video.
 
-``DIR`` is a folder with ``faces/london`` (photos of people, an ``index.csv`` as :mod:`avatar.models.expression.folders`
-has it) and ``talking`` (clips of people, each with tracks in an ``npz`` of the same name). Pairs are as alike as can be:
-the photo of a person against drawings of that person from it; a clip of a person against drawings of that person, made
-to move as in the clip. Whoever is trained on is not tested on, but all real clips at hand show one person.
+``DIR`` is a folder with ``faces/london`` (photos of people, an ``index.csv`` as in
+:mod:`avatar.models.expression.folders`) and ``talking`` (clips of people, each with tracks in an ``npz`` of its name).
+Pairs are as alike as can be: the photo of a person against drawings of that person from it; a clip of a person against
+drawings of that person, made to move as in the clip. Whoever is trained on is not tested on, but all real clips at hand
+show one person.
 """
 
 from __future__ import annotations
@@ -60,9 +61,11 @@ class Sample:
 def _jpeg(picture: U8, rng: np.random.Generator) -> U8:
     """As pictures are passed on: some size, some quality."""
     side = int(rng.choice([256, 384, 512]))
-    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 96))])[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    small: U8 = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    bgr = np.ascontiguousarray(small[..., ::-1])
+    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 96))])[1]
+    decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def _engines(bundle: AvatarBundle) -> Iterator[Engine]:

@@ -40,7 +40,7 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
 
 
 def modules() -> dict[str, Path]:
