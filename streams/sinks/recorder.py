@@ -188,7 +188,7 @@ class Mux:
         rate = Fraction(fps).limit_denominator(1001)
         # One key frame a second bounds what a cut can cost.
         self._video: Any = self._container.add_stream(form.video, rate=rate, options=form.options)
-        context = self._video.codec_context
+        context: Any = self._video.codec_context
         context.width, context.height = self._size
         context.pix_fmt = form.pixels
         context.time_base = VIDEO_TIME
