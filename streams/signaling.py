@@ -124,7 +124,7 @@ class Peer:
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         losses = Losses()
         for transceiver in self.pc.getTransceivers():
-            make_live(transceiver, self._hub.sink.line, losses)
+            make_live(transceiver, self._hub.sink.line, losses, self.outlet.viewer)
             if transceiver.receiver.track is not None:
                 self._spawn(self._pump(cast(Kind, transceiver.kind), transceiver.receiver.track))
         await self.pc.setLocalDescription(await self.pc.createAnswer())
@@ -211,7 +211,7 @@ class PeerHub:
     :param sink: what feeds them; made here where none is given.
     :param handshake_s: seconds in which a page must connect after its offer.
     :param silence_s: seconds after which a page from which nothing comes is taken for gone.
-    :param max_peers: more are refused: every viewer costs an encoder.
+    :param max_peers: more are refused.
     :param loopback: offer 127.0.0.1 as a candidate; for a server that listens on this computer only.
     """
 
@@ -222,7 +222,7 @@ class PeerHub:
         *,
         handshake_s: float = 15.0,
         silence_s: float = 12.0,
-        max_peers: int = 16,
+        max_peers: int = 100,
         loopback: bool = True,
     ) -> None:
         check_aiortc()
