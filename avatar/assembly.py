@@ -304,13 +304,17 @@ class Pipeline:
         self.server = None
         if config.server.enabled or "webrtc" in config.output.sinks:
             from avatar.control import Control
+            from avatar.streams import access
             from avatar.streams.server import Server
             from avatar.streams.signaling import PeerHub
 
-            self.hub = PeerHub(self.clock)
+            asked = config.server
+            self.hub = PeerHub(self.clock, max_peers=asked.viewers, loopback=access.is_loopback(asked.host))
             self.control = Control(self)
             if config.server.enabled:
-                self.server = Server(self.control, self.hub)
+                access.check(asked.host, asked.token)
+                guard = access.Access(asked.token, asked.origins)
+                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice)
         self.sinks = [self._sink(name) for name in config.output.sinks]
 
     @property

@@ -118,6 +118,14 @@ class ServerTable(Table):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    token: str = ""
+    """What others must know who use this server; needed where ``host`` is not this computer alone."""
+    origins: tuple[str, ...] = ()
+    """Foreign pages that may use WHIP and WHEP with the token, as in https://example.org."""
+    ice: tuple[str, ...] = ()
+    """STUN and TURN servers that WHIP and WHEP clients are told of, as in stun:stun.example.org:3478."""
+    viewers: int = Field(100, ge=1, le=10_000)
+    """Pages and programs that may be connected at the same time."""
 
 
 class Config(Table):
