@@ -428,6 +428,13 @@ class Pipeline:
             case "webrtc":
                 assert self.hub is not None
                 return self.hub.sink
+            case "whip" | "janus":
+                from avatar.streams.sinks.publish import JanusSink, WhipSink
+
+                ice, token = self.config.server.ice, config.publish_token
+                if name == "whip":
+                    return WhipSink(config.whip_url, token, ice)
+                return JanusSink(config.janus_url, config.janus_room, token, ice=ice)
             case "recorder":
                 from avatar.streams.sinks.recorder import RecorderSink
 

@@ -105,13 +105,20 @@ class FaceTable(Table):
 
 class OutputTable(Table):
     sinks: tuple[str, ...] = ("webrtc",)
-    """webrtc, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins' names."""
+    """webrtc, whip, janus, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins'
+    names."""
     microphone_device: str = ""
     """The output device that other programs record from (a null sink, VB-Cable, BlackHole)."""
     speaker_device: str = ""
     record_to: str = ""
     """File of the recorder sink; empty = a new file in the recordings folder."""
     parameters_port: int = Field(8082, ge=1, le=65535)
+    whip_url: str = ""
+    """Where the sink whip publishes to, with :attr:`publish_token` as the bearer token."""
+    janus_url: str = ""
+    """Where the sink janus publishes to, as in ws://127.0.0.1:8188, with :attr:`publish_token` as the room's pin."""
+    janus_room: int = Field(1234, ge=1)
+    publish_token: str = ""
 
 
 class ServerTable(Table):
