@@ -51,11 +51,7 @@ class Door:
     """
 
     def __init__(
-        self,
-        hub: PeerHub,
-        driver: Driver,
-        ice: Sequence[str] = (),
-        changed: Callable[[], Awaitable[None]] | None = None,
+        self, hub: PeerHub, driver: Driver, ice: Sequence[str], changed: Callable[[], Awaitable[None]]
     ) -> None:
         self._hub, self._driver, self._changed = hub, driver, changed
         self._links = link_headers(ice)
@@ -71,9 +67,8 @@ class Door:
             made += [web.patch(path, self._patch), web.delete(path, self._delete), web.options(path, self._options)]
         made.append(web.post("/whep/{session}", self._no_session))
         # RFC 9725, 4.1: GET, HEAD and PUT are reserved.
-        made += [
-            web.route(m, p, self._reserved) for m in ("GET", "PUT") for p in ("/whip", "/whep", f"/whep/{SESSION}")
-        ]
+        for path in ("/whip", "/whep", f"/whep/{SESSION}"):
+            made += [web.get(path, self._reserved), web.put(path, self._reserved)]
         return made
 
     def _for(self, role: Role) -> Callable[[web.Request], Awaitable[web.Response]]:
