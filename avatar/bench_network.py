@@ -1,8 +1,8 @@
 """`avatar bench network`: a live session over a network that gets narrow, wide again, and goes away for five seconds.
 
 The viewer is aiortc behind a relay of this process (:mod:`avatar.testing.relay`), so nothing needs rights of an
-administrator. What is reported: how soon the engine keeps to the bottleneck, what the viewer sees meanwhile, and how long
-after an outage the next picture comes.
+administrator. What is reported: how soon the engine keeps to the bottleneck, what the viewer sees meanwhile, and how
+long after an outage the next picture comes.
 """
 
 from __future__ import annotations
