@@ -13,6 +13,7 @@ import numpy as np
 from avatar.analysis.mouth import CALM_MS
 from avatar.assembly import (
     IdleMotion,
+    background_doubt,
     choose_engine,
     find_avatar,
     make_listener,
@@ -25,7 +26,7 @@ from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
 from avatar.engines import layers
 from avatar.engines.base import Engine
 from avatar.errors import UsageError
-from avatar.labels import labelled, origin_of, seal, tags
+from avatar.labels import labelled, labelled_transparent, origin_of, seal, tags
 from avatar.pipeline import offline
 from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.resample import Resampler
@@ -169,14 +170,18 @@ def render(
     :param consent: who agreed, where the avatar is a photo by path. :param steps: what was done before, for the
         manifest.
     """
-    from avatar.streams.sinks.recorder import Mux
+    from avatar.streams.sinks.recorder import CLEAR_SUFFIXES, Mux
 
-    if config.avatar.background == layers.ALPHA:
-        raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
+    clear = out.suffix.lower() in CLEAR_SUFFIXES
+    if clear != (config.avatar.background == layers.ALPHA):
+        kinds = " or ".join(CLEAR_SUFFIXES)
+        raise UsageError(f"{out.name}: a transparent clip is --background alpha and a file {kinds}, both or neither")
     bundle = find_avatar(config.avatar.name, consent)
     engine = choose_engine(config.avatar, bundle).engine
+    if clear and engine.background != layers.ALPHA:
+        raise UsageError(f"{bundle.name}: cannot be cut out ({background_doubt(bundle)}); render an .mp4 as it is")
     origin = replace(clip_origin(config, bundle, engine, source), steps=steps)
-    draw = labelled(engine, config.avatar, origin)
+    draw = (labelled_transparent if clear else labelled)(engine, config.avatar, origin)
     made = plan(config, source)
     if config.output.notice == "tone" and len(made.sound):
         sound = AudioChunk(Ns(0), made.sound.astype(np.float32), RATE)

@@ -128,7 +128,7 @@ def read(path: Path) -> ConsentRecord:
         return ConsentRecord(kind=check_consent(fields["kind"]), purpose=texts.pop("for"), **texts)
     except FileNotFoundError:
         raise ConsentError("there is no consent record") from None
-    except (OSError, ValueError, KeyError, TypeError, ConsentError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConsentError):
         raise ConsentError("the consent record cannot be read") from None
 
 
