@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib.resources import files
@@ -39,6 +38,7 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
+from avatar.recordings import new_recording
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -484,18 +484,6 @@ class Pipeline:
 
                 return NullSink()
         return plugins.load("sinks", name)()
-
-
-def recordings_folder() -> Path:
-    """Where recordings go."""
-    from platformdirs import user_videos_path
-
-    return user_videos_path() / "vultus"
-
-
-def new_recording() -> Path:
-    """The name of a recording that does not exist yet."""
-    return recordings_folder() / time.strftime("vultus-%Y%m%d-%H%M%S.mp4")
 
 
 def shipped_configs() -> list[str]:

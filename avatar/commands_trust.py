@@ -88,7 +88,7 @@ def _grant(args: argparse.Namespace, shelf: Any) -> int:
 
 
 def _revoke(args: argparse.Namespace, shelf: Any) -> int:
-    from avatar.assembly import recordings_folder
+    from avatar.recordings import recordings_folder
     from avatar.trust.recordings import of_record
 
     record = shelf.revoke(args.name, args.reason)

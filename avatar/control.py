@@ -139,7 +139,7 @@ class Control:
         return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
     def recordings_dir(self) -> Path:
-        from avatar.assembly import recordings_folder
+        from avatar.recordings import recordings_folder
 
         return recordings_folder()
 
@@ -311,7 +311,7 @@ class Control:
 
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""
-        from avatar.assembly import new_recording
+        from avatar.recordings import new_recording
 
         pipeline = self._pipeline
         if on and self._recorder is None:
