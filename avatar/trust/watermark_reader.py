@@ -26,7 +26,7 @@ SCALES = tuple(np.round(np.arange(1.0, 1.201, 0.02), 3).tolist())
 """Sides of the whole picture in parts of what is left of it."""
 _FINE = (0.01, 0.005, 0.0025)
 """Steps around a scale that is promising."""
-PROMISING = 4.5
+PROMISING = 5.3
 GATE = 6.0
 """Standard deviations by which the template must stand out. A clean picture's highest of two million places is
 about 5.3; the CRC decides above."""
