@@ -40,7 +40,7 @@ class Marks:
     """Windows in which the message of ``reading`` was found."""
     badge: FoundBadge | None
     guess: float | None = None
-    """[0, 1]: how much the pixels look like our engines', marks or none; None = not asked."""
+    """[0, 1]: how much a clip's pixels look like our engines', marks or none; None = not asked, or no clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Verdict:
 def verify(path: Path, detector: Detector | None = None) -> Verdict:
     """Look at a file. Raises MediaError where it is no picture or clip that can be read.
 
-    :param detector: guesses besides whether the pixels are our engines'.
+    :param detector: guesses besides whether a clip's pixels are our engines'.
     """
     if not path.is_file():
         raise MediaError(f"{path}: there is no such file")
@@ -145,8 +145,8 @@ def _marks(path: Path, detector: Detector | None) -> Marks:
             raise MediaError(f"{path}: no picture that can be read")
         picture = _flat(pixels)
         reading = watermark_reader.read([picture])
-        guess = detector.score([picture]) if detector is not None else None
-        return Marks(reading, 1, int(reading is not None), badge_finder.find(picture), guess)
+        # No guess: of one picture it is wrong too often to be said (models/CARDS.md).
+        return Marks(reading, 1, int(reading is not None), badge_finder.find(picture))
     readings: list[Reading | None] = []
     badge: FoundBadge | None = None
     whole: F32 | None = None
