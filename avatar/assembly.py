@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from avatar import calibrations, network, plugins
+from avatar import calibrations, network, outputs, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -448,6 +448,8 @@ class Pipeline:
                 from avatar.streams.sinks.null import NullSink
 
                 return NullSink()
+        if name in outputs.NAMES:
+            return outputs.make(name, self.config)
         return plugins.load("sinks", name)()
 
 

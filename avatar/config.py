@@ -8,15 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
+from avatar.config_outputs import OutputTables, Table
 from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import ConfigError
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class AvatarTable(Table):
@@ -105,7 +102,8 @@ class FaceTable(Table):
 
 class OutputTable(Table):
     sinks: tuple[str, ...] = ("webrtc",)
-    """webrtc, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins' names."""
+    """webrtc, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, those of the tables below
+    (vmc, vrchat, vtube_studio, ifacialmocap, live_link, robot, ros, furhat, servo), or plug-ins' names."""
     microphone_device: str = ""
     """The output device that other programs record from (a null sink, VB-Cable, BlackHole)."""
     speaker_device: str = ""
@@ -120,7 +118,7 @@ class ServerTable(Table):
     port: int = Field(8080, ge=0, le=65535)
 
 
-class Config(Table):
+class Config(OutputTables):
     avatar: AvatarTable = AvatarTable()
     input: InputTable = InputTable()
     sync: SyncTable = SyncTable()

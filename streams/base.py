@@ -66,6 +66,12 @@ class Sink(ABC):
         """Time from taking sound to its being heard; the session hands it over that much before its present time."""
         return Ns(0)
 
+    @property
+    def ahead(self) -> Ns:
+        """How long before its present time a picture is handed over, for what takes time to move (servos). As far as
+        it is drawn by then: ``sync.lead_ms`` must be longer than this and the drawing together."""
+        return Ns(0)
+
     @abstractmethod
     async def open(self, form: StreamFormat) -> None:
         """Get ready. Raises DeviceError or StorageError with one clear line."""
