@@ -5,7 +5,7 @@ One datagram a state: ``name-percent|`` for the 52 coefficients (0 to 100, sides
 the subject's left, y up, z out of the face, so x > 0 looks down) and the head's place in metres.
 
 A receiver asks by sending :data:`HELLO` to port 49983 and is answered at its own port 49983 until it says good-bye or
-cannot be reached. A receiver on this machine wants that port for itself: name it in ``to``, then nothing is listened to.
+is displaced. A receiver on this machine wants that port for itself: name it in ``to``, then nothing is listened to.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class ServoTable:
     def positions(self, state: FaceState) -> np.ndarray:
         """Where the servos should be, (n,) microseconds."""
         units = np.zeros(self._units.shape[1])
-        for number, value in state.au.items():
-            units[number] = value
+        for number, intensity in state.au.items():
+            units[number] = intensity
         value = np.clip(np.nan_to_num(self._arkit @ state.arkit + self._units @ units), -1.0, 1.0)
         size = np.abs(value)
         for kind, which in self._eased.items():

@@ -74,6 +74,10 @@ class VtubeStudioSink(LinkSink):
             await self._log_in(line)
             if self._custom:
                 await self._create(line)
+            at: socket.socket | None = line.transport.get_extra_info("socket")
+            if at is not None:
+                # The system would hold megabytes of old states for a program that does not read.
+                at.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
             self.established()
             reading = asyncio.create_task(self._read(line))
             try:
