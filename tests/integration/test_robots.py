@@ -213,8 +213,8 @@ async def test_ros_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.
 
 @pytest.fixture
 def ros(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """As much of ROS 2 as the node uses: ROS itself comes with its own Python and not from a package index. Messages take
-    no other fields than they have."""
+    """As much of ROS 2 as the node uses: ROS itself comes with a Python of its own and not from a package index.
+    Messages take no other fields than they have."""
     topics: dict[str, list[Any]] = {}
 
     class Header(SimpleNamespace):

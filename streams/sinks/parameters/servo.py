@@ -28,7 +28,7 @@ _GAP = SECOND // 2
 
 
 class ServoMotion:
-    """States to commands; a stage without I/O or clock.
+    """States to commands; a stage without I/O or clock. It begins at rest, and after a gap where it was.
 
     :param ahead: how long before its present time a state comes here (ns).
     """
@@ -55,7 +55,7 @@ class ServoMotion:
             times.popleft()
             places.popleft()
         wanted = self._past(state.pts - self._behind)
-        reach = self._table.speed * gap / SECOND if len(times) > 1 else np.inf
+        reach = self._table.speed * gap / SECOND
         self._at = self._at + np.clip(wanted - self._at, -reach, reach)
         return self._at
 
