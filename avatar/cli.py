@@ -178,12 +178,16 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     render.add_argument("--text", help="a text to be spoken")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
-    render.add_argument("--states-out", type=Path, metavar="F.jsonl", help="write the face states, one a line")
+    forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"
+    render.add_argument("--states-out", type=Path, metavar="F.jsonl", help=forms)
 
     analyze = add("analyze", commands.analyze, "recording to face states, without drawing")
     common(analyze, avatar=False)
     inputs(analyze)
-    analyze.add_argument("--states-out", type=Path, required=True, metavar="F.jsonl")
+    analyze.add_argument(
+        "--states", type=Path, metavar="F.jsonl", help="ready face states, to write them in another form"
+    )
+    analyze.add_argument("--states-out", type=Path, required=True, metavar="F.jsonl", help=forms)
 
     image = add("image", commands.image, "one picture")
     common(image)
