@@ -11,7 +11,18 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError, field_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
-from avatar.config_outputs import OutputTables, Table
+from avatar.config_outputs import (
+    FurhatTable,
+    IFacialMocapTable,
+    LiveLinkTable,
+    RobotTable,
+    RosTable,
+    ServoTable,
+    Table,
+    VmcTable,
+    VrchatTable,
+    VtubeStudioTable,
+)
 from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import ConfigError
 
@@ -118,13 +129,22 @@ class ServerTable(Table):
     port: int = Field(8080, ge=0, le=65535)
 
 
-class Config(OutputTables):
+class Config(Table):
     avatar: AvatarTable = AvatarTable()
     input: InputTable = InputTable()
     sync: SyncTable = SyncTable()
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    vmc: VmcTable = VmcTable()
+    vrchat: VrchatTable = VrchatTable()
+    vtube_studio: VtubeStudioTable = VtubeStudioTable()
+    ifacialmocap: IFacialMocapTable = IFacialMocapTable()
+    live_link: LiveLinkTable = LiveLinkTable()
+    robot: RobotTable = RobotTable()
+    ros: RosTable = RosTable()
+    furhat: FurhatTable = FurhatTable()
+    servo: ServoTable = ServoTable()
 
 
 class Loaded:

@@ -87,17 +87,3 @@ class ServoTable(StateTable):
     format: Literal["json", "msgpack"] = "json"
     table: str = ""
     """The mapping table (TOML); empty = the example face of 26 servos."""
-
-
-class OutputTables(Table):
-    """Every parameter output by the name that output.sinks knows it by."""
-
-    vmc: VmcTable = VmcTable()
-    vrchat: VrchatTable = VrchatTable()
-    vtube_studio: VtubeStudioTable = VtubeStudioTable()
-    ifacialmocap: IFacialMocapTable = IFacialMocapTable()
-    live_link: LiveLinkTable = LiveLinkTable()
-    robot: RobotTable = RobotTable()
-    ros: RosTable = RosTable()
-    furhat: FurhatTable = FurhatTable()
-    servo: ServoTable = ServoTable()
