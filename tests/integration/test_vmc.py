@@ -178,3 +178,10 @@ async def test_an_address_that_is_none_names_the_setting(to: str) -> None:
 async def test_a_host_that_does_not_exist_is_one_line() -> None:
     with pytest.raises(DeviceError, match=r"no-such-host\.invalid cannot be reached"):
         await VmcSink(["no-such-host.invalid"]).start()
+
+
+@pytest.mark.parametrize(("to", "largest"), [("127.0.0.1:9", 4000), ("192.0.2.1:9", 1400)])
+def test_datagrams_fit_the_way_they_go(to: str, largest: int) -> None:
+    datagrams = VmcSink([to], clips=("vrm0", "perfect_sync")).encode(face())
+    assert all(len(data) <= largest for data in datagrams)
+    assert len(datagrams) == (1 if largest == 4000 else 3)

@@ -2,8 +2,8 @@
 (:class:`~avatar.streams.sinks.parameters.shaping.Shaper`) and hands it over without waiting.
 
 * :class:`DatagramSink`: UDP to any number of receivers. The system's buffer is the only queue.
-* :class:`LinkSink`: a connection that is made again whenever it breaks, with room for one state: a receiver that
-  stalls misses states, counted in ``dropped``, and gets the newest next.
+* :class:`LinkSink`: a connection that is made again whenever it breaks, with room for :data:`WAITING` states: a
+  receiver that stalls for longer misses the oldest, counted in ``dropped``.
 
 A receiver that is not there is no error: people start their programs in any order. One line says so, one more when
 it has come.
@@ -16,6 +16,7 @@ import contextlib
 import logging
 import socket
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -27,8 +28,10 @@ from avatar.streams.sinks.parameters.shaping import Shape, Shaper
 log = logging.getLogger(__name__)
 
 Address = tuple[str, int]
-BUFFER = 8 * 1024
-"""Bytes that may wait on our side of a connection; beyond it the receiver counts as slow."""
+BUFFER = 32 * 1024
+"""Bytes that may wait on our side of a connection: some ten states, more than a late acknowledgement (40 ms) keeps."""
+WAITING = 8
+"""States that wait for a slow connection beyond that; then the oldest goes."""
 RETRY_FIRST, RETRY_MOST = 1.0, 10.0
 """Seconds between attempts to connect: doubled each time, up to the second."""
 
@@ -141,7 +144,8 @@ class DatagramSink(StateSink):
 
     def __init__(self, to: Sequence[str], shape: Shape, port: int, setting: str) -> None:
         super().__init__(shape)
-        self._to = [parse_address(text, port, setting) for text in to]
+        self.addresses = [parse_address(text, port, setting) for text in to]
+        """Where it sends to."""
         self._setting = setting
         self._receivers: list[_Receiver] = []
 
@@ -150,7 +154,7 @@ class DatagramSink(StateSink):
         """The datagrams of a state, in order."""
 
     async def start(self) -> None:
-        for address in self._to:
+        for address in self.addresses:
             self._receivers.append(_Receiver(self.name, await self._connected(address), address))
 
     async def _connected(self, address: Address) -> socket.socket:
@@ -193,7 +197,7 @@ class LinkSink(StateSink):
         self.where = where
         """The other side, for people."""
         self.linked = False
-        self._slot: FaceState | None = None
+        self._waiting: deque[FaceState] = deque(maxlen=WAITING)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._told_slow = False
@@ -208,7 +212,8 @@ class LinkSink(StateSink):
     def established(self) -> None:
         """States are taken from now on."""
         self.linked = True
-        self._slot, self._told_slow = None, False
+        self._waiting.clear()
+        self._told_slow = False
         log.info("%s: connected to %s", self.name, self.where)
 
     def send(self, state: FaceState) -> None:
@@ -216,24 +221,24 @@ class LinkSink(StateSink):
             self._task.result()  # a mistake of ours ends the sink with its own error
         if not self.linked:
             return
-        if self._slot is not None:
+        if len(self._waiting) == WAITING:
             self.dropped += 1
             if not self._told_slow:
                 log.warning("%s: %s is slow; states are left out", self.name, self.where)
                 self._told_slow = True
-        self._slot = state
+        self._waiting.append(state)
         self._wake.set()
 
     async def take(self, within: float | None = None) -> FaceState | None:
-        """The newest state; None where none comes ``within`` so many seconds."""
-        if self._slot is None:
+        """The next state; None where none comes ``within`` so many seconds."""
+        if not self._waiting:
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), within)
+                async with asyncio.timeout(within):
+                    await self._wake.wait()
             except TimeoutError:
                 return None
-        state, self._slot = self._slot, None
-        return state
+        return self._waiting.popleft()
 
     async def _keep(self) -> None:
         pause, told = RETRY_FIRST, False

@@ -92,7 +92,7 @@ class IFacialMocapSink(DatagramSink):
         return len(self._asked)
 
     async def start(self) -> None:
-        if self._to:
+        if self.addresses:
             await super().start()
             return
         line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -122,7 +122,7 @@ class IFacialMocapSink(DatagramSink):
         return [text(state)]
 
     def send(self, state: FaceState) -> None:
-        if self._to:
+        if self.addresses:
             super().send(state)
         elif self._line is not None and self._asked:
             data = text(state)

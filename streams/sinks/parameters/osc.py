@@ -13,9 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from avatar.core.types import F32
+from avatar.streams.wire import finite
 
-LIMIT = 1400
-"""Bytes of a bundle at most: it fits into one Ethernet frame."""
+LIMIT, LOCAL_LIMIT = 1400, 4000
+"""Bytes of a bundle at most: it fits into one Ethernet frame; to programs on this machine more, but less than the 4096
+that VRChat's OSC library reads at once."""
+
+
+def limit(addresses: Iterable[tuple[str, int]]) -> int:
+    """The largest bundle for receivers at these addresses."""
+    local = all(host in ("localhost", "::1") or host.startswith("127.") for host, _ in addresses)
+    return LOCAL_LIMIT if local else LIMIT
+
 
 FLOAT = float
 """Stands in a message for a number that is filled in."""
@@ -86,7 +95,7 @@ class OscPackets:
 
     def encode(self, numbers: ArrayLike) -> list[bytes]:
         """The datagrams with ``numbers`` (count,) in the order of the messages; what is not finite becomes 0."""
-        values: F32 = np.nan_to_num(np.asarray(numbers, np.float32), posinf=0.0, neginf=0.0)
+        values: F32 = finite(np.asarray(numbers, np.float32))
         if values.shape != (self.count,):
             raise ValueError(f"{values.shape} numbers for {self.count} places")
         out = []

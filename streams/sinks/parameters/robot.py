@@ -26,7 +26,8 @@ Pack = Callable[[Mapping[str, Any]], bytes]
 def packer(form: Format) -> Pack:
     """Turns an object into bytes. Raises DeviceError where MessagePack is not installed."""
     if form == "json":
-        return lambda data: json.dumps(data, separators=(",", ":")).encode()
+        encoder = json.JSONEncoder(separators=(",", ":"))
+        return lambda data: encoder.encode(data).encode()
     try:
         import msgpack
     except ImportError as error:

@@ -7,7 +7,6 @@ move: now + its own dead time. What the states in between are is known by then; 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -37,37 +36,39 @@ class ServoMotion:
         self._table = table
         # What each servo is to be told now lies this far behind the newest state.
         self._behind = ahead - np.minimum(table.dead, ahead)
-        self._times: deque[int] = deque()
-        self._places: deque[np.ndarray] = deque()
+        self._times: list[int] = []
+        self._places: list[np.ndarray] = []
         self._at: np.ndarray = table.rest.copy()
+        self._columns = np.arange(len(table.servos))
+        self._longest = int(self._behind.max(initial=0))
 
     def step(self, state: FaceState) -> np.ndarray:
         """The command at this moment, (n,) microseconds: within min and max, never faster than a servo's speed."""
         times, places = self._times, self._places
         gap = state.pts - times[-1] if times else 0
-        if not 0 <= gap < _GAP:
+        if not 0 < gap < _GAP:
             times.clear()
             places.clear()
             gap = 0
         times.append(state.pts)
         places.append(self._table.positions(state))
-        while len(times) > 2 and times[1] < state.pts - self._behind.max():
-            times.popleft()
-            places.popleft()
+        while len(times) > 2 and times[1] < state.pts - self._longest:
+            del times[0], places[0]
         wanted = self._past(state.pts - self._behind)
-        reach = self._table.speed * gap / SECOND
-        self._at = self._at + np.clip(wanted - self._at, -reach, reach)
+        reach = self._table.speed * (gap / SECOND)
+        self._at = self._at + np.minimum(np.maximum(wanted - self._at, -reach), reach)
         return self._at
 
     def _past(self, when: np.ndarray) -> np.ndarray:
         """Each servo's place at its own time, between the states that are known."""
-        times, places = np.array(self._times), np.stack(self._places)
-        right = np.clip(np.searchsorted(times, when), 1, max(1, len(times) - 1))
-        if len(times) == 1:
-            return np.asarray(places[0])
-        left, column = right - 1, np.arange(places.shape[1])
-        part = np.clip((when - times[left]) / np.maximum(1, times[right] - times[left]), 0.0, 1.0)
-        return np.asarray(places[left, column] + part * (places[right, column] - places[left, column]))
+        if len(self._times) == 1:
+            return self._places[0]
+        times, places = np.array(self._times), np.array(self._places)
+        right = np.minimum(np.maximum(np.searchsorted(times, when), 1), len(times) - 1)
+        before, after = times[right - 1], times[right]
+        part = np.maximum((when - before) / (after - before), 0.0)  # nothing is older than the oldest that is kept
+        low, high = places[right - 1, self._columns], places[right, self._columns]
+        return np.asarray(low + np.minimum(part, 1.0) * (high - low))
 
 
 class ServoSink(DatagramSink):

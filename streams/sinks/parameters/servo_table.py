@@ -28,6 +28,7 @@ import numpy as np
 from avatar.core import facs
 from avatar.core.types import F32, MILLISECOND, FaceState, Ns
 from avatar.errors import ConfigError
+from avatar.streams.wire import finite
 
 EASINGS: Mapping[str, Callable[[F32], F32]] = {
     "linear": lambda v: v,
@@ -72,13 +73,14 @@ class ServoTable:
         self.dead = np.array([round(servo.dead_ms * MILLISECOND) for servo in servos], np.int64)
         """(n,) nanoseconds from command to movement."""
         self._arkit = np.zeros((len(servos), len(facs.ARKIT)))
-        self._units = np.zeros((len(servos), max(facs.AU_NAMES) + 1))
+        self._numbers = sorted({int(key) for servo in servos for key in servo.drive if key not in facs.INDEX})
+        self._units = np.zeros((len(servos), len(self._numbers)))
         for row, servo in enumerate(servos):
             for key, gain in servo.drive.items():
                 if key in facs.INDEX:
                     self._arkit[row, facs.INDEX[key]] = gain
                 else:
-                    self._units[row, int(key)] = gain
+                    self._units[row, self._numbers.index(int(key))] = gain
         self._eased = {
             kind: np.array([servo.easing == kind for servo in servos])
             for kind in {servo.easing for servo in servos} - {"linear"}
@@ -90,10 +92,9 @@ class ServoTable:
 
     def positions(self, state: FaceState) -> np.ndarray:
         """Where the servos should be, (n,) microseconds."""
-        units = np.zeros(self._units.shape[1])
-        for number, intensity in state.au.items():
-            units[number] = intensity
-        value = np.clip(np.nan_to_num(self._arkit @ state.arkit + self._units @ units), -1.0, 1.0)
+        au = state.au
+        units = self._units @ np.array([au[number] for number in self._numbers])
+        value = np.minimum(np.maximum(finite(self._arkit @ state.arkit + units), -1.0), 1.0)
         size = np.abs(value)
         for kind, which in self._eased.items():
             size[which] = EASINGS[kind](size[which])

@@ -18,7 +18,7 @@ from avatar.core.geometry import IDENTITY, from_euler
 from avatar.core.types import SECOND, FaceState
 from avatar.streams.sinks.parameters import unity, vrm
 from avatar.streams.sinks.parameters.base import DatagramSink
-from avatar.streams.sinks.parameters.osc import FLOAT, Argument, Message, OscPackets
+from avatar.streams.sinks.parameters.osc import FLOAT, Argument, Message, OscPackets, limit
 from avatar.streams.sinks.parameters.shaping import Shape
 
 PORT = 39539
@@ -61,7 +61,7 @@ class VmcSink(DatagramSink):
     ) -> None:
         super().__init__(to, shape, PORT, "vmc.to")
         self._clips, self._look = tuple(clips), look
-        self._packets = OscPackets(messages(self._clips))
+        self._packets = OscPackets(messages(self._clips), limit(self.addresses))
 
     def encode(self, state: FaceState) -> list[bytes]:
         numbers = [state.pts / SECOND, *unity.position(state.head.translation), *unity.rotation(IDENTITY)]

@@ -18,7 +18,7 @@ from avatar.core.facs import INDEX
 from avatar.core.types import FaceState
 from avatar.streams.sinks.parameters import unified
 from avatar.streams.sinks.parameters.base import DatagramSink
-from avatar.streams.sinks.parameters.osc import FLOAT, Message, OscPackets
+from avatar.streams.sinks.parameters.osc import FLOAT, Message, OscPackets, limit
 from avatar.streams.sinks.parameters.shaping import Shape
 
 PORT = 9000
@@ -59,7 +59,8 @@ class VrchatSink(DatagramSink):
                 *((f"{base}{prefix}v2/{name}", [FLOAT]) for name in unified.NAMES),
                 *([("/tracking/eye/EyesClosedAmount", [FLOAT])] if lids else []),
                 *_LOOK[eyes],
-            ]
+            ],
+            limit(self.addresses),
         )
 
     def encode(self, state: FaceState) -> list[bytes]:

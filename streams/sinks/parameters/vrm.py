@@ -14,8 +14,6 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
-
 from avatar.core import facs
 from avatar.core.types import FaceState
 
@@ -53,7 +51,7 @@ def weights(clips: Clips, state: FaceState, look: bool) -> list[float]:
     :param look: the look presets follow the gaze; else they are 0, because the eye bones do.
     """
     if clips == "perfect_sync":
-        return [float(v) for v in state.arkit]
+        return list(state.arkit.tolist())
     found = presets(state, look)
     return [found[name] for name, both in _NAMES.items() if both[_VERSION[clips]] is not None]
 
@@ -64,7 +62,7 @@ def presets(state: FaceState, look: bool) -> dict[str, float]:
     A blink of both eyes is told by both sides, so ``blink`` stays 0: the presets are added up. An emotion is the one
     that is felt or the one that the face shows, whichever is stronger; ``relaxed`` is nothing that a state knows.
     """
-    a = {name: float(v) for name, v in zip(facs.ARKIT, state.arkit, strict=True)}
+    a = dict(zip(facs.ARKIT, state.arkit.tolist(), strict=True))
 
     def both(name: str) -> float:
         return (a[name + "Left"] + a[name + "Right"]) / 2
@@ -103,4 +101,4 @@ def vowels(a: Mapping[str, float]) -> dict[str, float]:
 
 
 def _unit(value: float) -> float:
-    return float(np.clip(value, 0.0, 1.0)) if math.isfinite(value) else 0.0
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0

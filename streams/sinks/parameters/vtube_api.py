@@ -8,10 +8,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from avatar.core import facs
 from avatar.core.types import FaceState
 from avatar.errors import UsageError
 from avatar.streams.sinks.parameters.base import LinkError
+from avatar.streams.wire import finite
 
 PORT = 8001
 DISCOVERY_PORT = 47779
@@ -21,6 +24,7 @@ DENIED = 50
 """The error that says that the user refused."""
 CUSTOM_MOST = 100
 """Custom parameters that one plug-in may make."""
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _API = {"apiName": "VTubeStudioPublicAPI", "apiVersion": "1.0"}
 
 CUSTOM: tuple[str, ...] = tuple(PLUGIN + name[0].upper() + name[1:] for name in facs.ARKIT)
@@ -39,7 +43,7 @@ def request(kind: str, data: Mapping[str, Any] | None = None, number: int = 0) -
     message: dict[str, Any] = {**_API, "requestID": f"{kind}{number}", "messageType": f"{kind}Request"}
     if data is not None:
         message["data"] = data
-    return json.dumps(message, separators=(",", ":"))
+    return _ENCODE(message)
 
 
 def answer(text: str | bytes) -> tuple[str, str, dict[str, Any]]:
@@ -73,7 +77,7 @@ def tracking(state: FaceState) -> dict[str, float]:
 
     Angles in degrees, positions in centimetres. MouthSmile and the brows rest at .5: below it is a frown.
     """
-    a = {name: float(v) for name, v in zip(facs.ARKIT, state.arkit, strict=True)}
+    a = dict(zip(facs.ARKIT, state.arkit.tolist(), strict=True))
 
     def both(name: str) -> float:
         return (a[name + "Left"] + a[name + "Right"]) / 2
@@ -120,8 +124,9 @@ def _signed(value: float) -> float:
 
 def injection(state: FaceState, custom: bool, number: int = 0) -> str:
     """The request that sets the parameters to a state."""
-    values = tracking(state)
+    values = {name: round(v, 4) if math.isfinite(v) else 0.0 for name, v in tracking(state).items()}
     if custom:
-        values |= {name: float(v) for name, v in zip(CUSTOM, state.arkit, strict=True)}
-    rows = [{"id": name, "value": round(v, 4) if math.isfinite(v) else 0.0} for name, v in values.items()]
+        own = np.round(finite(state.arkit.astype(np.float64)), 4).tolist()
+        values |= zip(CUSTOM, own, strict=True)
+    rows = [{"id": name, "value": value} for name, value in values.items()]
     return request("InjectParameterData", {"faceFound": True, "mode": "set", "parameterValues": rows}, number)

@@ -164,6 +164,8 @@ class VtubeStudioSink(LinkSink):
 
     async def _read(self, line: ClientConnection) -> None:
         async for text in line:
+            if "APIError" not in str(text):
+                continue
             kind, _, data = api.answer(text)
             message = str(data.get("message", ""))
             if kind == "APIError" and message not in self._complaints and len(self._complaints) < 20:
