@@ -14,7 +14,7 @@ from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
 
-BENCHES = ("stages", "live", "sync", "soak", "engines", "parameters")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "parameters")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -137,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
+    bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
+    bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
 
