@@ -454,7 +454,7 @@ class Pipeline:
             case "parameters":
                 from avatar.streams.sinks.parameters.websocket import ParameterSink
 
-                return ParameterSink(port=config.parameters_port)
+                return ParameterSink(port=config.parameters_port, shape=outputs.shape(self.config.parameters))
             case "null":
                 from avatar.streams.sinks.null import NullSink
 

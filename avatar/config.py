@@ -18,6 +18,7 @@ from avatar.config_outputs import (
     RobotTable,
     RosTable,
     ServoTable,
+    StateTable,
     Table,
     VmcTable,
     VrchatTable,
@@ -150,6 +151,7 @@ class Config(Table):
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    parameters: StateTable = StateTable()
     vmc: VmcTable = VmcTable()
     vrchat: VrchatTable = VrchatTable()
     vtube_studio: VtubeStudioTable = VtubeStudioTable()

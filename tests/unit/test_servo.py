@@ -15,8 +15,10 @@ from avatar.pipeline import session as session_module
 from avatar.pipeline.session import Session, Timing
 from avatar.streams.base import StreamFormat
 from avatar.streams.sinks.parameters import servo
+from avatar.streams.sinks.parameters.base import StateSink
 from avatar.streams.sinks.parameters.servo import EXAMPLE, ServoMotion, ServoSink
 from avatar.streams.sinks.parameters.servo_table import Servo, ServoTable, load
+from avatar.streams.sinks.parameters.shaping import Shape
 from avatar.sync.synchronizer import Synchronizer
 from avatar.testing.fakes import FakeSource, MemorySink, silence
 from avatar.testing.servo_face import SimulatedFace
@@ -224,6 +226,62 @@ def test_the_face_and_the_picture_move_at_the_same_moment(monkeypatch):
     late = [min(abs(picture - t)) for t in mechanical if 2 < t < 9]
     assert len(late) >= 6
     assert max(late) <= 1 / FPS
+
+
+def test_every_output_reads_the_state_of_the_picture_that_leaves(monkeypatch):
+    """Whatever its rate: same state, same moment, and one that is late all the time holds up nobody."""
+    monkeypatch.setattr(session_module, "ThreadLane", InlineLane)
+
+    async def main():
+        clock = VirtualClock()
+        timing = Timing(Ns(240 * MILLISECOND), Ns(30 * MILLISECOND), Ns(80 * MILLISECOND), fps=FPS)
+        session = Session(
+            clock, timing, Clapper(), lambda pts, speaking: (), Synchronizer(), lambda s: np.zeros((4, 4, 3), np.uint8)
+        )
+
+        class Noting(StateSink):
+            name = "noting"
+
+            def __init__(self, shape, slow=False):
+                super().__init__(shape)
+                self.got, self.slow = [], slow
+
+            async def start(self):
+                pass
+
+            async def video(self, frame):
+                if self.slow:
+                    await asyncio.sleep(0.5)
+                await super().video(frame)
+
+            def send(self, item):
+                self.got.append((clock.now(), item))
+
+            async def close(self):
+                pass
+
+        outs = [Noting(Shape()), Noting(Shape(rate=20)), Noting(Shape(), slow=True)]
+        screen = MemorySink(clock)
+        for sink in outs:
+            session.attach(sink, lambda sink=sink: sink.open(StreamFormat(fps=FPS)))
+        session.attach(screen, screen.open)
+        await session.use_audio(FakeSource(silence(6)))
+        task = asyncio.create_task(session.run())
+        await asyncio.sleep(5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return screen.frames, outs
+
+    frames, (every, some, slow) = run_virtual(main())
+    pictures = {f.pts: (at, f.state) for at, f in frames}
+    assert len(frames) > 250
+    assert len(every.got) == len(frames)
+    assert len(some.got) == pytest.approx(len(frames) / 3, abs=2)
+    assert len(slow.got) <= 11
+    for at, item in (*every.got, *some.got):
+        shown, state = pictures[item.pts]
+        assert item is state
+        assert at == shown
 
 
 def test_a_lead_that_is_too_short_is_refused_with_the_least_that_is_not():
