@@ -26,10 +26,12 @@ def shape(table: StateTable) -> Shape:
     return Shape(table.rate, table.smooth_ms, table.mirror)
 
 
-def make(name: str, config: Config) -> StateSink:
-    """The sink of a table. Raises ConfigError for what its table cannot mean, DeviceError where a package is missing.
+def make(name: str, config: Config, began: float = 0.0) -> StateSink:
+    """The sink of a table; only what it needs is imported.
 
-    Modules are loaded for what is used only.
+    :param began: seconds from midnight to the session's zero, for protocols with a time of day.
+
+    Raises ConfigError for what its table cannot mean, DeviceError where a package is missing.
     """
     match name:
         case "vmc":
@@ -53,7 +55,7 @@ def make(name: str, config: Config) -> StateSink:
         case "live_link":
             from avatar.streams.sinks.parameters.live_link import LiveLinkSink
 
-            return LiveLinkSink(config.live_link.to, shape(config.live_link), config.live_link.subject)
+            return LiveLinkSink(config.live_link.to, shape(config.live_link), config.live_link.subject, began)
         case "robot":
             from avatar.streams.sinks.parameters.robot import RobotSink, RobotTcpSink
 

@@ -62,6 +62,11 @@ class Sink(ABC):
         return True
 
     @property
+    def hears(self) -> bool:
+        """Whether it has a use for sound; where not, none is handed over."""
+        return True
+
+    @property
     def latency(self) -> Ns:
         """Time from taking sound to its being heard; the session hands it over that much before its present time."""
         return Ns(0)

@@ -32,6 +32,9 @@ class SinkLike(Protocol):
     def active(self) -> bool: ...
 
     @property
+    def hears(self) -> bool: ...
+
+    @property
     def latency(self) -> Ns: ...
 
     @property

@@ -287,7 +287,8 @@ class Session:
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
             for outlet in self.outlets():
-                outlet.sound.put(chunk)
+                if outlet.sink.hears:
+                    outlet.sound.put(chunk)
 
     async def _draw(self) -> None:
         timing = self.timing

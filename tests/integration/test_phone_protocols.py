@@ -183,9 +183,8 @@ async def test_live_link_packets() -> None:
 async def test_live_link_time_is_the_time_of_day_and_goes_on_with_the_session() -> None:
     async with (
         UdpReceiver().listening() as there,
-        opened(LiveLinkSink([f"127.0.0.1:{there.port}"]), fps=30) as sink,
+        opened(LiveLinkSink([f"127.0.0.1:{there.port}"], began=86_000.25), fps=30) as sink,
     ):
-        now = live_link.time_of_day()
         for i in range(90):
             await sink.video(frame(face(1000 + i / 60)))  # two pictures for each frame of the timecode
         await until(lambda: len(there.datagrams) == 90)
@@ -193,7 +192,7 @@ async def test_live_link_time_is_the_time_of_day_and_goes_on_with_the_session() 
     seconds = np.array([(p.frame + p.sub_frame) / 30 for p in packets])
     assert np.diff(seconds) == pytest.approx(1 / 60, abs=1e-5)
     assert all(0 <= p.sub_frame < 1 for p in packets)
-    assert abs(seconds[0] - now) < 2 or abs(seconds[0] - now) > 86_000, "or midnight was in between"
+    assert seconds[0] == pytest.approx(86_000.25 + 1000 - 86_400, abs=1e-5), "midnight has passed"
 
 
 async def test_live_link_rate() -> None:

@@ -128,14 +128,14 @@ def test_the_example_face():
 
 
 def test_the_example_face_speaks_in_step():
-    """Words for half a minute: every servo is where the state is, give or take one picture and 2 % of its way."""
+    """Ten seconds: every servo is where the state is, give or take one picture and 2 % of its way."""
     table = load(EXAMPLE)
     random = np.random.default_rng(2)
     names = [name for name in facs.ARKIT if not name.startswith("eyeLook")]
     speeds, phases = random.uniform(0.2, 2.0, len(names)), random.uniform(0, 6, len(names))
     states = [
         state(i / FPS, **dict(zip(names, 0.3 + 0.3 * np.sin(2 * np.pi * speeds * i / FPS + phases), strict=True)))
-        for i in range(30 * FPS)
+        for i in range(10 * FPS)
     ]
     track = moved(table, states, table.longest_dead)
     wanted = np.stack([table.positions(item) for item in states])
@@ -244,7 +244,7 @@ def test_every_output_reads_the_state_of_the_picture_that_leaves(monkeypatch):
 
             def __init__(self, shape, slow=False):
                 super().__init__(shape)
-                self.got, self.slow = [], slow
+                self.got, self.slow, self.heard = [], slow, 0
 
             async def start(self):
                 pass
@@ -253,6 +253,9 @@ def test_every_output_reads_the_state_of_the_picture_that_leaves(monkeypatch):
                 if self.slow:
                     await asyncio.sleep(0.5)
                 await super().video(frame)
+
+            async def audio(self, chunk):
+                self.heard += 1
 
             def send(self, item):
                 self.got.append((clock.now(), item))
@@ -278,6 +281,7 @@ def test_every_output_reads_the_state_of_the_picture_that_leaves(monkeypatch):
     assert len(every.got) == len(frames)
     assert len(some.got) == pytest.approx(len(frames) / 3, abs=2)
     assert len(slow.got) <= 11
+    assert not any(sink.heard for sink in (every, some, slow)), "they have no use for sound"
     for at, item in (*every.got, *some.got):
         shown, state = pictures[item.pts]
         assert item is state

@@ -70,6 +70,10 @@ class StateSink(Sink):
         self.dropped = 0
         """States that a receiver missed because it was too slow or not there."""
 
+    @property
+    def hears(self) -> bool:
+        return False
+
     async def open(self, form: StreamFormat) -> None:
         self._shaper = Shaper(self._shape, form.fps)
         self.fps = form.fps

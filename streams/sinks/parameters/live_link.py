@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import struct
-import time
 import uuid
 from collections.abc import Sequence
 from typing import ClassVar
@@ -73,20 +72,14 @@ def packet(state: FaceState, subject: str, device: str, seconds: float, fps: int
     )
 
 
-def time_of_day() -> float:
-    """Seconds since midnight, local time: what the app's timecode counts."""
-    now = time.time()
-    there = time.localtime(now)
-    return there.tm_hour * 3600 + there.tm_min * 60 + there.tm_sec + now % 1
-
-
 class LiveLinkSink(DatagramSink):
     """Sends packets.
 
-    The time of a packet is that of its state: the time of day at the first state, and from there the session's
-    timeline, so that takes of sound, picture and face by the same clock fit together.
+    The time of a packet is that of its state on the session's timeline, counted from midnight as the app does, so that
+    takes of sound, picture and face by the same clock fit together.
 
     :param subject: the name in Unreal's Live Link window.
+    :param began: seconds from midnight to the session's zero.
     """
 
     name: ClassVar[str] = "live_link"
@@ -96,15 +89,13 @@ class LiveLinkSink(DatagramSink):
         to: Sequence[str] = (f"127.0.0.1:{PORT}",),
         shape: Shape = Shape(),  # noqa: B008 - immutable
         subject: str = "Vultus",
+        began: float = 0.0,
     ) -> None:
         super().__init__(to, shape, PORT, "live_link.to")
         self._subject = subject
         self._device = str(uuid.uuid5(uuid.NAMESPACE_OID, f"vultus-{uuid.getnode()}")).upper()
-        self._midnight: float | None = None
-        """Seconds of the session timeline at midnight."""
+        self._began = began
 
     def encode(self, state: FaceState) -> list[bytes]:
-        now = state.pts / SECOND
-        if self._midnight is None:
-            self._midnight = now - time_of_day()
-        return [packet(state, self._subject, self._device, (now - self._midnight) % DAY, self.fps)]
+        seconds = (self._began + state.pts / SECOND) % DAY
+        return [packet(state, self._subject, self._device, seconds, self.fps)]

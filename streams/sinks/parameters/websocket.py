@@ -77,6 +77,10 @@ class ParameterSink(Sink):
         """States that slow clients missed, all clients together."""
         return self._dropped + sum(client.dropped for client in self._clients)
 
+    @property
+    def hears(self) -> bool:
+        return False
+
     async def open(self, form: StreamFormat) -> None:
         self._shaper = Shaper(self._shape, form.fps)
         try:
