@@ -208,6 +208,8 @@ def load(file: str | Path | None = None, settings: Iterable[str] = ()) -> Loaded
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
+        except RecursionError:
+            raise ConfigError(f"{path}: nested too deep") from None
         for table, keys in content.items():
             if not isinstance(keys, dict):
                 raise ConfigError(f"{path}: {table} must be a table, as in [{table}]")
@@ -228,7 +230,7 @@ def load(file: str | Path | None = None, settings: Iterable[str] = ()) -> Loaded
 def _value(text: str) -> object:
     try:
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 
