@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 
-from avatar import calibrations, network, plugins
+from avatar import calibrations, network, outputs, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -255,6 +255,7 @@ class Pipeline:
         self.config = config
         cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
         self.clock = SessionClock()
+        self.began = outputs.time_of_day()
 
         # sound -> cues, camera -> cues
         self.listener = listener = make_listener(config, live=True)
@@ -478,11 +479,13 @@ class Pipeline:
             case "parameters":
                 from avatar.streams.sinks.parameters.websocket import ParameterSink
 
-                return ParameterSink(port=config.parameters_port)
+                return ParameterSink(port=config.parameters_port, shape=outputs.shape(self.config.parameters))
             case "null":
                 from avatar.streams.sinks.null import NullSink
 
                 return NullSink()
+        if name in outputs.NAMES:
+            return outputs.make(name, self.config, self.began)
         return plugins.load("sinks", name)()
 
 

@@ -288,6 +288,11 @@ def bench(args: argparse.Namespace) -> int:
             from avatar.bench_label import label
 
             result = label(config)
+        case "parameters":
+            from avatar.bench_parameters import parameters
+
+            with _progress("sending") as progress:
+                result = parameters(args.seconds or 60.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
