@@ -14,7 +14,7 @@ def test_a_synthetic_persons_video_becomes_a_labelled_clip(avatar, tmp_path, det
     rest = [{"t": i / 30, "arkit": {"jawOpen": 0.5 if i < 20 else 0.0}} for i in range(40)]
     states.write_text("".join(json.dumps(row) + "\n" for row in rest))
     assert avatar("render", "--states", states, "--avatar", "lin", "-o", video).returncode == 0
-    command = ("pipeline", video, "--name", "twin", "--consent", "synthetic", "--text", "Hello.", "--size", 256)
+    command = ("pipeline", video, "--name", "twin", "--consent", "synthetic", "--text", "Hello, my friend.")
     made = avatar(*command, "-o", out, "--json", timeout=200)
     assert made.returncode == 0, made.stderr
     said = json.loads(made.stdout)
