@@ -155,7 +155,7 @@ def views(clips: Clips, copies: int, seed: int = 0, progress: Progress = lambda 
     for copy in range(copies):
         whole: list[F32] = []
         part: list[F32] = []
-        for clip, frames in zip(clips.clips, _through_sessions(clips, sounds, copy, seed), strict=True):
+        for clip, frames in zip(clips.clips, sessions_of(clips, sounds, copy, seed), strict=True):
             whole.append(described(frames))
             part.append(described(frames, np.random.default_rng((seed, copy, len(part), clip.label))))
             progress(done := done + 1, of)
@@ -164,7 +164,8 @@ def views(clips: Clips, copies: int, seed: int = 0, progress: Progress = lambda 
     return Views(np.array(plain), np.array(pieces), np.array(rest[0]), np.array(rest[1]))
 
 
-def _through_sessions(clips: Clips, sounds: list[F32], copy: int, seed: int) -> Iterator[F32]:
+def sessions_of(clips: Clips, sounds: list[F32], copy: int, seed: int = 0) -> Iterator[F32]:
+    """Frames (T, WIDTH) of each clip through its speaker's made-up session of this number; half of them are mild."""
     random = np.random.default_rng((seed, 1, copy))
     strength = 0.6 if copy % 2 == 0 else 1.0
     sessions = {speaker: Session.draw(random, strength) for speaker in sorted(set(clips.speakers.tolist()))}

@@ -161,7 +161,7 @@ def emotion(
         model = EmotionModel(file)
         answers = np.stack([_heard_as_a_whole(model, frames_of(sound(clip.file))) for clip in clips.clips])
         bored = bool((clips.labels == CLASSES.index("boredom")).any())
-        even = ShiftModel(model.speakers.bias, model.speakers.means, model.speakers.prior, model.speakers.sharpness)
+        even = replace(model.speakers, usual=None)
         for at, speaker in enumerate(np.unique(clips.speakers)):
             some = clips.speakers == speaker
             hear(found, str(speaker), clips.labels[some], answers[some], even, bored)
