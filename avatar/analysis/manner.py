@@ -4,9 +4,10 @@ Everybody's neutral is somebody else's sadness. The classifier of :mod:`avatar.a
 is peculiar to a speaker (and to the room and microphone) moves its answers by a constant: the *shift*. It is found by
 expectation and maximisation over what was heard: given the shift, each stretch of speech belongs to the classes with
 some probability; given those, the shift is the mean of what is left over, shrunk towards none. Unlike a running mean of
-the features it does not take a speaker who is always neutral for one whose mean is that of all emotions; where a
+the features it does not take a speaker who is always neutral for one whose mean is that of all emotions. Where a
 microphone or another way of acting moves all answers far, though, it may settle on one wrong class for all. So a share
-of each stretch is taken to be spread over the classes as usual, which is what a running mean does. After iterative feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes, not neutral alone.
+of each stretch is taken to be spread over the classes as usual, which is what a running mean does. After iterative
+feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes, not neutral alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``avatar eval emotion_methods``: the matrix that ships beside other ways of hearing, on the same left-out speakers."""
+"""``avatar eval emotion_methods``: what ships beside other ways of hearing, on the same speakers left out."""
 
 from __future__ import annotations
 
@@ -243,10 +243,12 @@ def compared(data: Material, progress: Callable[[int, int], None] = lambda done,
     return {"task": "emotion_methods", "rows": {way: found.uar(way) for way in found.rows}, "weights": sizes}
 
 
-def emotion_methods(weights: Path, data: Path | None = None, progress: Progress = lambda done, of: None) -> dict[str, Any]:
+def emotion_methods(
+    weights: Path, data: Path | None = None, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
     """Train and judge all of them on the recordings of ``data``. Raises UsageError for unusable data."""
     if data is None:
-        raise UsageError("eval emotion_methods: give the recordings with --data DIR, which has index.csv or speech/emodb")
+        raise UsageError("eval emotion_methods: give the recordings with --data DIR: index.csv or speech/emodb")
     return compared(material(build.clips_of(data), registry.cache_dir()), progress)
 
 

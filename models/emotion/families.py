@@ -16,10 +16,10 @@ _MOVEMENT = tuple(f"change {n}" for n in ("std", "skewness", "kurtosis", "p5", "
 _AMONG = ("voiced mean", "voiced std", "unvoiced mean", "unvoiced std")
 _RHYTHM = 29
 """Numbers of the rhythm, at the end."""
-_PROSODIC = frozenset(
-    ("f0", "hnr", "cepstral_peak", "h1_h2", "h1_a3", "b1", "b2", "b3", "a1", "a2", "a3")  # pitch and voice quality
-    + ("level", "loudness", "peak", "flux", "rhythm")
-)
+_PROSODIC = frozenset((
+        "f0", "hnr", "cepstral_peak", "h1_h2", "h1_a3", "b1", "b2", "b3", "a1", "a2", "a3",
+        "level", "loudness", "peak", "flux", "rhythm",
+))  # fmt: skip
 
 
 def columns() -> list[tuple[str, str]]:

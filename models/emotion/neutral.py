@@ -1,7 +1,7 @@
 """``avatar eval emotion_neutral``: ten minutes of people who read without emotion, each from the first word on.
 
-LibriVox clips of a Debian package, what ``--data`` has (neutral sentences, a president's address), and telephone prompts
-of four professional speakers for the rest of the ten minutes. None of it was learnt from by the shipped weights.
+LibriVox clips of a Debian package, what ``--data`` has (neutral sentences, a president's address), and telephone
+prompts of four professional speakers for the rest of the ten minutes. The shipped weights learnt from none of it.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         ]
         for name, row in result["rows"].items()
     ]  # fmt: skip
-    notes = [f"together: {result['seconds']:.0f} s, neutral {result['neutral_share']}, {result['flips_per_minute']} flips"]
+    share, flips = result["neutral_share"], result["flips_per_minute"]
+    notes = [f"together: {result['seconds']:.0f} s, neutral {share} of them, {flips} flips a minute"]
     heads = ["reader", "seconds", "neutral", "flips a minute", "confidence"]
     return [("Neutral reading", heads, rows, [*notes, *(f"missed: {m}" for m in result["missed_targets"])])]
