@@ -10,7 +10,7 @@ from scipy.signal import resample_poly
 from avatar.analysis.features import RATE
 from avatar.core.types import F32
 from avatar.models.data.noises import piece
-from avatar.models.emotion.linear import STEPS, logistic
+from avatar.models.emotion.linear import logistic
 
 Random = np.random.Generator
 SECONDS = 2.0
@@ -74,5 +74,5 @@ def fit_trust(good: F32, bad: F32, decay: float = 3e-4) -> tuple[F32, float]:
     wanted = np.zeros((len(x), 2), np.float32)
     wanted[: len(good), 0] = wanted[len(good) :, 1] = 1
     share = np.concatenate((np.full(len(good), 0.5 / len(good)), np.full(len(bad), 0.5 / len(bad))))
-    weights, bias = logistic(x, wanted, share, decay, STEPS)
+    weights, bias = logistic(x, wanted, share, decay, 150)
     return weights[:, 0] - weights[:, 1], float(bias[0] - bias[1])
