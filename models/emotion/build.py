@@ -76,7 +76,7 @@ def clips_of(data: Path) -> Clips:
     unknown: dict[str, int] = {}
     for part in parts:
         unknown |= part.unknown
-    return Clips(tuple(clip for part in parts for clip in part.clips), unknown)
+    return Clips(tuple(clip for part in parts for clip in part.clips), unknown, any(part.bored for part in parts))
 
 
 def trust_of(model: Linear, found: Clips, made: Views, each: int = BAD_OF_EACH) -> Trust:

@@ -47,6 +47,9 @@ class Clips:
     clips: tuple[Clip, ...]
     unknown: dict[str, int]
     """Labels that are none of CLASSES, and how many clips have them: left out."""
+    bored: bool = True
+    """Whether some are labelled bored, and not only calm. Calm voices are kept with the bored, as low arousal, but where
+    there are no others they are judged as a reading calls them, neutral."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -73,9 +76,10 @@ def read(folder: Path) -> Clips:
     for column in ("file", "speaker", "emotion"):
         if not rows or rows[0].get(column) is None:
             raise UsageError(f"{index} has no column {column}, or no row: the columns are file,speaker,emotion")
-    clips, unknown = [], Counter[str]()
+    clips, unknown, bored = [], Counter[str](), False
     for row in rows:
         name = (row["emotion"] or "").strip().lower()
+        bored |= name in ("bored", "boredom")
         name = ALIASES.get(name, name)
         path = folder / (row["file"] or "")
         if not path.is_file():
@@ -86,7 +90,7 @@ def read(folder: Path) -> Clips:
             unknown[name or "(none)"] += 1
     if not clips:
         raise UsageError(f"{index} has no recording of {', '.join(CLASSES)}; it has: {', '.join(unknown)}")
-    return Clips(tuple(clips), dict(unknown))
+    return Clips(tuple(clips), dict(unknown), bored)
 
 
 def sound(path: Path) -> F32:

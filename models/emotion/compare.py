@@ -21,7 +21,7 @@ from avatar.models.data.corpus import read_sound
 from avatar.models.data.fetch import debian_package
 from avatar.models.emotion import build, learn, networks
 from avatar.models.emotion.clips import Clips, Views, described, frames_of, sessions_of, sound
-from avatar.models.emotion.evaluate import KNOWN_NEUTRAL, ORDERS, Found, hear
+from avatar.models.emotion.evaluate import KNOWN_NEUTRAL, NEUTRAL, ORDERS, Found, hear
 from avatar.models.emotion.linear import scale
 from avatar.models.emotion.networks import Attention, Network, Recurrent, Windows
 
@@ -38,7 +38,6 @@ UNLABELLED = tuple(f"asterisk-core-sounds-{code}-g722" for code in ("fr", "it", 
 UNLABELLED_S = 200.0
 """Of each package."""
 SVM_COSTS = (3e-5, 1e-4, 3e-4, 1e-3)
-NEUTRAL = CLASSES.index("neutral")
 
 
 @dataclass(frozen=True, slots=True)

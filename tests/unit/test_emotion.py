@@ -313,6 +313,8 @@ def test_unknown_labels_are_counted_and_aliases_understood(tmp_path):
     found = clips.read(index(tmp_path, [("a.wav", "x", "Joy"), ("a.wav", "x", "envy"), ("a.wav", "y", "calm")]))
     assert [CLASSES[c.label] for c in found.clips] == ["happiness", "boredom"]
     assert found.unknown == {"envy": 1}
+    assert not found.bored  # calm alone is judged as neutral
+    assert clips.read(index(tmp_path, [("a.wav", "x", "Bored")])).bored
 
 
 @pytest.mark.parametrize(
