@@ -48,8 +48,8 @@ class Clips:
     unknown: dict[str, int]
     """Labels that are none of CLASSES, and how many clips have them: left out."""
     bored: bool = True
-    """Whether some are labelled bored, and not only calm. Calm voices are kept with the bored, as low arousal, but where
-    there are no others they are judged as a reading calls them, neutral."""
+    """Whether some are labelled bored, and not only calm. Calm voices are kept with the bored, as low arousal, but
+    where there are no others they are judged as a reading calls them, neutral."""
 
     @property
     def labels(self) -> np.ndarray:
