@@ -52,6 +52,16 @@ TASKS: dict[str, Task] = {
         ("data", "loso"),
         "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
     ),
+    "emotion_methods": Task(
+        "avatar.models.emotion.compare",
+        ("data",),
+        "support vectors and small networks beside the matrix that hears emotion, speakers left out",
+    ),
+    "emotion_neutral": Task(
+        "avatar.models.emotion.neutral",
+        ("data",),
+        "ten minutes of neutral reading: how much of it is heard as neutral, and how often that changes",
+    ),
     "expression": Task(
         "avatar.models.expression.evaluate",
         ("data", "engine", "limit", "keep"),

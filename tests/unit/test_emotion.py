@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import avatar.models
+from avatar.analysis import voice_frames
 from avatar.analysis.emotion import CLASSES, EMBEDDING, EVERY, WEIGHTS_FILE, EmotionEstimator, HeldClass, is_flat
 from avatar.analysis.features import RATE, Resampler
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile
@@ -16,7 +17,7 @@ from avatar.analysis.voice_frames import WIDTH
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
 from avatar.core.types import EMOTIONS, AudioChunk, EmotionCue, Ns
 from avatar.errors import ModelFileError, UsageError
-from avatar.models.emotion import clips
+from avatar.models.emotion import clips, families, linear
 from avatar.models.emotion.augment import Session, stretched
 from avatar.models.emotion.linear import Samples, fit, scale
 from avatar.models.emotion.stream import Listener
@@ -157,6 +158,15 @@ def test_a_speaker_who_is_always_neutral_is_not_taken_for_average():
     assert model.posterior(model.means[1] + shift, found).argmax() == 1  # and another emotion still stands out
 
 
+def test_all_balance_is_a_running_mean_and_none_is_the_classes_own():
+    means, heard = np.eye(3, dtype=np.float32) * 6, RANDOM.normal(2, 5, (20, 3))
+    model = ShiftModel(np.zeros(3, np.float32), means, 2.0, 1.0, None, 1.0)
+    assert model.shift(heard) == pytest.approx((heard.sum(axis=0) - 20 * 2) / 22, abs=1e-4)
+    always_one = np.tile(means[1], (20, 1))
+    apart = [np.abs(ShiftModel(model.bias, means, 2.0, 1.0, None, b).shift(always_one)).max() for b in (0, 0.3, 1)]
+    assert apart[0] < 0.1 < apart[1] < apart[2]
+
+
 def test_nothing_heard_is_no_shift():
     assert not shifts().shift(np.zeros((0, 3))).any()
 
@@ -225,6 +235,31 @@ def test_an_even_race_never_flips():
 # --- training -----------------------------------------------------------------------------------------------------
 
 
+def test_every_functional_has_a_name_and_pitch_moves_those_of_pitch_alone():
+    frames = RANDOM.normal(0, 1, (120, WIDTH)).astype(np.float32)
+    frames[:, -1] = 1
+    other = frames.copy()
+    other[:, voice_frames.F0] += np.linspace(0, 3, 120)
+    named = families.columns()
+    assert len(named) == len(functionals(frames))
+    moved = {named[i][0] for i in np.flatnonzero(np.abs(functionals(other) - functionals(frames)) > 1e-4)}
+    assert "f0" in moved
+    assert moved <= {"f0", "rhythm", *voice_frames.VOICE_NAMES}
+    assert families.prosody()[[i for i, (d, _) in enumerate(named) if d == "f0"]].all()
+    assert not families.prosody()[[i for i, (d, _) in enumerate(named) if d.startswith(("band", "mfcc"))]].any()
+
+
+def test_the_classifier_found_among_few_clips_is_the_one_found_among_all_functionals():
+    random = np.random.default_rng(2)
+    x = random.normal(size=(40, 60)).astype(np.float32)
+    labels = random.integers(3, size=40)
+    x[:, :3] += 2 * np.eye(3)[labels].astype(np.float32)
+    wanted, share = np.eye(3, dtype=np.float32)[labels], np.full(40, 1 / 40)
+    few, _ = linear.logistic(x, wanted, share, 1e-2, 200)
+    all_of_them, _ = linear._logistic(x, wanted, share, 1e-2, 200)
+    assert few == pytest.approx(all_of_them, abs=2e-3)
+
+
 def test_functionals_are_finite_whatever_comes():
     for frames in (np.zeros((LEAST, WIDTH)), RANDOM.normal(0, 30, (200, WIDTH))):
         assert np.isfinite(functionals(frames.astype(np.float32))).all()
@@ -278,6 +313,8 @@ def test_unknown_labels_are_counted_and_aliases_understood(tmp_path):
     found = clips.read(index(tmp_path, [("a.wav", "x", "Joy"), ("a.wav", "x", "envy"), ("a.wav", "y", "calm")]))
     assert [CLASSES[c.label] for c in found.clips] == ["happiness", "boredom"]
     assert found.unknown == {"envy": 1}
+    assert not found.bored  # calm alone is judged as neutral
+    assert clips.read(index(tmp_path, [("a.wav", "x", "Bored")])).bored
 
 
 @pytest.mark.parametrize(
