@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avatar.analysis.head_hmm import HEAD_FILE, HeadModel
+from avatar.analysis.head_model import HEAD_FILE, HeadModel
 from avatar.models.headpose.clips import Clip, clips_of_videos, hear
 from avatar.models.headpose.judge_live import decoder, emotions, live, spoken
 from avatar.models.headpose.judge_planted import planted

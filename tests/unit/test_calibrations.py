@@ -12,7 +12,7 @@ import pytest
 
 from avatar.analysis.calibration import AXES, Habits
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import HeadModel
+from avatar.analysis.head_model import HeadModel
 from avatar.analysis.speaker import Speaker
 from avatar.calibrations import DEFAULT, Calibrations, find
 from avatar.core import facs
