@@ -23,13 +23,18 @@ LAG = 15
 SMOOTH_S = 0.03
 """Time constant of each of the two springs in a row that follow the gestures' path: a head has no corners in its way.
 The path is looked ahead by as much as they delay."""
+SKIP = 0.8
+"""States that a gesture may miss of its beginning where it is recognised late. It catches up: a late nod is a nod."""
+WAIT_HOPS = 12
+"""That a gesture may take longer than the pattern it belongs to."""
 FOLLOW = 0.2
 """Share of the way to where the voice is in its pattern that the head catches up in a hop."""
 EBB_S = 0.5
 """Time constant with which a gesture that has ended goes back to the posture."""
-LIFT = 2.2
-"""Degrees that a head rises where a phrase begins."""
-LIFT_HOPS = 16
+LIFT, LIFT_S, LIFT_HOPS = 2.6, 0.12, 16
+"""Degrees that a head rises where a phrase begins, the time constant, and how long before it sinks again."""
+BUSY_HOPS, BUSY = 42, 0.3
+"""After a phrase's first sound the head is busy with rising: for so long its gestures have this share of their size."""
 
 LIVELINESS: dict[str, tuple[float, float]] = {
     "neutral": (1.0, 1.0),
@@ -85,8 +90,8 @@ class HmmHead:
         """Forget everything, the pose too."""
         self._random = np.random.default_rng((self._seed, 0x4EAD))
         self._springs = [(Spring(SMOOTH_S), Spring(SMOOTH_S)) for _ in range(3)]
-        self._posture_springs = [Spring(0.35) for _ in range(3)]
-        self._lift, self._lift_left = Spring(0.16), 0
+        self._posture_springs = [Spring(0.7) for _ in range(3)]
+        self._lift, self._lift_left = Spring(LIFT_S), -BUSY_HOPS
         self._last = (0.0, 0.0, 0.0)
         self._range = self._pace = self._reach = 1.0
         self._felt: dict[str, float] = {}
@@ -110,6 +115,7 @@ class HmmHead:
         self._idle_left = 0
         self._state = self._gesture = -1
         self._elapsed = 0
+        self._waiting = -1  # hops that a recognised passage still waits for the last gesture's end; -1 = none does
         self._phase = self._over = 0.0
         self._way: list[list[float]] = []
 
@@ -139,8 +145,8 @@ class HmmHead:
                 value += self._posture_springs[axis].step(self._posture[axis])
                 value += 0.5 * float(self._deviation[axis]) * self._drift[axis].step(self._pace)
                 if axis == 0:
-                    self._lift_left -= 1
-                    value += self._lift.step(LIFT if self._lift_left > 0 else 0.0)
+                    self._lift_left = max(-BUSY_HOPS, self._lift_left - 1)
+                    value += self._lift.step(LIFT * self._reach if self._lift_left > 0 else 0.0)
             limit = min(self.FARTHEST, self.LIMIT[axis] * self._reach)
             value = limit * math.tanh(value * self._range / limit)
             out.append(value * self.strength)
@@ -156,11 +162,15 @@ class HmmHead:
             return
         n = self._model.states
         if before < 0 or state // n != before // n or state < before:
-            self._begin(state // n)
-            self._elapsed = 0
-            self._phase, self._over = self._place(), 0.0
+            self._waiting, self._elapsed = WAIT_HOPS, 0
         else:
+            self._waiting -= self._waiting > 0
             self._elapsed = self._elapsed + 1 if state == before else 0
+        if self._waiting >= 0 and (self._waiting == 0 or not self._way or self._phase >= n - 1):
+            self._waiting = -1
+            self._begin(state // n)
+            self._over = 0.0
+            self._phase = min(SKIP, self._place())
 
     def _begin(self, branch: int) -> None:
         """Choose the gesture that goes with a passage: (N, 3) degrees."""
@@ -171,6 +181,8 @@ class HmmHead:
             draw = int(np.searchsorted(self._odds[label][branch], self._random.random()))
             gesture = min(draw, len(manner.mean) - 1)
             size = float(np.clip(self._random.normal(1.0, 0.18), 0.6, 1.4))
+            if LIFT_HOPS - self._lift_left < BUSY_HOPS:
+                size *= BUSY
         else:
             gesture = int(manner.choice[branch].argmax())
         self._gesture = gesture
@@ -196,8 +208,8 @@ class HmmHead:
         n = self._model.states
         base = self._state // n * n
         rate = 1 / self._lasts[base + min(n - 1, int(self._phase))]
-        behind = self._place() - self._phase
-        self._phase = min(float(n), self._phase + min(3 * rate, max(0.0, rate + FOLLOW * (behind - rate))))
+        behind = (self._place() if self._waiting < 0 else float(n)) - self._phase
+        self._phase = min(float(n), self._phase + min(2 * rate, max(0.0, rate + FOLLOW * (behind - rate))))
         value = _curve(self._way, self._phase - 0.5)
         if self._phase >= n:
             # What has been done ebbs away towards the posture.

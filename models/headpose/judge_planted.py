@@ -120,7 +120,7 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
         "blstm": [mean[:, :3] * found.scale[N : N + 3] for mean, _ in guesses],
     }
     likelihood = {
-        "joint": float(np.mean([given_sound(found, x) for x in test])),
+        "joint": float(np.mean([pairs.given_sound(found.joint, x) for x in test])),
         "stage one": float(np.mean([unheard(found, x) for x in test])),
         "rules": float(np.mean([_gauss(x, *fit(_features(found, rules[p.clip.name]))) for x, p in
                                 zip(seen, testing, strict=True)])),
@@ -141,17 +141,8 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
     }
 
 
-def given_sound(found: Learnt, x: F64) -> float:
-    """Mean log-likelihood of a row of gesture features given all of the prosody and nothing of the gestures before:
-    what a model that draws heads from sound is worth, and what a regression or a network can be asked as well."""
-    model = found.joint
-    weight = np.einsum("tbk,bg->tgk", pairs.heard_posterior(model, x), model.choice)
-    scores = pairs.gaussians(x[:, N:], model.seen_mean, model.seen_var)
-    return float(logsumexp(scores, b=np.maximum(weight, 1e-12), axis=(1, 2)).mean())
-
-
 def unheard(found: Learnt, x: F64) -> float:
-    """The same for stage one alone, which knows how often each state is visited and hears nothing."""
+    """What :func:`pairs.given_sound` is for stage one alone, which knows how often each state is visited and hears nothing."""
     model = found.gesture.model
     share = model.get_stationary_distribution()
     return float(logsumexp(model.scores(x[:, N:]), b=np.maximum(share, 1e-12)[None], axis=1).mean())

@@ -8,6 +8,7 @@ streams together. What the live head needs besides is counted: how long states l
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import HmmHead
+from avatar.analysis.head_hmm import LAG, HmmHead
 from avatar.analysis.head_model import NEUTRAL, HeadModel, Manner
 from avatar.analysis.prosody import Melody
 from avatar.core.types import freeze
@@ -24,6 +25,7 @@ from avatar.models.headpose import joint, pairs, phmm
 from avatar.models.headpose.clips import HZ, Clip, gestures, posture
 
 F64 = NDArray[np.float64]
+log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 LEAST_SECONDS = 8.0
@@ -33,8 +35,18 @@ THIN = 3
 PROSODY_SPANS, GESTURE_SPANS = (0.6, 0.5), (0.5, 0.6)
 """Seconds that a pattern lasts, about: where the search begins, in turn."""
 EXPLORED_SECONDS = 100.0
-TRIED_ROUNDS, FULL_ROUNDS = 12, 6
-"""Rounds of EM for the pairs: in the coarse grid, and at the full rate."""
+MOST_GAIN = {"neutral": 1.3, "sadness": 1.3}
+MOST_GAIN_MOVED = 2.2
+"""Of gestures, neutral and other ones: what is not foretold is left to postures, or every wiggle becomes a nod."""
+ROUNDS = 3
+"""Of EM for the pairs, in the coarse grid; one more at the full rate. Many would shrink the patterns to syllables."""
+LEAST_HOPS = 5.0
+"""Hops that a state of the pairs lasts at least on average."""
+GESTURE_HOPS = 25
+"""Hops that a passage lasts at least, the usual one: a shorter one is a syllable and holds no gesture."""
+AGREED, AGREE_SECONDS = 0.965, 60.0
+"""Share of the hops on which the live decoder must name the same pattern as whole-sequence decoding, and on how much
+of the clips that is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +98,12 @@ def study(
     progress: Progress | None = None,
     tries: int = 3,
     sizes: Sequence[int] = (6, 4),
+    sized_by: Sequence[Clip] | None = None,
 ) -> Learnt:
     """:func:`learn` with everything that it made.
 
     :param tries: searches in each modality and number of states. :param sizes: numbers of states of a branch to try.
+    :param sized_by: the clips whose heads say how far this one goes, where that is not all of them.
     """
     tell = progress or (lambda done, of: None)
     steps = 2 * tries + 4
@@ -110,7 +124,7 @@ def study(
     both = _stage_two(normal, prosody, gesture, random)
     tell(2 * tries + 2, steps)
     curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve])
-    model = fitted(_live(clips, normal, both, centre, scale, curves), clips)
+    model = fitted(_live(clips, normal, both, centre, scale, curves), sized_by or clips)
     tell(steps, steps)
     return Learnt(model, prosody, gesture, both, centre, scale)
 
@@ -171,27 +185,28 @@ def _stage_one(
 def _stage_two(
     sequences: Sequence[F64], prosody: StageOne, gesture: StageOne, random: np.random.Generator
 ) -> pairs.Pairs:
-    """The recurrent pairs: from several beginnings, the one that explains what it has not learnt from best."""
+    """The recurrent pairs: from several beginnings, the one by which the sound alone explains most of what the head
+    does, among those that the live decoder follows in time and whose passages are long enough for a gesture."""
     coarse = phmm.thinned(sequences, THIN)
-    seen, later = _parts(coarse)
-    best, reached = None, -np.inf
-    for clusters in (None, *(gesture.branches + more for more in (-1, 0, 1, 2))):
-        if clusters is not None and clusters < 3:
-            continue
-        begin = joint.beginning(sequences, prosody, gesture, clusters, random)
-        if begin is None:
-            continue
-        # The sizes are sought in the coarse grid, where a state lasts a third as many rows.
-        tried, _ = pairs.train(joint.slower(begin, 1 / THIN), seen, TRIED_ROUNDS)
-        likely = pairs.likelihood(tried, later or seen) - 0.5 * begin.numbers * np.log(sum(map(len, coarse))) / sum(
-            map(len, coarse)
-        )
-        if likely > reached:
-            best, reached = begin, likely
+    best, reached = None, (False, -np.inf)
+    for begin in joint.beginnings(sequences, coarse, THIN, prosody, gesture, random):
+        slow = pairs.train(joint.slower(begin, 1 / THIN), coarse, ROUNDS, LEAST_HOPS / THIN)
+        left, there = np.sum([pairs.explained(slow, x) for x in coarse], axis=0)
+        agreed = pairs.agreement(joint.slower(slow, THIN), _some(sequences, AGREE_SECONDS), LAG)
+        holds = float(np.median((THIN / (1 - slow.stay)).sum(1))) >= GESTURE_HOPS
+        rating = (True, 1 - left / max(there, 1e-9)) if holds and agreed >= AGREED else (False, holds + agreed)
+        log.debug("pairs %s: explained %.3f, agreed %.3f, %s", begin.choice.shape, 1 - left / there, agreed, holds)
+        if rating > reached:
+            best, reached = slow, rating
     if best is None:
         raise UsageError("no pattern of voice and head recurs in these clips; give a longer recording")
-    coarse_model, _ = pairs.train(joint.slower(best, 1 / THIN), coarse, TRIED_ROUNDS)
-    return pairs.train(joint.slower(coarse_model, THIN), sequences, FULL_ROUNDS)[0]
+    return pairs.train(joint.slower(best, THIN), sequences, 1, LEAST_HOPS)
+
+
+def _some(sequences: Sequence[F64], seconds: float) -> list[F64]:
+    """The first sequences, of so many seconds together."""
+    ends = np.cumsum([len(x) for x in sequences])
+    return list(sequences[: int(np.searchsorted(ends, seconds * HZ)) + 1])
 
 
 def _parts(thin: Sequence[F64]) -> tuple[list[F64], list[F64]]:
@@ -223,6 +238,16 @@ def _live(
         manners={NEUTRAL: manner(clips, model, scale)},
         curves=curves.astype(np.float32),
     )
+
+
+def with_manner(found: Learnt, label: str, clips: Sequence[Clip]) -> Learnt:
+    """The model with the gestures and postures of clips in another emotion as well. What it hears stays as it is: the
+    same patterns bring other gestures."""
+    rows = phmm.thinned([found.rows(clip) for clip in clips], THIN)
+    slow = joint.slower(found.joint, 1 / THIN)
+    own = pairs.train(slow, rows, 2 * ROUNDS, LEAST_HOPS / THIN, heard=False)
+    model = replace(found.model, manners={**found.model.manners, label: manner(clips, own, found.scale)})
+    return replace(found, model=fitted(model, clips, label))
 
 
 def _durations(sequences: Sequence[F64], model: pairs.Pairs) -> tuple[F64, F64]:
@@ -263,11 +288,11 @@ def _f32(x: F64) -> NDArray[np.float32]:
 
 
 def fitted(
-    model: HeadModel, clips: Sequence[Clip], label: str = NEUTRAL, seconds: float = 90.0, rounds: int = 2
+    model: HeadModel, clips: Sequence[Clip], label: str = NEUTRAL, seconds: float = 90.0, rounds: int = 3
 ) -> HeadModel:
     """The model with gestures and postures of such a size that the head, as it runs live, deviates on each axis as the
     clips' heads do: in its fast part and in all, within reason."""
-    some = _first(clips, seconds)
+    some = list(clips[: int(np.searchsorted(np.cumsum([len(c.pose) for c in clips]), seconds * HZ)) + 1])
     real_fast = np.concatenate([gestures(c.pose)[:, :3] for c in some]).std(0)
     real_all = _spread([c.pose.astype(np.float64) for c in some])
     for _ in range(rounds):
@@ -277,20 +302,11 @@ def fitted(
         old = model.manners[label]
         new = replace(
             old,
-            gain=_f32(np.clip(old.gain * fast, 0.5, 2.0)),
+            gain=_f32(np.clip(old.gain * fast, 0.5, MOST_GAIN.get(label, MOST_GAIN_MOVED))),
             posture_sd=_f32(np.clip(old.posture_sd * slow, 0.1, 8.0)),
         )
         model = replace(model, manners={**model.manners, label: new})
     return model
-
-
-def _first(clips: Sequence[Clip], seconds: float) -> list[Clip]:
-    some: list[Clip] = []
-    for clip in clips:
-        if sum(len(c.pose) for c in some) > seconds * HZ:
-            break
-        some.append(clip)
-    return some
 
 
 def _made(model: HeadModel, clip: Clip, label: str, seed: int) -> F64:

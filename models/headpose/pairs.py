@@ -18,7 +18,9 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
+from avatar.analysis.viterbi import FixedLagViterbi
 from avatar.models.headpose.phmm import FLOOR, RARE
 
 F64 = NDArray[np.float64]
@@ -259,6 +261,38 @@ def heard_posterior(model: Pairs, x: F64) -> F64:
     return np.asarray(_backward(alpha, scale, ep, eg, model.follow, choice, model.stay)[0])
 
 
+def given_sound(model: Pairs, x: F64) -> float:
+    """Mean log-likelihood of the gesture features in rows (T, P + Q), given all of the prosody and nothing of the
+    gestures before: what a model that draws heads from sound is worth."""
+    weight = np.einsum("tbk,bg->tgk", heard_posterior(model, x), model.choice)
+    scores = gaussians(x[:, model.heard_mean.shape[2] :], model.seen_mean, model.seen_var)
+    return float(logsumexp(scores, b=np.maximum(weight, 1e-12), axis=(1, 2)).mean())
+
+
+def explained(model: Pairs, x: F64, axes: int = 3) -> tuple[float, float]:
+    """(what is left, what there was) of the squares of the first ``axes`` gesture features in rows (T, P + Q) when they
+    are foretold by the sound alone: by the mean over the gestures that may go with it."""
+    p = model.heard_mean.shape[2]
+    path = decode(model, x, both=False)
+    usual = np.einsum("bg,gkq->bkq", model.choice, model.seen_mean)[path[:, 0], path[:, 2], :axes]
+    y = x[:, p : p + axes]
+    return float(((y - usual) ** 2).sum()), float((y**2).sum())
+
+
+def agreement(model: Pairs, sequences: Sequence[F64], lag: int) -> float:
+    """Share of rows on which a decoder with a fixed lag names the same pattern as one that knows the whole sound."""
+    p, states = model.heard_mean.shape[2], model.stay.shape[1]
+    start, transition = model.transition()
+    same = rows = 0
+    for x in sequences:
+        scores = gaussians(x[:, :p], model.heard_mean, model.heard_var).reshape(len(x), -1)
+        decoder = FixedLagViterbi(start, transition, lag)
+        found = np.array([decoder.step(row) for row in scores])[lag:] // states
+        same += int((found == decode(model, x, both=False)[: len(found), 0]).sum())
+        rows += len(found)
+    return same / max(rows, 1)
+
+
 def decode(model: Pairs, x: F64, both: bool = True) -> Ints:
     """(T, 3): pattern, gesture and state of the likeliest path, by both streams or by the prosody alone (gesture 0)."""
     p = model.heard_mean.shape[2]
@@ -269,15 +303,33 @@ def decode(model: Pairs, x: F64, both: bool = True) -> Ints:
     return np.asarray(_viterbi(lp, lg, *logs))
 
 
-def train(model: Pairs, sequences: Sequence[F64], rounds: int = 12, tolerance: float = 1e-3) -> tuple[Pairs, float]:
-    """EM; the model and the mean log-likelihood of a row before its last round."""
-    before = reached = -np.inf
+def train(
+    model: Pairs,
+    sequences: Sequence[F64],
+    rounds: int = 12,
+    least: float = 1.0,
+    heard: bool = True,
+    tolerance: float = 1e-3,
+) -> Pairs:
+    """EM.
+
+    :param least: rows that a state lasts at least on average: patterns must not shrink to syllables. :param heard:
+        False = the prosody's part is left as it is, gestures and choices alone are learnt.
+    """
+    before = -np.inf
     for _ in range(rounds):
-        model, reached = _round(model, sequences)
+        new, reached = _round(model, sequences)
+        new = replace(new, stay=np.maximum(new.stay, 1 - 1 / max(least, 1.0)))
+        if not heard:
+            new = replace(
+                new, start=model.start, follow=model.follow, stay=model.stay, heard_mean=model.heard_mean,
+                heard_var=model.heard_var,
+            )  # fmt: skip
+        model = new
         if reached - before < tolerance:
             break
         before = reached
-    return model, reached
+    return model
 
 
 def _round(model: Pairs, sequences: Sequence[F64]) -> tuple[Pairs, float]:
