@@ -21,7 +21,7 @@ from avatar.analysis.head_model import NEUTRAL, HeadModel, Manner
 from avatar.analysis.prosody import Melody
 from avatar.core.types import freeze
 from avatar.errors import UsageError
-from avatar.models.headpose import joint, pairs, phmm
+from avatar.models.headpose import fitness, joint, pairs, phmm
 from avatar.models.headpose.clips import HZ, Clip, gestures, posture
 
 F64 = NDArray[np.float64]
@@ -158,11 +158,10 @@ def _stage_one(
     random: np.random.Generator,
     tell: Callable[[int], None],
 ) -> StageOne:
-    """Patterns of one modality: the best size and search by fitness."""
+    """Patterns of one modality: the best search of each size, and the size by :mod:`avatar.models.headpose.fitness`."""
     coarse = phmm.thinned(sequences, THIN)
     seen, later = _parts(coarse)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
-    best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
     for attempt in range(tries):
         states = sizes[attempt % len(sizes)]
@@ -173,10 +172,8 @@ def _stage_one(
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
                 curve[key] = found
-            if best is None or found.fitness > best.fitness:
-                best = found
         tell(attempt + 1)
-    assert best is not None
+    best = fitness.chosen(curve)
     ordered = [curve[key] for key in sorted(curve)]
     table = tuple((f.branches, f.states, f.separation, f.likelihood, f.fitness) for f in ordered)
     return StageOne(phmm.refined(best, sequences, THIN), best.branches, best.states, table)
