@@ -2,9 +2,9 @@
 
 *Compactness*: the mean log-likelihood of a frame, which rises with the number M of patterns. *Separation*: the mean
 logarithm of how much likelier a segment is under its own pattern than under the next best one, which falls as patterns
-come to resemble each other. Both are in nats a frame. The paper reads M off where the two curves balance; here that is
-where their sum is largest, each scaled to [0, 1] over the sizes that were tried with the same number of states N. Between
-numbers of states, whose scales differ, the likelihood of held-out frames less what each free number costs decides.
+come to resemble each other. Both are in nats a frame. M is read off where the two curves balance: where their sum is
+largest, each scaled to [0, 1] over the sizes that were tried with the same number of states N. Between numbers of
+states, whose scales differ, the likelihood of held-out frames less what each free number costs decides.
 """
 
 from __future__ import annotations

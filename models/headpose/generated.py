@@ -117,9 +117,7 @@ def _accents(heard: Heard, pose: F64, began: list[int], pace: float, random: np.
             _add(pose[:, axis], peak + 4, float(random.normal(0, (1.0, 0.9)[axis - 1])), 24 / pace, 40 / pace)
 
 
-def _phrase_motion(
-    pose: F64, began: list[int], ended: list[int], pace: float, random: np.random.Generator
-) -> None:
+def _phrase_motion(pose: F64, began: list[int], ended: list[int], pace: float, random: np.random.Generator) -> None:
     for onset in began:
         # Up before the first sound, highest shortly after it, then slowly down.
         rise = float(np.clip(random.normal(3.0, 0.6), 1.5, 4.5))

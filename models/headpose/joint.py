@@ -40,7 +40,11 @@ VALLEY, LOW = 6.0, 0.4
 
 
 def beginnings(
-    sequences: Sequence[F64], coarse: Sequence[F64], thin: int, prosody: StageOne, gesture: StageOne,
+    sequences: Sequence[F64],
+    coarse: Sequence[F64],
+    thin: int,
+    prosody: StageOne,
+    gesture: StageOne,
     random: np.random.Generator,
 ) -> Iterator[Pairs]:
     """Joint models to train from sequences (T, 12), both modalities; ``coarse``: the same thinned ``thin`` times.
@@ -100,7 +104,11 @@ def _led_by_sound(
 
 
 def _grouped(
-    sequences: Sequence[F64], pieces: Sequence[tuple[int, int, int]], many: int, kinds: int, states: int,
+    sequences: Sequence[F64],
+    pieces: Sequence[tuple[int, int, int]],
+    many: int,
+    kinds: int,
+    states: int,
     random: np.random.Generator,
 ) -> Iterator[Pairs]:
     if len(pieces) < 3 * max(many, kinds):
@@ -140,9 +148,7 @@ def _shapes(shapes: F64, labels: Ints, count: int) -> tuple[F64, F64]:
     return mean, np.array([shapes[labels == k].var(0) for k in range(count)]) + 0.1
 
 
-def _passages(
-    sequences: Sequence[F64], prosody: StageOne, gesture: StageOne
-) -> tuple[F64, Ints, Ints]:
+def _passages(sequences: Sequence[F64], prosody: StageOne, gesture: StageOne) -> tuple[F64, Ints, Ints]:
     """Of each passage through a prosody pattern: the head's course in as many parts as there are states
     (n, states, features), the pattern (n,), and stage one's gesture (n,)."""
     shapes, heard, labels = [], [], []

@@ -35,7 +35,8 @@ def headpose(
     """Judge the shipped head model and its training.
 
     :param data: folder of videos or tracks of people; without it the rows of real clips are left out.
-    :param corpus: labelled speech whose voices that are in no training are heard. :param keep: folder for the motions, as npz.
+    :param corpus: labelled speech whose voices that are in no training are heard. :param keep: folder for
+        the motions, as npz.
 
     Raises UsageError, ModelFileError.
     """
@@ -75,7 +76,14 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         f"{p['ari_gesture']:.3f}); apex off by {p['apex_frames']:.2f} frames at 30 a second (median), "
         f"{p['apex_within_one']:.2f} within one; learnt in {p['seconds']:.0f} s"
     ]
-    made.append(("Planted corpus", ["model", "log-likelihood a frame, given the sound", "and the frames before", "correlation less shuffled"], rows, notes))
+    made.append(
+        (
+            "Planted corpus",
+            ["model", "log-likelihood a frame, given the sound", "and the frames before", "correlation less shuffled"],
+            rows,
+            notes,
+        )
+    )
     axes = ("pitch", "yaw", "roll")
 
     def line(name: str, key: str, row: dict[str, Any]) -> list[str]:

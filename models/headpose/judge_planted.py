@@ -142,7 +142,7 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
 
 
 def unheard(found: Learnt, x: F64) -> float:
-    """What :func:`pairs.given_sound` is for stage one alone, which knows how often each state is visited and hears nothing."""
+    """What :func:`pairs.given_sound` is for stage one alone: it knows how often a state comes, and hears nothing."""
     model = found.gesture.model
     share = model.get_stationary_distribution()
     return float(logsumexp(model.scores(x[:, N:]), b=np.maximum(share, 1e-12)[None], axis=1).mean())

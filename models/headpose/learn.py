@@ -42,7 +42,7 @@ ROUNDS = 3
 """Of EM for the pairs, in the coarse grid; one more at the full rate. Many would shrink the patterns to syllables."""
 LEAST_HOPS = 5.0
 """Hops that a state of the pairs lasts at least on average."""
-GESTURE_HOPS = 25
+GESTURE_HOPS = 28
 """Hops that a passage lasts at least, the usual one: a shorter one is a syllable and holds no gesture."""
 AGREED, AGREE_SECONDS = 0.965, 60.0
 """Share of the hops on which the live decoder must name the same pattern as whole-sequence decoding, and on how much
@@ -121,7 +121,7 @@ def study(
     gesture = _stage_one(
         [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, 1.0, tries, sizes, random, lambda i: tell(tries + i, steps)
     )
-    both = _stage_two(normal, prosody, gesture, random)
+    both = _stage_two(normal, prosody, gesture, np.random.default_rng((seed, 1)))
     tell(2 * tries + 2, steps)
     curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve])
     model = fitted(_live(clips, normal, both, centre, scale, curves), sized_by or clips)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from avatar.analysis.head_features import FEATURES, ProsodyFeatures
-from avatar.analysis.head_model import HeadModel, Manner
 from avatar.analysis.head_hmm import LAG, HmmHead
+from avatar.analysis.head_model import HeadModel, Manner
 from avatar.analysis.prosody import Melody, Prosody
 from avatar.analysis.viterbi import FixedLagViterbi, GaussianScores, log
 from avatar.errors import ModelFileError
