@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from avatar import commands, commands_calibrate
+from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -176,6 +177,9 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     common(render)
     inputs(render)
     render.add_argument("--text", help="a text to be spoken")
+    acts = "what the text does, for head, brows and gaze; guessed from punctuation and melody where not given"
+    render.add_argument("--act", choices=ACTS, help=acts)
+    render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
     render.add_argument("--states-out", type=Path, metavar="F.jsonl", help="write the face states, one a line")

@@ -95,7 +95,10 @@ def _input(args: argparse.Namespace) -> Any:
     given = {key: getattr(args, key, None) for key in ("audio", "video", "text", "states")}
     if sum(value is not None for value in given.values()) != 1:
         raise UsageError("give one of " + ", ".join(f"--{key}" for key in given if hasattr(args, key)))
-    return Input(**given)
+    act, voice = getattr(args, "act", None), getattr(args, "voice", None)
+    if (act or voice) and given.get("text") is None:
+        raise UsageError("--act and --voice say how a text is spoken: give --text")
+    return Input(**given, act=act, **({"voice": voice} if voice else {}))
 
 
 def render(args: argparse.Namespace) -> int:

@@ -72,6 +72,11 @@ TASKS: dict[str, Task] = {
         ("data", "avatar", "engine", "limit", "keep"),
         "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
     ),
+    "acts": Task(
+        "avatar.models.inputs.acts",
+        ("avatar", "keep"),
+        "the four dialogue acts: strokes on stressed syllables, tracks that differ, a voice that follows the emotion",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

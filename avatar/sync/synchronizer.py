@@ -20,6 +20,7 @@ from avatar.core.types import (
     FaceState,
     Gaze,
     GazeCue,
+    GestureCue,
     LipCue,
     Ns,
     Pose,
@@ -72,21 +73,25 @@ class Synchronizer:
         stale_voice = dict(hold=_ms(60), release=_ms(180))
         stale_camera = dict(hold=_ms(200), release=_ms(600))
         stale_program = dict(hold=_ms(300), release=_ms(500))
+        stale_script = dict(hold=_ms(60), release=_ms(300))
         # Lips whose sound has ended without a word (a text spoken to its end) shut as fast as those that hear silence.
         self._lips: dict[Origin, Timeline[LipCue]] = {"voice": Timeline(hold=_ms(40), release=_ms(60))}
         self._faces: dict[Origin, Timeline[ExpressionCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "voice": Timeline(**stale_voice),
         }
         self._heads: dict[Origin, Timeline[PoseCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "voice": Timeline(hold=_ms(200), release=_ms(1500)),
         }
         self._gazes: dict[Origin, Timeline[GazeCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "idle": Timeline(hold=_ms(500), release=_ms(500)),
         }
         self._lids: dict[Origin, Timeline[BlinkCue]] = {
@@ -94,6 +99,7 @@ class Synchronizer:
             "idle": Timeline(hold=_ms(100), release=_ms(100)),
         }
         self._feeling = Feeling(seed)
+        self._gestures: dict[Origin, list[GestureCue]] = {"program": [], "script": []}
         self.reset()
 
     def reset(self) -> None:
@@ -101,6 +107,8 @@ class Synchronizer:
         for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
             for timeline in group.values():
                 timeline.clear()
+        for cues in self._gestures.values():
+            cues.clear()
         self._feeling.reset()
         self._speaking = 0.0
         self._talking = 0.0
@@ -111,6 +119,8 @@ class Synchronizer:
         for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
             if origin in group:
                 group[origin].clear()
+        if origin in self._gestures:
+            self._gestures[origin].clear()
 
     def push(self, cue: Cue, origin: Origin) -> None:
         """Add a cue. Prosody has no part of its own in the face and is ignored. Raises KeyError where that kind of cue
@@ -128,6 +138,8 @@ class Synchronizer:
                 self._lids[origin].push(cue)
             case EmotionCue():
                 self._feeling.push(cue)
+            case GestureCue():
+                self._gestures[origin].append(cue)
             case ProsodyCue():
                 pass
 
@@ -164,7 +176,17 @@ class Synchronizer:
             emotion=emotion,
             voiced=voiced,
             confidence=Confidence(sure, expression, head_confidence, gaze_confidence),
+            gesture=self._sample_gesture(t),
         )
+
+    def _sample_gesture(self, t: Ns) -> GestureCue | None:
+        """What the body does at ``t``: the newest that has begun, a program's first."""
+        found = None
+        for origin in ("script", "program"):
+            left = self._gestures[origin] = [cue for cue in self._gestures[origin] if cue.end > t]
+            begun = [cue for cue in left if cue.pts <= t]
+            found = max(begun, key=lambda cue: cue.pts) if begun else found
+        return found
 
     def _sample_lips(self, t: Ns) -> tuple[F32, F32, bool, float, float]:
         """Mouth, visemes, voiced, presence, confidence. An unsure mouth opens as far as a sure one: only how fresh its
