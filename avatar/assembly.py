@@ -202,6 +202,7 @@ def style(config: Config) -> Style:
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
         lips=face.lips,
+        mouth=face.mouth,
     )
 
 
@@ -227,14 +228,17 @@ def named_calibration(config: Config) -> Calibration | None:
     return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
 
 
-def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
     """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 
     Raises ModelFileError where its file was not fetched.
     """
-    from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
+    from avatar.analysis.face_nets import FaceNets
+    from avatar.analysis.tracking import FaceTracker
+    from avatar.models.landmarker import convert
 
-    return FaceTracker(registry.path(LANDMARKER), neutral)
+    finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
+    return FaceTracker(finder, neutral, config.input.mirror)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -320,7 +324,7 @@ class Pipeline:
 
     def _make_watcher(self) -> FaceTracker:
         known = self.calibration
-        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        self.watcher = make_watcher(self.config, known.speaker.neutral if known is not None else None)
         return self.watcher
 
     def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:

@@ -253,7 +253,9 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
+    options = {
+        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
+    }
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)

@@ -45,6 +45,10 @@ class InputTable(Table):
     """page, camera, none, a video file's path, or a plug-in's name."""
     camera: str = "0"
     """Camera by number, or a video file that stands for one."""
+    mirror: bool = False
+    """The avatar does what a mirror would show: the camera's left and right change sides."""
+    face: Literal["largest", "center", "left", "right"] = "largest"
+    """Of several faces before the camera, the one that is followed until it is lost."""
     websocket_port: int = Field(8081, ge=1, le=65535)
 
 
@@ -91,6 +95,9 @@ class FaceTable(Table):
     """How far the jaw opens in speech: 0 = mumbles, 2 = enunciates."""
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
+    mouth: Literal["auto", "voice", "camera", "both"] = "auto"
+    """Who moves the mouth where a camera watches: auto = the voice while it speaks, else the camera; both = by how sure
+    each of them is."""
     seed: int = 0
     calibration: str = "auto"
     """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name

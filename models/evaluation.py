@@ -77,6 +77,11 @@ TASKS: dict[str, Task] = {
         ("avatar", "keep"),
         "the four dialogue acts: strokes on stressed syllables, tracks that differ, a voice that follows the emotion",
     ),
+    "camera": Task(
+        "avatar.models.inputs.camera",
+        ("video",),
+        "a face in a video followed: frames, milliseconds, jitter of a still face, blinks, two ways compared",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

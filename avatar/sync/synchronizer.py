@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from avatar.sync.feeling import EmotionChoice, Feeling
 from avatar.sync.timeline import Timeline
 
 _N = len(facs.ARKIT)
+Mouth = Literal["auto", "voice", "camera", "both"]
 
 
 def _ms(t: float) -> Ns:
@@ -52,6 +54,9 @@ class Style:
     jaw: float = 1.0
     """0 = mumbles, 1 = usual, 2 = enunciates; so is ``lips``. See :mod:`avatar.sync.articulation`."""
     lips: float = 1.0
+    mouth: Mouth = "auto"
+    """Who moves the mouth where a camera watches: the voice while it speaks and else the camera, one of them only, or
+    both by how sure each is."""
 
 
 class Synchronizer:
@@ -156,7 +161,7 @@ class Synchronizer:
         self._last = t
         mouth, visemes, voiced, lips, sure = self._sample_lips(t)
         self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
-        face = self._sample_face(t, mouth, lips)
+        face = self._sample_face(t, mouth, lips, sure)
         self._talking = max(self._speaking, self._talking * float(np.exp(-dt / self.SPEECH_FALL)))
         felt, emotion = self._sample_emotion(t)
         face = add_emotion(face, felt, self._talking)
@@ -204,7 +209,7 @@ class Synchronizer:
         voiced = a.voiced and presence > 0.5
         return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence, presence * a.confidence
 
-    def _sample_face(self, t: Ns, lips: F32, lips_presence: float) -> F32:
+    def _sample_face(self, t: Ns, lips: F32, lips_presence: float, sure: float) -> F32:
         vectors: dict[Origin, tuple[F32, float]] = {}
         for origin, timeline in self._faces.items():
             if (found := timeline.at(t)) is not None:
@@ -215,8 +220,14 @@ class Synchronizer:
             return layer([own[o] for o in OWNERS[part] if o in own], _N)
 
         # While nobody speaks and a camera watches, the camera has the mouth.
-        watched = "camera" in vectors
-        spoken = lips_presence * (self._speaking if watched else 1.0)
+        spoken = lips_presence
+        if "camera" in vectors and self.style.mouth != "voice":
+            seen = vectors["camera"][1]
+            spoken *= self._speaking
+            if self.style.mouth == "camera":
+                spoken *= 1.0 - seen
+            elif self.style.mouth == "both":
+                spoken *= sure / max(1e-6, sure + seen)
         mouth = layered("mouth", {**vectors, "voice": (lips, spoken)})
         face = layered("upper", vectors)
         face[facs.MOUTH_INDICES] = mouth[facs.MOUTH_INDICES]
