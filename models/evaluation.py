@@ -82,6 +82,11 @@ TASKS: dict[str, Task] = {
         ("video",),
         "a face in a video followed: frames, milliseconds, jitter of a still face, blinks, two ways compared",
     ),
+    "reenact": Task(
+        "avatar.models.inputs.reenact",
+        ("video", "engine", "limit", "keep"),
+        "a recorded face enacted by its own first frame, and looked at again",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),
