@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from avatar.core import facs
-from avatar.core.geometry import IDENTITY, scale, slerp
+from avatar.core.geometry import IDENTITY, from_euler, multiply, scale, slerp
 from avatar.core.types import (
     F32,
     MILLISECOND,
@@ -32,6 +33,7 @@ from avatar.core.types import (
 from avatar.sync.articulation import articulate
 from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation, leave_to_owners
 from avatar.sync.feeling import EmotionChoice, Feeling
+from avatar.sync.program import Override, ProgramFace
 from avatar.sync.timeline import Timeline
 
 _N = len(facs.ARKIT)
@@ -104,6 +106,8 @@ class Synchronizer:
             "idle": Timeline(hold=_ms(100), release=_ms(100)),
         }
         self._feeling = Feeling(seed)
+        self.program = ProgramFace()
+        """What programs tell, part by part; beats everything else."""
         self._gestures: dict[Origin, list[GestureCue]] = {"program": [], "script": []}
         self.reset()
 
@@ -114,6 +118,7 @@ class Synchronizer:
                 timeline.clear()
         for cues in self._gestures.values():
             cues.clear()
+        self.program.reset()
         self._feeling.reset()
         self._speaking = 0.0
         self._talking = 0.0
@@ -170,6 +175,10 @@ class Synchronizer:
         left, right = self._sample_lids(t)
         for name, value in (("eyeBlinkLeft", left), ("eyeBlinkRight", right)):
             face[facs.INDEX[name]] = max(face[facs.INDEX[name]], value)
+        told = self.program.sample(t)
+        if told is not None:
+            face += told.arkit_presence * (told.arkit - face)
+            head, gaze = _turned(head, told), _looking(gaze, told)
         facs.set_eye_look(face, gaze.yaw, gaze.pitch)
         expression = max((f[3] for f in (line.at(t) for line in self._faces.values()) if f), default=0.0)
         return FaceState(
@@ -181,7 +190,7 @@ class Synchronizer:
             emotion=emotion,
             voiced=voiced,
             confidence=Confidence(sure, expression, head_confidence, gaze_confidence),
-            gesture=self._sample_gesture(t),
+            gesture=(told.gesture if told is not None else None) or self._sample_gesture(t),
         )
 
     def _sample_gesture(self, t: Ns) -> GestureCue | None:
@@ -288,3 +297,16 @@ class Synchronizer:
                 values.append((mixed, presence * a.confidence))
         left, right = layer(values, 2)
         return float(left), float(right)
+
+
+def _turned(head: Pose, told: Override) -> Pose:
+    rotation = slerp(head.rotation, from_euler(*told.head), told.head_presence)
+    if any(told.nudge):
+        rotation = multiply(rotation, from_euler(*told.nudge))
+    return Pose(rotation, head.translation)
+
+
+def _looking(gaze: Gaze, told: Override) -> Gaze:
+    yaw, pitch = (math.radians(angle) for angle in told.gaze)
+    left = told.gaze_presence
+    return Gaze(gaze.yaw + left * (yaw - gaze.yaw), gaze.pitch + left * (pitch - gaze.pitch))
