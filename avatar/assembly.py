@@ -308,13 +308,17 @@ class Pipeline:
         self.server = None
         if config.server.enabled or "webrtc" in config.output.sinks:
             from avatar.control import Control
+            from avatar.streams import access
             from avatar.streams.server import Server
             from avatar.streams.signaling import PeerHub
 
-            self.hub = PeerHub(self.clock)
+            asked = config.server
+            self.hub = PeerHub(self.clock, max_peers=asked.viewers, loopback=access.is_loopback(asked.host))
             self.control = Control(self)
             if config.server.enabled:
-                self.server = Server(self.control, self.hub)
+                access.check(asked.host, asked.token)
+                guard = access.Access(asked.token, asked.origins)
+                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice)
         self.sinks = [self._sink(name) for name in config.output.sinks]
 
     @property
@@ -428,6 +432,13 @@ class Pipeline:
             case "webrtc":
                 assert self.hub is not None
                 return self.hub.sink
+            case "whip" | "janus":
+                from avatar.streams.sinks.publish import JanusSink, WhipSink
+
+                ice, token = self.config.server.ice, config.publish_token
+                if name == "whip":
+                    return WhipSink(config.whip_url, token, ice)
+                return JanusSink(config.janus_url, config.janus_room, token, ice=ice)
             case "recorder":
                 from avatar.streams.sinks.recorder import RecorderSink
 

@@ -130,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
-    bench.add_argument("what", nargs="?", choices=("stages", "live", "sync", "soak", "engines"), default="stages")
+    bench.add_argument(
+        "what", nargs="?", choices=("stages", "live", "sync", "soak", "serve", "engines"), default="stages"
+    )
     bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
@@ -138,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
+    bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
+    bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
 

@@ -294,6 +294,10 @@ def bench(args: argparse.Namespace) -> int:
 
             with _progress("soaking") as progress:
                 result = soak(config, args.seconds or 1800.0, progress)
+        case "serve":
+            from avatar.bench_serve import serve
+
+            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0)
         case "engines":
             from avatar.bench_engines import engines
 

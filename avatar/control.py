@@ -130,6 +130,7 @@ class Control:
             "resyncs": reasons,
             "last_resync": None if last is None else {"reason": last.reason, "text": str(last), **last.ms()},
             "viewers": hub.viewers if hub is not None else 0,
+            "encodes": hub.sink.pictures.encodes if hub is not None else 0,
             "felt": _feeling(session.synchronizer.felt),
         }
 

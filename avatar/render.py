@@ -14,9 +14,11 @@ from avatar.analysis.dialogue import Act
 from avatar.analysis.mouth import CALM_MS
 from avatar.assembly import (
     IdleMotion,
+    background_doubt,
     choose_engine,
     find_avatar,
     labelled,
+    labelled_transparent,
     make_listener,
     make_watcher,
     named_calibration,
@@ -154,12 +156,17 @@ def render(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
-    from avatar.streams.sinks.recorder import Mux
+    from avatar.streams.sinks.recorder import CLEAR_SUFFIXES, Mux
 
-    if config.avatar.background == layers.ALPHA:
-        raise UsageError("background alpha: a clip has no transparency here; use green, or avatar image")
-    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
-    draw = labelled(engine, config.avatar.badge)
+    clear = out.suffix.lower() in CLEAR_SUFFIXES
+    if clear != (config.avatar.background == layers.ALPHA):
+        kinds = " or ".join(CLEAR_SUFFIXES)
+        raise UsageError(f"{out.name}: a transparent clip is --background alpha and a file {kinds}, both or neither")
+    bundle = find_avatar(config.avatar.name)
+    engine = choose_engine(config.avatar, bundle).engine
+    if clear and engine.background != layers.ALPHA:
+        raise UsageError(f"{bundle.name}: cannot be cut out ({background_doubt(bundle)}); render an .mp4 as it is")
+    draw = (labelled_transparent if clear else labelled)(engine, config.avatar.badge)
     made = plan(config, source)
     fps, step = config.avatar.fps, RATE // config.avatar.fps
     mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None)
