@@ -36,6 +36,7 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
+from avatar.programs import listeners, pump
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -367,7 +368,14 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        await session.run()
+        put = session.synchronizer.program.put
+        async with asyncio.TaskGroup() as group:
+            told = [group.create_task(pump(s, self.clock, put)) for s in listeners(config.input)]
+            try:
+                await session.run()
+            finally:
+                for task in told:
+                    task.cancel()
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""

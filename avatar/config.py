@@ -49,6 +49,9 @@ class InputTable(Table):
     """The avatar does what a mirror would show: the camera's left and right change sides."""
     face: Literal["largest", "center", "left", "right"] = "largest"
     """Of several faces before the camera, the one that is followed until it is lost."""
+    program_port: int = Field(0, ge=0, le=65535)
+    """Programs drive the face over a WebSocket there, and ``osc_port`` over OSC; 0 = not."""
+    osc_port: int = Field(0, ge=0, le=65535)
     websocket_port: int = Field(8081, ge=1, le=65535)
 
 

@@ -38,7 +38,7 @@ class Command:
     gesture: str = ""
     """One of :data:`avatar.sync.program.GESTURES`, or a name that a body knows."""
     release: bool = False
-    """Let go of everything that this client has told."""
+    """Let go of everything that this client has told: it fades from now on."""
 
 
 class CommandError(ValueError):

@@ -143,14 +143,15 @@ class ProgramFace:
         self._waiting = [c for c in self._waiting if c.pts > t]
         for command in due:
             if command.release:
-                self._told.pop(command.client, None)
+                for told in self._told.get(command.client, {}).values():
+                    told.hold = min(told.hold, max(0.0, (command.pts - told.pts) / SECOND))
             parts = dict(command.arkit)
             for first, angles in ((_HEAD, command.head), (_GAZE, command.gaze)):
                 if angles is not None:
                     parts |= {first + i: angle for i, angle in enumerate(angles)}
-            told = self._told.setdefault(command.client, {})
+            mine = self._told.setdefault(command.client, {})
             for part, value in parts.items():
-                told[part] = _Told(value, command.pts, command.priority, command.hold, command.fade)
+                mine[part] = _Told(value, command.pts, command.priority, command.hold, command.fade)
             if command.gesture in GESTURES:
                 self._playing.append((command.pts, command.priority, command.gesture))
             elif command.gesture:

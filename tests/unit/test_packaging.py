@@ -31,7 +31,7 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "spoken"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head", "programs", "spoken"}
 
 
 def modules() -> dict[str, Path]:
