@@ -239,7 +239,7 @@ def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
     from avatar.models.landmarker import convert
 
     finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
-    return FaceTracker(finder, neutral, config.input.mirror)
+    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:

@@ -173,6 +173,8 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
         made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
+        gain = "enlarge a video's small, short movements by so much, 1 to 10"
+        made.add_argument("--micro-gain", type=_positive, metavar="G", help=gain)
         emotions = (
             f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
         )

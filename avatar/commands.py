@@ -78,6 +78,7 @@ def _offline_config(args: argparse.Namespace) -> Config:
         ("avatar.background", getattr(args, "background", None)),
         ("avatar.quality", getattr(args, "quality", None)),
         ("face.head", getattr(args, "head", None)),
+        ("face.micro_gain", getattr(args, "micro_gain", None)),
     ):
         if value is not None:
             settings.append(f"{key}={json.dumps(value)}")

@@ -101,6 +101,8 @@ class FaceTable(Table):
     mouth: Literal["auto", "voice", "camera", "both"] = "auto"
     """Who moves the mouth where a camera watches: auto = the voice while it speaks, else the camera; both = by how sure
     each of them is."""
+    micro_gain: float = Field(1.0, ge=1, le=10)
+    """How much a camera's movements of up to 200 ms that are too small to notice are enlarged; 1 = not."""
     seed: int = 0
     calibration: str = "auto"
     """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name

@@ -87,6 +87,11 @@ TASKS: dict[str, Task] = {
         ("video", "engine", "limit", "keep"),
         "a recorded face enacted by its own first frame, and looked at again",
     ),
+    "micro": Task(
+        "avatar.models.inputs.micro",
+        ("video",),
+        "small, short movements put into tracked faces: how many are found, by size",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.analysis.micro import Magnifier, Micro, MicroSpotter
 from avatar.core import facs
 from avatar.core.geometry import from_euler, matrix_to_euler, to_matrix
 from avatar.core.types import (
@@ -131,14 +133,20 @@ class FaceTracker:
     :param neutral: (52,) this user's face at rest where it is known (:class:`avatar.analysis.speaker.Speaker`): then
         nobody has to look neutral in the first second.
     :param mirror: the avatar does what a mirror would show: turns to its right where the user turns left.
+    :param micro_gain: how much movements of up to 200 ms that are too small to notice are enlarged; 1 = not.
     """
 
-    def __init__(self, finder: FaceFinder | Path, neutral: F32 | None = None, mirror: bool = False) -> None:
+    def __init__(
+        self, finder: FaceFinder | Path, neutral: F32 | None = None, mirror: bool = False, micro_gain: float = 1.0
+    ) -> None:
         self._detector = LandmarkDetector(finder, mode="video", faces=1) if isinstance(finder, Path) else finder
         self._fed = -1
         self.neutral = neutral
         """Taken up by the next :meth:`calibrate` or :meth:`reset`."""
         self.mirror = mirror
+        self.spotted: deque[Micro] = deque(maxlen=64)
+        """Micro-expressions of this face, the newest last; they are known about 200 ms after their peak."""
+        self._spotter, self._magnifier = MicroSpotter(), Magnifier(micro_gain)
         self.reset()
 
     def reset(self) -> None:
@@ -149,6 +157,8 @@ class FaceTracker:
         self._shape_filter = self.shape_smoothing()
         self._pose_filter = self.pose_smoothing()
         self._return = _Return()
+        self._spotter.reset()
+        self._magnifier.reset()
         self.calibrate()
 
     @staticmethod
@@ -193,7 +203,9 @@ class FaceTracker:
     def _cues(self, pts: Ns, face: DetectedFace) -> tuple[Cue, ...]:
         angles = np.array((face.yaw, face.pitch, face.roll))
         self._rest.learn(pts, face.coefficients, angles, face.translation)
-        shapes = self._shape_filter.step(pts, self._rest.shapes(face.coefficients))
+        raw = self._rest.shapes(face.coefficients)
+        self.spotted.extend(self._spotter.step(pts, raw))
+        shapes = self._shape_filter.step(pts, self._magnifier.step(pts, raw))
         pose = self._pose_filter.step(pts, np.array((*self._rest.angles(angles), *self._rest.place(face.translation))))
         shapes, pose, presence = self._return.step(pts, shapes, pose)
         arkit = np.clip(shapes, 0, 1).astype(np.float32)
