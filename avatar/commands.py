@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from avatar.config import Config, load
@@ -99,7 +100,8 @@ def _input(args: argparse.Namespace) -> Any:
     act, voice = getattr(args, "act", None), getattr(args, "voice", None)
     if (act or voice) and given.get("text") is None:
         raise UsageError("--act and --voice say how a text is spoken: give --text")
-    return Input(**given, act=act, **({"voice": voice} if voice else {}))
+    made = Input(**given, act=act)
+    return replace(made, voice=voice) if voice else made
 
 
 def render(args: argparse.Namespace) -> int:

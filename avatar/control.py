@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.core.types import EMOTIONS
+from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
@@ -298,7 +298,7 @@ class Control:
         before = synchronizer.style
         face = before.emotion if emotion is None else EmotionChoice("fixed", self._degrees(emotion, "emotion"))
         felt = emotion_of(np.array(face.fixed)) if face.mode == "fixed" else None
-        heard = ("neutral", 0.0) if felt is None else (felt.label, felt.intensity)
+        heard: tuple[EmotionLabel, float] = ("neutral", 0.0) if felt is None else (felt.label, felt.intensity)
         speech = await asyncio.to_thread(spoken, text, cast("Act | None", act), voice or VOICE, heard)
         page = pipeline.hub.input.chosen("audio") if pipeline.hub is not None and self._source == "page" else None
         if emotion is not None:

@@ -162,8 +162,8 @@ def _width(times: NDArray[np.int64], track: NDArray[np.float64], peak: int, heig
 
 
 class Magnifier:
-    """Makes small, short movements larger, without delay. What lasts or is large ends up as it is; since nobody knows of
-    a movement that begins how far it will go, its beginning is enlarged as well, by :data:`MOST` at most.
+    """Makes small, short movements larger, without delay. What lasts or is large ends up as it is; since nobody knows
+    of a movement that begins how far it will go, its beginning is enlarged as well, by :data:`MOST` at most.
 
     :param gain: 1 = as they are, 5 = five times.
     """

@@ -67,11 +67,12 @@ class _Noted:
     """A finder that notes what it finds."""
 
     def __init__(self, inner: FaceFinder) -> None:
-        self._inner, self.last = inner, None
+        self._inner = inner
+        self.last: DetectedFace | None = None
 
     def detect(self, rgb: U8, time_ms: int | None = None, /) -> list[DetectedFace]:
         found = self._inner.detect(rgb, time_ms)
-        self.last: DetectedFace | None = found[0] if found else None
+        self.last = found[0] if found else None
         return found
 
     def close(self) -> None:
@@ -194,12 +195,11 @@ def camera(
     frames = list(read_video(path))
     file = convert.read(model)
     rows: dict[str, dict[str, Any]] = {}
-    for step, (name, make) in enumerate(
-        (
-            ("networks", lambda: FaceNets(file)),
-            ("task", lambda: LandmarkDetector(model, mode="video", faces=1)),
-        )
-    ):
+    ways: dict[str, Callable[[], FaceFinder]] = {
+        "networks": lambda: FaceNets(file),
+        "task": lambda: LandmarkDetector(model, mode="video", faces=1),
+    }
+    for step, (name, make) in enumerate(ways.items()):
         finder = make()
         finder.detect(narrow(frames[0].pixels), 0)  # the first call is slow, and no measure of a frame
         if isinstance(finder, FaceNets):

@@ -7,7 +7,7 @@ Compared are the coefficients measured in both, and the head's angles, each from
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else pixels
 
 
-def _sheet(pictures: list[Any], shown: list[tuple[int, np.ndarray]], path: Path) -> Path:
+def _sheet(pictures: list[Any], shown: Sequence[tuple[int, np.ndarray]], path: Path) -> Path:
     """Eight moments: above the video, below what was made of it."""
     columns = []
     times = np.array([frame.pts for frame in pictures])

@@ -35,7 +35,7 @@ def read(data: bytes, depth: int = 0) -> list[Message]:
     out: list[Message] = []
     at = 16  # the name and the time tag
     while at < len(data):
-        size = _unpack(">i", data, at)
+        size = int(_unpack(">i", data, at))
         at += 4
         if size < 0 or size % 4 or at + size > len(data):
             raise OscError("an element of a bundle is longer than the bundle")

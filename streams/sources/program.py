@@ -179,7 +179,7 @@ class OscSource(Source[Command]):
             told = False
             for message in osc.read(data):
                 told |= self._merge(message, merged)
-            kept = {key: merged[key] for key in ("priority", "hold", "fade") if key in merged}
+            kept: dict[str, Any] = {key: merged[key] for key in ("priority", "hold", "fade") if key in merged}
             if len(self._settings) < 64 or sender in self._settings:
                 self._settings[sender] = kept
             if told:
