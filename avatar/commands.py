@@ -301,6 +301,10 @@ def bench(args: argparse.Namespace) -> int:
             from avatar.bench_serve import serve
 
             result = serve(config, args.sessions, args.viewers, args.seconds or 30.0)
+        case "network":
+            from avatar.bench_network import network
+
+            result = network(config)
         case "engines":
             from avatar.bench_engines import engines
 

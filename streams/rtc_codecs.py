@@ -124,7 +124,7 @@ class LiveVideoEncoder(ABC):
 class LiveVp8Encoder(LiveVideoEncoder, Vp8Encoder):
     """VP8 by libvpx in real-time mode."""
 
-    LIMITS: ClassVar = (2_000_000, 400_000, 4_000_000)
+    LIMITS: ClassVar = (2_000_000, 200_000, 4_000_000)
     """Default, lowest and highest bits a second for 512x512 at 30 fps."""
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class LiveVp8Encoder(LiveVideoEncoder, Vp8Encoder):
 class LiveH264Encoder(LiveVideoEncoder, H264Encoder):
     """H.264 by x264, constrained baseline, without look-ahead."""
 
-    LIMITS: ClassVar = (2_500_000, 500_000, 5_000_000)
+    LIMITS: ClassVar = (2_500_000, 250_000, 5_000_000)
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import av
+import cv2
+import numpy as np
 from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -25,6 +27,23 @@ from avatar.streams.rtc_codecs import LiveVideoEncoder, live_encoder
 BEHIND, CAUGHT_UP = 0.5, 0.75
 """Shares of the viewers' median estimate: below the first, a viewer gets the weaker encode; above the second, the
 better one again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is given up before the picture falls apart."""
+
+    least: float
+    """Bits a second for 512 x 512 below which the next step is taken."""
+    shrink: int
+    """The picture's sides are divided by it."""
+    every: int
+    """One in so many pictures is sent."""
+
+
+STEPS = (Step(380_000, 1, 1), Step(170_000, 2, 1), Step(0, 2, 2))
+"""Half the sides at full rate first: a mouth in step is worth more than its pores."""
+STEADY_S = 3.0
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +60,13 @@ class Viewer:
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
+    rate: float = 0.0
+    """Bits a second that its pictures have lately taken."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its network carries everything twice."""
+        return self.estimate is None or self.estimate > 2.2 * self.rate
 
     def lose(self) -> None:
         """The pictures that it gets are not in one piece any more."""
@@ -69,6 +95,39 @@ class Rung:
     key_at: float = float("-inf")
     """When it made its last key frame, in seconds."""
     viewers: list[Viewer] = field(default_factory=list)
+    step: int = 0
+    """Number in :data:`STEPS`."""
+    rate: float = 0.0
+    """Bits a second that it has lately made."""
+    _count: int = 0
+    _rises: float | None = None
+    """Since when the network has carried the next better step, in seconds."""
+    _made_at: float | None = None
+
+    def climb(self, bits: float, now: float) -> None:
+        """Choose the step for a network that carries ``bits`` a second for 512 x 512: down at once, up one at a time,
+        after :data:`STEADY_S` in which more would have gone through."""
+        lowest = next((k for k, step in enumerate(STEPS) if bits >= step.least), len(STEPS) - 1)
+        if lowest > self.step:
+            self.step, self._rises = lowest, None
+        elif lowest < self.step and bits >= 1.3 * STEPS[self.step - 1].least:
+            self._rises = now if self._rises is None else self._rises
+            if now - self._rises >= STEADY_S:
+                self.step, self._rises = self.step - 1, None
+        else:
+            self._rises = None
+
+    def skips(self) -> bool:
+        """Whether this picture is left out, so that fewer are sent."""
+        self._count += 1
+        return self._count % STEPS[self.step].every != 0
+
+    def note(self, size: int, now: float) -> None:
+        """A picture of ``size`` bytes was made."""
+        if self._made_at is not None and now > self._made_at:
+            share = min(1.0, now - self._made_at)
+            self.rate += share * (8 * size / (now - self._made_at) - self.rate)
+        self._made_at = now
 
 
 class Pictures:
@@ -106,7 +165,10 @@ class Pictures:
             rung.viewers = group
             rates = [viewer.estimate for viewer in group if viewer.estimate is not None]
             if rates:
+                rung.climb(min(rates), self._seconds())
                 rung.encoder.target_bitrate = min(rates)
+            for viewer in group:
+                viewer.rate = rung.rate
         return list(self._rungs.values())
 
     def encode(self, rung: Rung, i420: U8, ticks: int) -> Coded | None:
@@ -115,15 +177,34 @@ class Pictures:
         :param i420: (3/2 h, w). :param ticks: its time in 1/90000 s.
         """
         now = self._seconds()
+        if rung.skips():
+            return None
+        i420 = shrunk(i420, STEPS[rung.step].shrink)
         key = any(viewer.wants_key for viewer in rung.viewers) and now - rung.key_at >= self.KEY_APART
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
         frame.pts, frame.time_base = ticks, VIDEO_TIME_BASE
         packet = rung.encoder.packet(frame, key)
         if packet is None:
             return None
+        rung.note(packet.size, now)
         if packet.is_keyframe:
             rung.key_at = now
         return Coded(packet, packet.is_keyframe)
+
+
+def shrunk(i420: U8, by: int) -> U8:
+    """Planar YUV 4:2:0 (3/2 h, w) with its sides divided by ``by``, and even."""
+    if by == 1:
+        return i420
+    height, width = i420.shape[0] * 2 // 3, i420.shape[1]
+    high, wide = height // by & ~1, width // by & ~1
+    planes = np.split(i420.ravel(), [height * width, height * width * 5 // 4])
+    sizes = ((height, width, high, wide), *[(height // 2, width // 2, high // 2, wide // 2)] * 2)
+    small = [
+        cv2.resize(plane.reshape(h, w), (to_w, to_h), interpolation=cv2.INTER_AREA).ravel()
+        for plane, (h, w, to_h, to_w) in zip(planes, sizes, strict=True)
+    ]
+    return np.concatenate(small).reshape(high * 3 // 2, wide)
 
 
 def video_encoder(mime: str) -> LiveVideoEncoder:

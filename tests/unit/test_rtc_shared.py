@@ -12,7 +12,8 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from avatar.core.types import MILLISECOND, AvatarFrame, FaceState, Ns
-from avatar.streams.rtc_shared import Packer, Pictures, Viewer
+from avatar.streams.pixels import to_i420
+from avatar.streams.rtc_shared import STEPS, Packer, Pictures, Viewer, shrunk
 from avatar.streams.sinks.webrtc import WebRtcSink
 
 
@@ -100,3 +101,54 @@ def test_what_a_receiver_says_reaches_its_viewer():
     assert viewer.estimate == 700_000
     with pytest.raises(TypeError):
         packer.encode(av.VideoFrame(64, 64))
+
+
+def test_a_narrow_network_costs_size_first_and_pictures_last_and_gets_them_back_slowly():
+    now = [0.0]
+    pictures, viewer = Pictures(lambda: now[0]), Viewer("video/VP8", 1_500_000)
+    i420 = to_i420(np.full((512, 512, 3), 90, np.uint8))
+    steps = []
+
+    def second(estimate: int) -> tuple[int, int]:
+        """(pictures sent, their width) of a second at 30 a second."""
+        viewer.estimate, sent = estimate, []
+        for _ in range(30):
+            now[0] += 1 / 30
+            (rung,) = pictures.plan([viewer])
+            coded = pictures.encode(rung, i420, round(now[0] * 90_000))
+            if coded is not None:
+                sent.append(coded)
+        steps.append(rung.step)
+        codec = rung.encoder.codec
+        assert codec is not None
+        return len(sent), codec.width
+
+    assert second(1_500_000) == (30, 512)
+    assert second(300_000) == (30, 256), "at once"
+    assert second(120_000)[1] == 256
+    assert 14 <= second(120_000)[0] <= 16
+    assert second(400_000) == second(400_000), "not in a hurry"
+    for _ in range(4):
+        second(400_000)
+    assert steps[-1] == 1, "and not into what is just enough"
+    for _ in range(5):
+        second(900_000)
+    assert second(900_000) == (30, 512)
+    assert max(steps) == len(STEPS) - 1
+
+
+def test_a_shrunk_picture_is_the_same_smaller():
+    rgb = np.zeros((66, 98, 3), np.uint8)
+    rgb[:, :49], rgb[:, 49:] = (200, 30, 30), (20, 60, 210)
+    small = shrunk(to_i420(rgb), 2)
+    assert small.shape == (48, 48)
+    back = av.VideoFrame.from_ndarray(small, format="yuv420p").to_ndarray(format="rgb24")
+    assert back.shape == (32, 48, 3)
+    assert np.abs(back[:, 8].astype(int) - (200, 30, 30)).max() <= 5
+    assert np.abs(back[:, 40].astype(int) - (20, 60, 210)).max() <= 5
+
+
+def test_everything_is_sent_twice_only_where_there_is_room():
+    assert Viewer("video/VP8").has_room
+    assert Viewer("video/VP8", 2_000_000, rate=600_000).has_room
+    assert not Viewer("video/VP8", 700_000, rate=600_000).has_room
