@@ -36,6 +36,7 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
+from avatar.programs import listeners, pump
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -202,6 +203,7 @@ def style(config: Config) -> Style:
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
         lips=face.lips,
+        mouth=face.mouth,
     )
 
 
@@ -227,14 +229,17 @@ def named_calibration(config: Config) -> Calibration | None:
     return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
 
 
-def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
     """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 
     Raises ModelFileError where its file was not fetched.
     """
-    from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
+    from avatar.analysis.face_nets import FaceNets
+    from avatar.analysis.tracking import FaceTracker
+    from avatar.models.landmarker import convert
 
-    return FaceTracker(registry.path(LANDMARKER), neutral)
+    finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
+    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -325,7 +330,7 @@ class Pipeline:
 
     def _make_watcher(self) -> FaceTracker:
         known = self.calibration
-        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        self.watcher = make_watcher(self.config, known.speaker.neutral if known is not None else None)
         return self.watcher
 
     def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
@@ -364,7 +369,14 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        await session.run()
+        put = session.synchronizer.program.put
+        async with asyncio.TaskGroup() as group:
+            told = [group.create_task(pump(s, self.clock, put)) for s in listeners(config.input)]
+            try:
+                await session.run()
+            finally:
+                for task in told:
+                    task.cancel()
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""

@@ -48,7 +48,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     """p50 and p95 in milliseconds of every stage of the live path, on the demo speech, one after the other."""
     import cv2
 
-    from avatar.assembly import LANDMARKER, IdleMotion, find_avatar, make_engine, make_listener, registry, style
+    from avatar.assembly import IdleMotion, find_avatar, make_engine, make_listener, make_watcher, registry, style
     from avatar.engines.badge import Badge
     from avatar.streams.pixels import to_i420
     from avatar.streams.sources.text import load_speech
@@ -84,9 +84,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     pictures = [engine.render(state) for state in states[: 2 * fps]]
     result["vp8_encode"] = _times(_vp8(pictures), frames)
     with contextlib.suppress(RunError):  # without the model file there is nothing to measure
-        from avatar.analysis.tracking import FaceTracker
-
-        tracker = FaceTracker(registry.path(LANDMARKER))
+        tracker = make_watcher(config)
         result["tracker_per_frame"] = _times(
             lambda i: tracker.step(VideoFrame(Ns(i * SECOND // fps), freeze(pictures[i % len(pictures)]))), 60
         )

@@ -82,6 +82,26 @@ TASKS: dict[str, Task] = {
         ("data", "avatar", "engine", "limit", "keep"),
         "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
     ),
+    "acts": Task(
+        "avatar.models.inputs.acts",
+        ("avatar", "keep"),
+        "the four dialogue acts: strokes on stressed syllables, tracks that differ, a voice that follows the emotion",
+    ),
+    "camera": Task(
+        "avatar.models.inputs.camera",
+        ("video",),
+        "a face in a video followed: frames, milliseconds, jitter of a still face, blinks, two ways compared",
+    ),
+    "reenact": Task(
+        "avatar.models.inputs.reenact",
+        ("video", "engine", "limit", "keep"),
+        "a recorded face enacted by its own first frame, and looked at again",
+    ),
+    "micro": Task(
+        "avatar.models.inputs.micro",
+        ("video",),
+        "small, short movements put into tracked faces: how many are found, by size",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

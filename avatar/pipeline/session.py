@@ -286,6 +286,8 @@ class Session:
                 chunk, self._broken = replace(chunk, discontinuity=True), False
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
+            for move in chunk.moves:
+                self.synchronizer.push(move, "script")
             for outlet in self.outlets():
                 if outlet.sink.hears:
                     outlet.sound.put(chunk)

@@ -32,6 +32,7 @@ RULES = {
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
 WIRING |= {"calibrate", "commands_calibrate", "own_head", "outputs", "head_export", "bench_parameters"}
+WIRING |= {"programs", "spoken"}
 
 
 def modules() -> dict[str, Path]:
