@@ -48,10 +48,11 @@ log = logging.getLogger(__name__)
 
 MIN_SIZE, MAX_SIZE = 256, 1024
 MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
+"""Degrees; beyond them a single photo shows its back sides."""
 SEEN_YAW = 1.5
 """Hair, ears and shoulders hardly turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads 10
-degrees of yaw as 4.5, ``avatar eval reenact``): it is drawn larger, within the limit."""
-"""Degrees; beyond them a single photo shows its back sides."""
+degrees of yaw as 4.5, ``avatar eval reenact``): it is drawn larger, within the limit. Where the turn was solved for the
+mesh itself (``models/expression/faces.py``), it is divided by this."""
 MAX_GAZE = math.radians(15.0)
 MAX_SHIFT = 40.0
 """Millimetres of translation."""

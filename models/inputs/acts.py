@@ -112,10 +112,10 @@ class _Listener(EmotionEstimator):
         self.kept: list[np.ndarray] = []
         self.trusted: list[float] = []
 
-    def _weigh(self, answers: F32, trust: float, enough: float) -> EmotionReading:
+    def _weigh(self, answers: F32, newest: F32, trust: float, enough: float) -> EmotionReading:
         self.kept.append(answers)
         self.trusted.append(trust)
-        return super()._weigh(answers, trust, enough)
+        return super()._weigh(answers, newest, trust, enough)
 
 
 def _heard(weights: Path, samples: np.ndarray, rate: int) -> tuple[np.ndarray, float]:
