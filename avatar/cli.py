@@ -15,7 +15,7 @@ from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
 
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "parameters")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
