@@ -33,6 +33,8 @@ EBB_S = 0.5
 """Time constant with which a gesture that has ended goes back to the posture."""
 LIFT, LIFT_S, LIFT_HOPS = 2.6, 0.12, 16
 """Degrees that a head rises where a phrase begins, the time constant, and how long before it sinks again."""
+SINK, FORGOTTEN = 0.98, 400
+"""What is left of it a hop later, and after how many hops nothing is."""
 BUSY_HOPS, BUSY = 42, 0.3
 """After a phrase's first sound the head is busy with rising: for so long its gestures have this share of their size."""
 
@@ -91,7 +93,7 @@ class HmmHead:
         self._random = np.random.default_rng((self._seed, 0x4EAD))
         self._springs = [(Spring(SMOOTH_S), Spring(SMOOTH_S)) for _ in range(3)]
         self._posture_springs = [Spring(0.7) for _ in range(3)]
-        self._lift, self._lift_left = Spring(LIFT_S), -BUSY_HOPS
+        self._lift, self._lift_left = Spring(LIFT_S), -FORGOTTEN
         self._last = (0.0, 0.0, 0.0)
         self._range = self._pace = self._reach = 1.0
         self._felt: dict[str, float] = {}
@@ -145,8 +147,8 @@ class HmmHead:
                 value += self._posture_springs[axis].step(self._posture[axis])
                 value += 0.5 * float(self._deviation[axis]) * self._drift[axis].step(self._pace)
                 if axis == 0:
-                    self._lift_left = max(-BUSY_HOPS, self._lift_left - 1)
-                    value += self._lift.step(LIFT * self._reach if self._lift_left > 0 else 0.0)
+                    self._lift_left = max(-FORGOTTEN, self._lift_left - 1)
+                    value += self._lift.step(self._lifted())
             limit = min(self.FARTHEST, self.LIMIT[axis] * self._reach)
             value = limit * math.tanh(value * self._range / limit)
             out.append(value * self.strength)
@@ -154,6 +156,10 @@ class HmmHead:
         out = [min(b + step, max(b - step, a)) for a, b in zip(out, self._last, strict=True)]
         self._last = (out[0], out[1], out[2])
         return out[1], out[0], out[2]
+
+    def _lifted(self) -> float:
+        """Up at once, and slowly down."""
+        return LIFT * self._reach * SINK ** max(0, -self._lift_left)
 
     def _hear(self, state: int) -> None:
         """Take the decoder's state of ``LAG`` hops ago; with each passage through a pattern a gesture begins."""

@@ -1,4 +1,4 @@
-"""How many patterns of how many states: Sargin et al.'s two measures and what is chosen by them.
+"""How many patterns of how many states: two measures after Sargin et al., and what is chosen by them.
 
 *Compactness*: the mean log-likelihood of a frame, which rises with the number M of patterns. *Separation*: the mean
 logarithm of how much likelier a segment is under its own pattern than under the next best one, which falls as patterns

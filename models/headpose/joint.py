@@ -39,26 +39,25 @@ VALLEY, LOW = 6.0, 0.4
 """The same for where the voice has no prominence: pitch and level together less than ``LOW``, in deviations."""
 
 
-def beginnings(
-    sequences: Sequence[F64],
-    coarse: Sequence[F64],
-    thin: int,
-    prosody: StageOne,
-    gesture: StageOne,
-    random: np.random.Generator,
+def led_by_sound(
+    sequences: Sequence[F64], prosody: StageOne, gesture: StageOne, random: np.random.Generator
 ) -> Iterator[Pairs]:
-    """Joint models to train from sequences (T, 12), both modalities; ``coarse``: the same thinned ``thin`` times.
-
-    The first ones cut the sound into passages through stage one's prosody patterns; what the head did in each is the
-    one of stage one's gestures that lasts longest in it, or one of so many groups of the passages' motions. The others
-    cut both modalities together, between accents and at moments where the head is at rest, so that a piece holds one
-    accent or none and the gesture that goes with it; sounds and motions of the pieces are then grouped each for
-    themselves.
-    """
+    """Joint models to train from sequences (T, 12), both modalities, cut into passages through stage one's prosody
+    patterns: what the head did in each is the one of stage one's gestures that lasts longest in it, or one of so many
+    groups of the passages' motions."""
     passages = _passages(sequences, prosody, gesture)
     yield from _led_by_sound(passages, None, prosody, random)
     for kinds in (gesture.branches, gesture.branches + 2):
         yield from _led_by_sound(passages, kinds, prosody, random)
+
+
+def in_pieces(
+    sequences: Sequence[F64], coarse: Sequence[F64], thin: int, random: np.random.Generator
+) -> Iterator[Pairs]:
+    """The same where stage one's patterns are syllables: both modalities are cut together, between accents and at
+    moments where the head is at rest, so that a piece holds one accent or none and the gesture that goes with it;
+    sounds and motions of the pieces are then grouped each for themselves. ``coarse``: sequences, thinned ``thin``
+    times."""
     span = round(SPAN_S * HZ / thin)
     prices = [_restless(x) for x in coarse]
     for attempt in range(TRIES):

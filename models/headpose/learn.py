@@ -182,19 +182,26 @@ def _stage_one(
 def _stage_two(
     sequences: Sequence[F64], prosody: StageOne, gesture: StageOne, random: np.random.Generator
 ) -> pairs.Pairs:
-    """The recurrent pairs: from several beginnings, the one by which the sound alone explains most of what the head
-    does, among those that the live decoder follows in time and whose passages are long enough for a gesture."""
+    """The recurrent pairs: of several beginnings the one by which the sound alone explains most of what the head does,
+    among those that the live decoder follows in time and whose passages are long enough for a gesture. Stage one's
+    patterns come first; where they hold no gestures, pieces of both streams do."""
     coarse = phmm.thinned(sequences, THIN)
     best, reached = None, (False, -np.inf)
-    for begin in joint.beginnings(sequences, coarse, THIN, prosody, gesture, random):
-        slow = pairs.train(joint.slower(begin, 1 / THIN), coarse, ROUNDS, LEAST_HOPS / THIN)
-        left, there = np.sum([pairs.explained(slow, x) for x in coarse], axis=0)
-        agreed = pairs.agreement(joint.slower(slow, THIN), _some(sequences, AGREE_SECONDS), LAG)
-        holds = float(np.median((THIN / (1 - slow.stay)).sum(1))) >= GESTURE_HOPS
-        rating = (True, 1 - left / max(there, 1e-9)) if holds and agreed >= AGREED else (False, holds + agreed)
-        log.debug("pairs %s: explained %.3f, agreed %.3f, %s", begin.choice.shape, 1 - left / there, agreed, holds)
-        if rating > reached:
-            best, reached = slow, rating
+    for begins in (
+        joint.led_by_sound(sequences, prosody, gesture, random),
+        joint.in_pieces(sequences, coarse, THIN, random),
+    ):
+        for begin in begins:
+            slow = pairs.train(joint.slower(begin, 1 / THIN), coarse, ROUNDS, LEAST_HOPS / THIN)
+            left, there = np.sum([pairs.explained(slow, x) for x in coarse], axis=0)
+            agreed = pairs.agreement(joint.slower(slow, THIN), _some(sequences, AGREE_SECONDS), LAG)
+            holds = float(np.median((THIN / (1 - slow.stay)).sum(1))) >= GESTURE_HOPS
+            rating = (True, 1 - left / max(there, 1e-9)) if holds and agreed >= AGREED else (False, holds + agreed)
+            log.debug("pairs %s: explained %.3f, agreed %.3f, %s", begin.choice.shape, 1 - left / there, agreed, holds)
+            if rating > reached:
+                best, reached = slow, rating
+        if reached[0]:
+            break
     if best is None:
         raise UsageError("no pattern of voice and head recurs in these clips; give a longer recording")
     return pairs.train(joint.slower(best, THIN), sequences, 1, LEAST_HOPS)
