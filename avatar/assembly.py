@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from avatar import calibrations, network, plugins
+from avatar import calibrations, network, outputs, plugins
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -267,6 +267,7 @@ class Pipeline:
         self.config = config
         cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
         self.clock = SessionClock()
+        self.began = time_of_day()
 
         # sound -> cues, camera -> cues
         self.listener = listener = make_listener(config, live=True)
@@ -304,13 +305,17 @@ class Pipeline:
         self.server = None
         if config.server.enabled or "webrtc" in config.output.sinks:
             from avatar.control import Control
+            from avatar.streams import access
             from avatar.streams.server import Server
             from avatar.streams.signaling import PeerHub
 
-            self.hub = PeerHub(self.clock)
+            asked = config.server
+            self.hub = PeerHub(self.clock, max_peers=asked.viewers, loopback=access.is_loopback(asked.host))
             self.control = Control(self)
             if config.server.enabled:
-                self.server = Server(self.control, self.hub)
+                access.check(asked.host, asked.token)
+                guard = access.Access(asked.token, asked.origins)
+                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice)
         self.sinks = [self._sink(name) for name in config.output.sinks]
 
     @property
@@ -424,6 +429,13 @@ class Pipeline:
             case "webrtc":
                 assert self.hub is not None
                 return self.hub.sink
+            case "whip" | "janus":
+                from avatar.streams.sinks.publish import JanusSink, WhipSink
+
+                ice, token = self.config.server.ice, config.publish_token
+                if name == "whip":
+                    return WhipSink(config.whip_url, token, ice)
+                return JanusSink(config.janus_url, config.janus_room, token, ice=ice)
             case "recorder":
                 from avatar.streams.sinks.recorder import RecorderSink
 
@@ -443,11 +455,13 @@ class Pipeline:
             case "parameters":
                 from avatar.streams.sinks.parameters.websocket import ParameterSink
 
-                return ParameterSink(port=config.parameters_port)
+                return ParameterSink(port=config.parameters_port, shape=outputs.shape(self.config.parameters))
             case "null":
                 from avatar.streams.sinks.null import NullSink
 
                 return NullSink()
+        if name in outputs.NAMES:
+            return outputs.make(name, self.config, self.began)
         return plugins.load("sinks", name)()
 
 
@@ -461,6 +475,13 @@ def recordings_folder() -> Path:
 def new_recording() -> Path:
     """The name of a recording that does not exist yet."""
     return recordings_folder() / time.strftime("vultus-%Y%m%d-%H%M%S.mp4")
+
+
+def time_of_day() -> float:
+    """Seconds since midnight, local time: where a timecode begins."""
+    now = time.time()
+    there = time.localtime(now)
+    return there.tm_hour * 3600 + there.tm_min * 60 + there.tm_sec + now % 1
 
 
 def shipped_configs() -> list[str]:

@@ -289,12 +289,25 @@ def bench(args: argparse.Namespace) -> int:
 
             with _progress("soaking") as progress:
                 result = soak(config, args.seconds or 1800.0, progress)
+        case "serve":
+            from avatar.bench_serve import serve
+
+            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0)
+        case "network":
+            from avatar.bench_network import network
+
+            result = network(config)
         case "engines":
             from avatar.bench_engines import engines
 
             names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
                 result = engines(config, names, progress=progress)
+        case "parameters":
+            from avatar.bench_parameters import parameters
+
+            with _progress("sending") as progress:
+                result = parameters(args.seconds or 60.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))

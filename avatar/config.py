@@ -8,15 +8,24 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
+from avatar.config_outputs import (
+    FurhatTable,
+    IFacialMocapTable,
+    LiveLinkTable,
+    RobotTable,
+    RosTable,
+    ServoTable,
+    StateTable,
+    Table,
+    VmcTable,
+    VrchatTable,
+    VtubeStudioTable,
+)
 from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import ConfigError
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class AvatarTable(Table):
@@ -105,19 +114,34 @@ class FaceTable(Table):
 
 class OutputTable(Table):
     sinks: tuple[str, ...] = ("webrtc",)
-    """webrtc, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins' names."""
+    """webrtc, whip, janus, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, those of the tables
+    below (vmc, vrchat, vtube_studio, ifacialmocap, live_link, robot, ros, furhat, servo), or plug-ins' names."""
     microphone_device: str = ""
     """The output device that other programs record from (a null sink, VB-Cable, BlackHole)."""
     speaker_device: str = ""
     record_to: str = ""
     """File of the recorder sink; empty = a new file in the recordings folder."""
     parameters_port: int = Field(8082, ge=1, le=65535)
+    whip_url: str = ""
+    """Where the sink whip publishes to, with :attr:`publish_token` as the bearer token."""
+    janus_url: str = ""
+    """Where the sink janus publishes to, as in ws://127.0.0.1:8188, with :attr:`publish_token` as the room's pin."""
+    janus_room: int = Field(1234, ge=1)
+    publish_token: str = ""
 
 
 class ServerTable(Table):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    token: str = ""
+    """What others must know who use this server; needed where ``host`` is not this computer alone."""
+    origins: tuple[str, ...] = ()
+    """Foreign pages that may use WHIP and WHEP with the token, as in https://example.org."""
+    ice: tuple[str, ...] = ()
+    """STUN and TURN servers that WHIP and WHEP clients are told of, as in stun:stun.example.org:3478."""
+    viewers: int = Field(100, ge=1, le=10_000)
+    """Pages and programs that may be connected at the same time."""
 
 
 class Config(Table):
@@ -127,6 +151,16 @@ class Config(Table):
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    parameters: StateTable = StateTable()
+    vmc: VmcTable = VmcTable()
+    vrchat: VrchatTable = VrchatTable()
+    vtube_studio: VtubeStudioTable = VtubeStudioTable()
+    ifacialmocap: IFacialMocapTable = IFacialMocapTable()
+    live_link: LiveLinkTable = LiveLinkTable()
+    robot: RobotTable = RobotTable()
+    ros: RosTable = RosTable()
+    furhat: FurhatTable = FurhatTable()
+    servo: ServoTable = ServoTable()
 
 
 class Loaded:
@@ -174,6 +208,8 @@ def load(file: str | Path | None = None, settings: Iterable[str] = ()) -> Loaded
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
+        except RecursionError:
+            raise ConfigError(f"{path}: nested too deep") from None
         for table, keys in content.items():
             if not isinstance(keys, dict):
                 raise ConfigError(f"{path}: {table} must be a table, as in [{table}]")
@@ -194,7 +230,7 @@ def load(file: str | Path | None = None, settings: Iterable[str] = ()) -> Loaded
 def _value(text: str) -> object:
     try:
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

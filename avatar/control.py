@@ -120,7 +120,8 @@ class Control:
             "rss_mb": round(resident_mb(), 1),
             "shed": meters.counters["shed"],
             "dropped": {
-                "frames": sum(outlet.frames.dropped for outlet in outlets),
+                "frames": sum(outlet.frames.dropped + outlet.frames.overruns for outlet in outlets),
+                "states": sum(getattr(outlet.sink, "dropped", 0) for outlet in outlets),
                 "sound": sum(outlet.sound.overruns for outlet in outlets),
                 "sound_in_s": round((session.sound.late + session.sound.overruns) / session.timing.rate, 3),
             },
@@ -129,6 +130,7 @@ class Control:
             "resyncs": reasons,
             "last_resync": None if last is None else {"reason": last.reason, "text": str(last), **last.ms()},
             "viewers": hub.viewers if hub is not None else 0,
+            "encodes": hub.sink.pictures.encodes if hub is not None else 0,
             "felt": _feeling(session.synchronizer.felt),
         }
 

@@ -79,7 +79,7 @@ class _BitRate:
         return self._used
 
 
-class _LiveVideoEncoder(ABC):
+class LiveVideoEncoder(ABC):
     """What the two video encoders share: the codec is made anew when the size or the rate changes."""
 
     codec: VideoCodecContext | None
@@ -97,7 +97,8 @@ class _LiveVideoEncoder(ABC):
     @abstractmethod
     def _create(self, bitrate: int) -> VideoCodecContext: ...
 
-    def _coded(self, frame: av.VideoFrame, force_keyframe: bool) -> bytes:
+    def packet(self, frame: av.VideoFrame, force_keyframe: bool) -> Packet | None:
+        """An encoded picture with its time; None where the encoder has left it out. It is to be packed by ``pack``."""
         if frame.format.name != "yuv420p":
             frame = frame.reformat(format="yuv420p")
         self.rate.fit(frame.width * frame.height)
@@ -112,13 +113,18 @@ class _LiveVideoEncoder(ABC):
             codec.thread_count = 1  # one picture is too small to share among threads
             self.codec = codec
         frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
-        return b"".join(bytes(packet) for packet in codec.encode(frame))
+        packets = codec.encode(frame)
+        if not packets:
+            return None
+        (packet,) = packets  # nothing is held back, so one picture is one packet
+        packet.pts, packet.time_base = rtp_time(frame, VIDEO_TIME_BASE), VIDEO_TIME_BASE
+        return packet
 
 
-class LiveVp8Encoder(_LiveVideoEncoder, Vp8Encoder):
+class LiveVp8Encoder(LiveVideoEncoder, Vp8Encoder):
     """VP8 by libvpx in real-time mode."""
 
-    LIMITS: ClassVar = (2_000_000, 400_000, 4_000_000)
+    LIMITS: ClassVar = (2_000_000, 200_000, 4_000_000)
     """Default, lowest and highest bits a second for 512x512 at 30 fps."""
 
     def __init__(self) -> None:
@@ -148,15 +154,14 @@ class LiveVp8Encoder(_LiveVideoEncoder, Vp8Encoder):
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """Returns the payloads of the RTP packets, and the RTP time (90 kHz)."""
         assert isinstance(frame, av.VideoFrame)
-        payloads = self._packetize(self._coded(frame, force_keyframe), self.picture_id)
-        self.picture_id = (self.picture_id + 1) % (1 << 15)
-        return payloads, rtp_time(frame, VIDEO_TIME_BASE)
+        packet = self.packet(frame, force_keyframe)
+        return self.pack(packet) if packet is not None else ([], rtp_time(frame, VIDEO_TIME_BASE))
 
 
-class LiveH264Encoder(_LiveVideoEncoder, H264Encoder):
+class LiveH264Encoder(LiveVideoEncoder, H264Encoder):
     """H.264 by x264, constrained baseline, without look-ahead."""
 
-    LIMITS: ClassVar = (2_500_000, 500_000, 5_000_000)
+    LIMITS: ClassVar = (2_500_000, 250_000, 5_000_000)
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,8 +184,8 @@ class LiveH264Encoder(_LiveVideoEncoder, H264Encoder):
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """Returns the payloads of the RTP packets, and the RTP time (90 kHz)."""
         assert isinstance(frame, av.VideoFrame)
-        payloads = self._packetize(self._split_bitstream(self._coded(frame, force_keyframe)))
-        return payloads, rtp_time(frame, VIDEO_TIME_BASE)
+        packet = self.packet(frame, force_keyframe)
+        return self.pack(packet) if packet is not None else ([], rtp_time(frame, VIDEO_TIME_BASE))
 
 
 class LiveOpusEncoder(Encoder):

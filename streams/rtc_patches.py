@@ -40,6 +40,7 @@ from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
+from avatar.streams.rtc_shared import Packer, Viewer
 
 _SENDER_USES = (
     *("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count"),
@@ -63,6 +64,7 @@ def check_aiortc() -> None:
             (RTCRtpSender, "_send_rtcp"),
             (RTCRtpSender, "_retransmit"),
             (RTCRtpSender, "_handle_rtcp_packet"),
+            (RTCRtpSender, "_send_keyframe"),
             (RTCRtpReceiver, "_handle_rtp_packet"),
         )
         if not hasattr(owner, name)
@@ -133,6 +135,7 @@ class LiveSender(RTCRtpSender):
     """Packets sent a second time without having been asked for."""
     _line: NtpLine
     _losses: Losses
+    _viewer: Viewer
     _copies: set[asyncio.Task[None]]
     _rate: int
     _ticks: int
@@ -145,15 +148,26 @@ class LiveSender(RTCRtpSender):
     _RTCRtpSender__rtx_payload_type: int | None
 
     @classmethod
-    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses) -> None:
-        """Turn a transceiver's sender, which has negotiated but not begun to send, into this class."""
+    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer) -> None:
+        """Turn a transceiver's sender, which has negotiated but not begun to send, into this class.
+
+        :param viewer: told of the codec that its pictures are to be in, and of what the receiver reports.
+        """
         sender: Any = transceiver.sender
         codec = transceiver._codecs[0]
         sender.__class__ = cls
         sender._line, sender._rate = line, codec.clockRate
         sender._losses, sender._copies = losses, set()
         sender._ticks = sender._frames = sender._ntp = sender.repeated = 0
-        sender._RTCRtpSender__encoder = live_encoder(codec)
+        sender._viewer = viewer
+        if transceiver.kind == "video":
+            viewer.codec = codec.mimeType
+            sender._RTCRtpSender__encoder = Packer(codec, viewer)
+        else:
+            sender._RTCRtpSender__encoder = live_encoder(codec)
+
+    def _send_keyframe(self) -> None:
+        self._viewer.wants_key = True
 
     # aiortc assigns these two after each packet, first the NTP time, then the RTP time, without a pause between them.
     @property
@@ -167,7 +181,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and self._losses.high:
+        if self._frames and self._losses.high and self._viewer.has_room:
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -253,12 +267,12 @@ class LiveReceiver(RTCRtpReceiver):
             self._RTCRtpReceiver__decoder_queue.put((codec, frame))
 
 
-def make_live(transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses) -> None:
+def make_live(transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer) -> None:
     """Change both halves of a transceiver whose codecs are negotiated, before the connection is up.
 
-    :param losses: one for each connection.
+    :param losses: one for each connection. :param viewer: the same.
     """
     check_aiortc()
     if transceiver.sender.track is not None:
-        LiveSender.adopt(transceiver, line, losses)
+        LiveSender.adopt(transceiver, line, losses, viewer)
     LiveReceiver.adopt(transceiver)

@@ -14,12 +14,13 @@
 ``GET /api/recordings/{file}``              a recording
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
 ``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
-``GET /healthz``                            ``{"ok": true}``
+``/whip``, ``/whep``                        other programs: :mod:`avatar.streams.whip`
+``GET /healthz``, ``GET /readyz``           ``{"ok": true}``; 503 where nobody else can be taken
+``GET /metrics``                            the meters for Prometheus
 ==========================================  ===========================================================================
 
 Every error is ``{"error": line}`` and, where a program may care, ``"code"``. Requests that change something are taken
-from our own page only. There are no users and no passwords: who can reach the address can use it, so the default is
-this computer alone.
+from our own page only, and from programs. Who may use it at all: :mod:`avatar.streams.access`.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
-from avatar.streams import calibration_api
+from avatar.streams import calibration_api, prometheus
+from avatar.streams.access import Access, host_of, is_loopback, is_remote, same_origin
 from avatar.streams.signaling import PeerHub
+from avatar.streams.whip import Door
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,14 @@ CONTENT_TYPES = {
 """The page's files; nothing else in its folder is served."""
 RECORDING_TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska", ".wav": "audio/wav", ".jsonl": "application/jsonl"}
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+CORS = {
+    "Access-Control-Allow-Methods": "DELETE, OPTIONS, PATCH, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Expose-Headers": "ETag, Link, Location",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Vary": "Origin",
+}
+"""For the foreign pages that are allowed."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "
@@ -132,34 +141,6 @@ def error(status: int, line: str, code: str | None = None) -> web.Response:
     return web.json_response(body, status=status)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this computer."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def host_of(request: web.Request) -> str:
-    return urlsplit(f"//{request.host}").hostname or ""
-
-
-def is_remote(request: web.Request) -> bool:
-    """Whether somebody at another machine sent this, through a proxy on this one perhaps."""
-    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-    return forwarded or not is_loopback(request.remote or "")
-
-
-def same_origin(request: web.Request) -> bool:
-    """Whether our own page sent this, or a program that is no browser (which sends neither header)."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return False
-    origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
-
-
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
@@ -169,7 +150,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except UsageError as problem:
         return error(400, str(problem))
     except AvatarError as problem:
-        return error(503, str(problem))
+        response = error(503, str(problem))
+        response.headers["Retry-After"] = "5"
+        return response
     except web.HTTPRequestEntityTooLarge:
         return error(413, f"too large; the limit is {MAX_UPLOAD // 2**20} MB")
     except web.HTTPException as problem:
@@ -280,14 +263,19 @@ class Server:
 
     :param control: the engine.
     :param hub: the peers; the server closes it when it stops.
-    :param root: the page's folder.
+    :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
+    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of.
     """
 
-    def __init__(self, control: Control, hub: PeerHub, root: Path = WEB) -> None:
+    def __init__(
+        self, control: Control, hub: PeerHub, root: Path = WEB, access: Access | None = None, ice: Sequence[str] = ()
+    ) -> None:
+        self._access = access or Access()
         self._control = control
         self._hub = hub
         self._root = root.resolve()
         self._events = Events(control)
+        self._door = Door(hub, control, ice, self._events.push_state)
         self._runner: web.AppRunner | None = None
         self._local_only = True
         self.host = ""
@@ -335,6 +323,9 @@ class Server:
         app.add_routes(
             [
                 web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+                *self._door.routes(),
                 web.post("/api/offer", self._offer),
                 web.delete("/api/peers/{id}", self._leave),
                 web.post("/api/peers/{id}/bye", self._leave),
@@ -356,19 +347,29 @@ class Server:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
-        if self._local_only and not is_loopback(host_of(request)):
-            response: web.StreamResponse = error(403, f"this is not the address of this program; open {self.url}")
-        elif request.method not in ("GET", "HEAD") and not same_origin(request):
-            response = error(403, "only this program's own page may do that")
-        else:
-            response = await handler(request)
+        foreign = self._access.foreign(request) if request.path.startswith(("/whip", "/whep")) else ""
+        response = self._refused(request, foreign) or self._access.welcome(request) or await handler(request)
         if not response.prepared:
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             if request.path.startswith("/api/"):
                 response.headers.setdefault("Cache-Control", "no-store")
+            if foreign:
+                response.headers.update(CORS)
+                response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         return response
+
+    def _refused(self, request: web.Request, foreign: str) -> web.Response | None:
+        # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
+        if self._local_only and not is_loopback(host_of(request)):
+            return error(403, f"this is not the address of this program; open {self.url}")
+        if request.method == "OPTIONS" and foreign:
+            return None  # a browser asks without the token
+        if refusal := self._access.refusal(request):
+            return error(*refusal)
+        if request.method not in ("GET", "HEAD") and not same_origin(request) and not foreign:
+            return error(403, "only this program's own page may do that")
+        return None
 
     # --- the page ------------------------------------------------------------------------------------------------
 
@@ -384,6 +385,14 @@ class Server:
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"ok": True})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        if not self._hub.has_room:
+            return error(503, "no more viewers are taken")
+        return web.json_response({"ok": True})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=prometheus.text(self._control.meters()), headers={"Content-Type": prometheus.KIND})
 
     # --- peers ---------------------------------------------------------------------------------------------------
 

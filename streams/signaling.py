@@ -14,6 +14,7 @@ import re
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, cast
 
 from aiortc import (
@@ -40,6 +41,17 @@ log = logging.getLogger(__name__)
 CODECS: dict[str, tuple[str, ...]] = {"audio": ("audio/opus",), "video": ("video/VP8", "video/H264", "video/rtx")}
 """What we speak, in the order of preference."""
 CANDIDATE = re.compile(r"^a=candidate:(?P<value>\S+ \d+ \S+ \d+ (?P<host>\S+) .*)$")
+
+
+class Role(Enum):
+    """What a connection is for."""
+
+    PAGE = "page"
+    """Our page: it watches and may speak."""
+    WATCH = "watch"
+    """WHEP: it watches."""
+    SPEAK = "speak"
+    """WHIP: its microphone and camera come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +108,20 @@ def add_loopback(transceiver: RTCRtpTransceiver) -> None:
     connection.get_component_candidates = with_loopback
 
 
-class Peer:
-    """One page's connection."""
+DIRECTION = {Role.PAGE: "sendrecv", Role.WATCH: "sendonly"}
 
-    def __init__(self, hub: PeerHub, outlet: Outlet) -> None:
+
+class Peer:
+    """One page's or program's connection."""
+
+    def __init__(self, hub: PeerHub, outlet: Outlet, role: Role) -> None:
         self.id = secrets.token_urlsafe(9)
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
         self.outlet = outlet
+        self.role = role
         self._hub = hub
+        self._candidates = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -115,8 +132,11 @@ class Peer:
         if not kinds:
             raise ValueError("it has neither sound nor video")
         self.outlet.expect(kinds)
-        for track in self.outlet.tracks.values():
-            transceiver = self.pc.addTransceiver(track, direction="sendrecv")
+        for kind, track in self.outlet.tracks.items():
+            if self.role is Role.SPEAK:
+                transceiver = self.pc.addTransceiver(kind, direction="recvonly")
+            else:
+                transceiver = self.pc.addTransceiver(track, direction=DIRECTION[self.role])
             prefer(transceiver)
             if self._hub.loopback:
                 add_loopback(transceiver)
@@ -124,8 +144,8 @@ class Peer:
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         losses = Losses()
         for transceiver in self.pc.getTransceivers():
-            make_live(transceiver, self._hub.sink.line, losses)
-            if transceiver.receiver.track is not None:
+            make_live(transceiver, self._hub.sink.line, losses, self.outlet.viewer)
+            if self.role is not Role.WATCH and transceiver.receiver.track is not None:
                 self._spawn(self._pump(cast(Kind, transceiver.kind), transceiver.receiver.track))
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         if named:
@@ -180,6 +200,27 @@ class Peer:
         except MediaStreamError:
             pass
 
+    def more_candidates(self, fragment: str, most: int) -> None:
+        """Take the candidates of a trickle ICE fragment (RFC 8840). Raises UsageError for ones that cannot be read, or
+        more than ``most`` in all."""
+        found: list[RTCIceCandidate] = []
+        mid: str | None = None
+        for line in fragment.splitlines():
+            if line.startswith("a=mid:"):
+                mid = line[6:].strip()
+            elif line.startswith("a=candidate:"):
+                try:
+                    candidate = sdp_lines.candidate_from_sdp(line[12:].strip())
+                except (ValueError, IndexError, AssertionError):
+                    raise UsageError("a candidate cannot be read; write it as in RFC 8839") from None
+                candidate.sdpMid, candidate.sdpMLineIndex = mid, None if mid is not None else 0
+                found.append(candidate)
+        self._candidates += len(found)
+        if self._candidates > most:
+            raise UsageError(f"more than {most} candidates; a connection has no use for so many")
+        if found:
+            self._spawn(self._resolve(found))
+
     async def _resolve(self, candidates: list[RTCIceCandidate]) -> None:
         for candidate in candidates:
             try:
@@ -211,7 +252,7 @@ class PeerHub:
     :param sink: what feeds them; made here where none is given.
     :param handshake_s: seconds in which a page must connect after its offer.
     :param silence_s: seconds after which a page from which nothing comes is taken for gone.
-    :param max_peers: more are refused: every viewer costs an encoder.
+    :param max_peers: more are refused.
     :param loopback: offer 127.0.0.1 as a candidate; for a server that listens on this computer only.
     """
 
@@ -222,7 +263,7 @@ class PeerHub:
         *,
         handshake_s: float = 15.0,
         silence_s: float = 12.0,
-        max_peers: int = 16,
+        max_peers: int = 100,
         loopback: bool = True,
     ) -> None:
         check_aiortc()
@@ -238,8 +279,13 @@ class PeerHub:
 
     @property
     def viewers(self) -> int:
-        """Pages that are connected."""
-        return sum(peer.connected.is_set() for peer in self._peers.values())
+        """Pages and programs that watch."""
+        return sum(peer.connected.is_set() for peer in self._peers.values() if peer.role is not Role.SPEAK)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more would be taken."""
+        return not self._closed and len(self._peers) < self.max_peers
 
     def __contains__(self, peer: str) -> bool:
         return peer in self._peers
@@ -266,15 +312,16 @@ class PeerHub:
         if video:
             self.input.choose("video", peer)
 
-    async def offer(self, sdp: str, kind: str = "offer") -> Answer:
-        """Connect a page. Raises UsageError for an offer that cannot be used, RunError when there is no room."""
+    async def offer(self, sdp: str, kind: str = "offer", role: Role = Role.PAGE) -> Answer:
+        """Connect a page or a program. Raises UsageError for an offer that cannot be used, RunError where there is no
+        room: the place is taken before anything is waited for."""
         if kind != "offer":
             raise UsageError(f"expected an offer, got {kind[:40]!r}")
         if self._closed:
             raise RunError("the program is ending; start it again and reload the page")
         if len(self._peers) >= self.max_peers:
             raise RunError(f"{self.max_peers} pages are connected already, which is the limit; close one of them")
-        peer = Peer(self, self.sink.attach())
+        peer = Peer(self, Outlet() if role is Role.SPEAK else self.sink.attach(), role)
         self._peers[peer.id] = peer
         try:
             return await asyncio.wait_for(peer.answer(sdp), 10.0)
@@ -285,6 +332,12 @@ class PeerHub:
                 why = " ".join(str(error).split())[:120] or type(error).__name__
                 raise UsageError(f"the offer cannot be used ({why}); reload the page") from error
             raise
+
+    def more_candidates(self, peer: str, fragment: str, most: int) -> None:
+        """More of a peer's candidates. Raises UsageError where there is no such peer or they cannot be used."""
+        if peer not in self._peers:
+            raise UsageError("there is no such connection")
+        self._peers[peer].more_candidates(fragment, most)
 
     async def drop(self, peer: str) -> bool:
         """End a peer's connection; False where there is none of that id."""

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio, ffprobe and a
-# recording of a real voice. Debian and Ubuntu as
-# root only; elsewhere it says what is missing, and the tests that need it say so too. Quick and silent when all is there.
+# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio, ffprobe, Janus and a recording of a
+# real voice. Debian and Ubuntu as root only; elsewhere it says what is missing, and the tests that need it say so too.
+# Quick and silent when all is there.
 set -eu
 
 missing=""
@@ -11,6 +11,7 @@ need() { missing="$missing $*"; }
 have chromium || have chromium-browser || have google-chrome || need chromium
 have pulseaudio && have pactl && have paplay || need pulseaudio pulseaudio-utils
 have ffprobe || need ffmpeg
+have janus || need janus
 [ -d /usr/share/pocketsphinx/test/data/librivox ] || need pocketsphinx-testdata
 if [ "$(uname -s)" = Linux ]; then
   libraries=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)

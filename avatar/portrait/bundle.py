@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import cv2
@@ -168,7 +169,7 @@ def load(folder: Path) -> AvatarBundle:
         if (folder / "glasses.png").is_file():
             glasses = _read_png(folder / "glasses.png", cv2.IMREAD_GRAYSCALE)
         matte = _read_matte(folder / "matte.png", portrait.shape[:2])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"avatar {folder.name}: not a readable avatar ({error}); create it again") from error
     if not isinstance(meta, dict) or (glasses is not None and glasses.shape != portrait.shape[:2]):
         raise UsageError(f"avatar {folder.name}: its files do not fit together; create it again")
@@ -210,11 +211,21 @@ def _read_png(path: Path, flags: int) -> U8:
     return np.asarray(pixels, np.uint8)
 
 
+def _read_npy(path: Path) -> F32:
+    """Raises OSError, ValueError."""
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (EOFError, SyntaxError, TokenError, TypeError) as error:  # numpy's reader lets them through
+        raise ValueError(f"{path.name} is damaged") from error
+
+
 def _read_face(folder: Path, picture: str, prefix: str) -> tuple[U8, F32, F32]:
     """Portrait, landmarks and coefficients of one photo. Raises OSError, ValueError."""
     pixels = _read_png(folder / f"{picture}.png", cv2.IMREAD_COLOR)
-    landmarks = np.load(folder / f"{prefix}landmarks.npy", allow_pickle=False).astype(np.float32)
-    coefficients = np.load(folder / f"{prefix}coefficients.npy", allow_pickle=False).astype(np.float32)
+    landmarks, coefficients = (
+        _read_npy(folder / f"{prefix}landmarks.npy"),
+        _read_npy(folder / f"{prefix}coefficients.npy"),
+    )
     if landmarks.shape != (478, 3) or coefficients.shape != (52,) or pixels.shape[0] != pixels.shape[1]:
         raise ValueError("its files do not fit together")
     return freeze(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), freeze(landmarks), freeze(coefficients)

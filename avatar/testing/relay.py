@@ -27,24 +27,33 @@ class Impairment:
 
     :param loss: share of datagrams that vanish, each by chance of its own.
     :param jitter: seconds.
+    :param rate: bits a second that go through, 0 = any; what would wait longer than :data:`QUEUE_S` for it is lost.
     """
 
     SLOT = 0.02
+    QUEUE_S = 0.25
 
-    def __init__(self, loss: float, jitter: float, seed: int) -> None:
+    def __init__(self, loss: float, jitter: float, seed: int, rate: float = 0.0) -> None:
         self._random = np.random.default_rng(seed)
-        self.loss, self.jitter = loss, jitter
+        self.loss, self.jitter, self.rate = loss, jitter, rate
+        self._free = 0.0
         self._slot = -1
         self._delay = 0.0
         self._last = 0.0
 
-    def departure(self, now: float) -> float | None:
-        """When a datagram that comes at ``now`` (seconds) goes on; None = it is lost."""
+    def departure(self, now: float, size: int = 0) -> float | None:
+        """When a datagram of ``size`` bytes that comes at ``now`` (seconds) goes on; None = it is lost."""
         slot = int(now / self.SLOT)
         if slot != self._slot:
             self._slot, self._delay = slot, self.jitter * float(self._random.random())
         if self._random.random() < self.loss:
             return None
+        if self.rate:
+            free = max(now, self._free)
+            if free - now > self.QUEUE_S:
+                return None
+            self._free = free + 8 * size / self.rate
+            now = self._free
         self._last = max(self._last, now + self._delay)
         return self._last
 
@@ -60,10 +69,10 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._ports: dict[tuple[str, int], _Port] = {}
-        self._bad: tuple[float, float] | None = None
+        self._bad: tuple[float, float, float] | None = None
         self.counts: Counter[str] = Counter()
-        """``down_sent``, ``down_lost``, ``up_sent``, ``up_lost``: datagrams since the network got bad; down = to the
-        viewer."""
+        """``down_sent``, ``down_lost``, ``up_sent``, ``up_lost``: datagrams since the network got bad, and
+        ``down_bytes``, ``up_bytes`` that the other side sent, lost ones included; down = to the viewer."""
 
     def __enter__(self) -> Relay:
         self._thread.start()
@@ -78,17 +87,19 @@ class Relay:
         self._thread.join(5)
         self._loop.close()
 
-    def impair(self, loss: float, jitter: float) -> None:
-        """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways."""
+    def impair(self, loss: float, jitter: float, rate: float = 0.0) -> None:
+        """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways; to the
+        viewer no more than ``rate`` bits a second go through (0 = any)."""
         self.counts.clear()
-        self._bad = loss, jitter
+        self._bad = loss, jitter, rate
         for number, port in enumerate(self._ports.values()):
             self._spoil(number, port)
 
     def _spoil(self, number: int, port: _Port) -> None:
         if self._bad is not None:
-            port.down.impairment = Impairment(*self._bad, self._seed + 2 * number)
-            port.up.impairment = Impairment(*self._bad, self._seed + 2 * number + 1)
+            loss, jitter, rate = self._bad
+            port.down.impairment = Impairment(loss, jitter, self._seed + 2 * number, rate)
+            port.up.impairment = Impairment(loss, jitter, self._seed + 2 * number + 1)
 
     def offer(self, sdp: str) -> str:
         """The viewer's offer without its addresses: the engine learns them from what comes through the relay."""
@@ -130,12 +141,13 @@ class _Way:
         self._name, self._counts = name, counts
         self._queue: deque[tuple[float, Callable[[], None]]] = deque()
 
-    def take(self, send: Callable[[], None]) -> None:
+    def take(self, size: int, send: Callable[[], None]) -> None:
+        self._counts[f"{self._name}_bytes"] += size
         if self.impairment is None:
             send()
             return
         loop = asyncio.get_running_loop()
-        at = self.impairment.departure(loop.time())
+        at = self.impairment.departure(loop.time(), size)
         self._counts[f"{self._name}_lost" if at is None else f"{self._name}_sent"] += 1
         if at is not None:
             self._queue.append((at, send))
@@ -171,12 +183,12 @@ class _Port:
 
     def _from_viewer(self, data: bytes, address: tuple[str, int]) -> None:
         self._viewer = address
-        self.up.take(lambda: self._back.sendto(data))
+        self.up.take(len(data), lambda: self._back.sendto(data))
 
     def _from_engine(self, data: bytes, address: tuple[str, int]) -> None:
         if self._viewer is not None:
             viewer = self._viewer
-            self.down.take(lambda: self._front.sendto(data, viewer))
+            self.down.take(len(data), lambda: self._front.sendto(data, viewer))
 
     def close(self) -> None:
         for transport in (self._front, self._back):

@@ -16,6 +16,7 @@ import io
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,9 @@ from avatar.streams.pixels import to_i420
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mkv")
+"""Of recordings."""
+CLEAR_SUFFIXES = (".webm", ".mov")
+"""Of clips with transparency: VP9 for browsers and OBS, ProRes 4444 for editors."""
 LABEL = "AI-generated"
 VIDEO_TIME = Fraction(1, 90_000)
 """Time base of the pictures: every usual frame rate is a whole number of ticks."""
@@ -84,17 +88,51 @@ class _File(io.RawIOBase):
         super().close()
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a kind of file is written."""
+
+    container: str
+    video: str
+    pixels: str
+    audio: str
+    options: dict[str, str]
+    """Of the video's encoder."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether its pictures have transparency."""
+        return self.pixels.startswith("yuva")
+
+
+def _form(suffix: str, crf: int) -> Form:
+    # One thread and no scenecut look-ahead races: the bytes depend on the pictures alone. No B-frames: every fragment
+    # stands alone and starts where it says.
+    h264 = {"preset": "veryfast", "crf": str(crf), "bf": "0", "x264-params": "log-level=error"}
+    match suffix:
+        case ".mp4":
+            return Form("mp4", "libx264", "yuv420p", "aac", h264)
+        case ".mkv":
+            return Form("matroska", "libx264", "yuv420p", "libopus", h264)
+        case ".webm":
+            vp9 = {"crf": str(crf), "deadline": "realtime", "cpu-used": "6", "auto-alt-ref": "0", "lag-in-frames": "0"}
+            return Form("webm", "libvpx-vp9", "yuva420p", "libopus", vp9)
+        case _:
+            return Form("mov", "prores_ks", "yuva444p10le", "pcm_s16le", {"profile": "4444", "vendor": "apl0"})
+
+
 class Mux:
-    """Writes H.264 and AAC (MP4) or Opus (MKV). The same input gives the same video bytes.
+    """Writes H.264 with AAC (MP4) or Opus (MKV), or transparent VP9 (WebM) or ProRes 4444 (MOV). The same input gives
+    the same video bytes.
 
     The first item's ``pts`` is the file's zero; what lies before it is cut off. A missing picture does not move the
     others; missing sound becomes silence. Sound is to come within a second of its pictures. Not thread-safe.
 
-    :param path: ends in .mp4 or .mkv; its folder is made.
+    :param path: ends in one of :data:`SUFFIXES`, or of :data:`CLEAR_SUFFIXES`; its folder is made.
     :param size: width and height in pixels, both even.
     :param fps: the nominal rate; the true times are the items' own.
     :param audio_rate: samples a second of the sound; None = a file without sound.
-    :param crf: H.264 constant rate factor, lower = better and larger.
+    :param crf: constant rate factor of H.264 and VP9, lower = better and larger.
     :raises StorageError: the file cannot be made, or the disk is full (from any method, once; after that the file is
         closed as it is and further items are ignored).
     :raises UsageError: another suffix, an odd size.
@@ -119,8 +157,11 @@ class Mux:
         self._heard = False
         self._closed = False
         suffix = self.path.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise UsageError(f"{self.path.name}: recordings are .mp4 or .mkv; change the name's ending")
+        if suffix not in SUFFIXES + CLEAR_SUFFIXES:
+            raise UsageError(
+                f"{self.path.name}: clips are .mp4 or .mkv, transparent ones .webm or .mov; change the name's ending"
+            )
+        self.form = _form(suffix, crf)
         if min(size) < 16 or size[0] % 2 or size[1] % 2:
             raise UsageError(f"a video of {size[0]}x{size[1]} cannot be written; use even sizes from 16 up")
         try:
@@ -128,33 +169,28 @@ class Mux:
             self._file = _File(self.path)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written ({error.strerror}); choose another place") from error
-        self._open(suffix, fps, crf)
+        self._open(fps)
 
-    def _open(self, suffix: str, fps: float, crf: int) -> None:
+    def _open(self, fps: float) -> None:
+        form = self.form
         # bitexact: no library version, date or random number in the file. The delta bounds how long one stream waits in
         # memory for the other: a recording whose sound has not come yet must reach the disk all the same.
         options = {"fflags": "+bitexact", "max_interleave_delta": str(SECOND // 1000)}
-        if suffix == ".mp4":
+        if form.container == "mp4":
             # delay_moov: the encoder's priming can only be cut off by an edit list, which is written late.
             options["movflags"] = "hybrid_fragmented+frag_keyframe+delay_moov"
-        else:
+        elif form.container != "mov":
             options["cluster_time_limit"] = "1000"
-        form = {".mp4": "mp4", ".mkv": "matroska"}[suffix]
-        self._container: Any = av.open(self._file, "w", format=form, container_options=options)
+        self._container: Any = av.open(self._file, "w", format=form.container, container_options=options)
         self._container.metadata.update(
             {"title": LABEL, "comment": f"{LABEL}: this person's face and motion are computed"}
         )
         rate = Fraction(fps).limit_denominator(1001)
-        # One thread and no scenecut look-ahead races: the bytes depend on the pictures alone. No B-frames: every
-        # fragment stands alone and starts where it says. One key frame a second bounds what a cut can cost.
-        self._video: Any = self._container.add_stream(
-            "libx264",
-            rate=rate,
-            options={"preset": "veryfast", "crf": str(crf), "bf": "0", "x264-params": "log-level=error"},
-        )
-        context = self._video.codec_context
+        # One key frame a second bounds what a cut can cost.
+        self._video: Any = self._container.add_stream(form.video, rate=rate, options=form.options)
+        context: Any = self._video.codec_context
         context.width, context.height = self._size
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = form.pixels
         context.time_base = VIDEO_TIME
         context.thread_count = 1
         context.gop_size = max(1, round(fps))
@@ -164,17 +200,17 @@ class Mux:
         context.color_range = 1
         self._audio: Any = None
         if self._rate is not None:
-            codec = "aac" if suffix == ".mp4" else "libopus"
-            self._audio = self._container.add_stream(codec, rate=self._rate, layout="mono")
+            self._audio = self._container.add_stream(form.audio, rate=self._rate, layout="mono")
             self._audio.codec_context.bit_rate = 128_000
             self._audio.codec_context.thread_count = 1
             self._audio.codec_context.flags |= av.codec.context.Flags.bitexact
 
     def video(self, pixels: U8, pts: Ns) -> None:
-        """Add a picture (height, width, 3), RGB, shown from ``pts`` until the next one's."""
+        """Add a picture (height, width, 3), RGB, shown from ``pts`` until the next one's; (height, width, 4), alpha not
+        premultiplied, where the file is transparent."""
         if self._closed:
             return
-        if pixels.shape != (self._size[1], self._size[0], 3):
+        if pixels.shape != (self._size[1], self._size[0], 4 if self.form.clear else 3):
             raise ValueError(f"picture {pixels.shape} for a file of {self._size[0]}x{self._size[1]}")
         ticks = round((pts - self._start(pts)) * VIDEO_TIME.denominator / SECOND)
         if ticks <= self._last_video:
@@ -184,7 +220,11 @@ class Mux:
         if self._rate is not None and self._written == 0 and ticks > VIDEO_TIME.denominator:
             # An MP4 is written from the moment that every stream has begun: no sound yet is silence.
             self._append(np.zeros(self._rate // 20, np.float32))
-        frame = av.VideoFrame.from_ndarray(to_i420(pixels), format="yuv420p")  # swscale takes ten times as long
+        if self.form.clear:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgba")
+            frame = frame.reformat(format=self.form.pixels)
+        else:
+            frame = av.VideoFrame.from_ndarray(to_i420(pixels), format="yuv420p")  # swscale takes ten times as long
         frame.pts, frame.time_base = ticks, VIDEO_TIME
         self._encode(self._video, frame)
         self.frames += 1
@@ -294,6 +334,8 @@ class RecorderSink(Sink):
 
     def __init__(self, path: str | Path, crf: int = 20, min_free: int = FREE_MINIMUM) -> None:
         self.path = Path(path)
+        if self.path.suffix.lower() in CLEAR_SUFFIXES:
+            raise UsageError(f"{self.path.name}: live recordings are .mp4 or .mkv; change the name's ending")
         self._crf = crf
         self._min_free = min_free
         self.mux: Mux | None = None

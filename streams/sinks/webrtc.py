@@ -10,22 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import av
 import numpy as np
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
+from aiortc.mediastreams import MediaStreamError
 
 from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, AvatarFrame, Ns, freeze
 from avatar.errors import UsageError
+from avatar.pipeline.executors import ThreadLane
 from avatar.streams.base import Sink, StreamFormat
 from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_codecs import AUDIO_RATE, FRAME_SAMPLES, LiveOpusEncoder
 from avatar.streams.rtc_patches import NtpLine
+from avatar.streams.rtc_shared import Coded, Pictures, Viewer
 
 log = logging.getLogger(__name__)
+
+
+DEFAULT_CODEC = "video/VP8"
+"""Until a connection has agreed on one."""
 
 
 class Framer:
@@ -61,23 +66,23 @@ class Framer:
 
 
 class _OutTrack(MediaStreamTrack):
-    """A track that sends what is put into it; the oldest item is dropped when the peer's encoder cannot keep up."""
+    """A track that sends the packets which are put into it; when the connection cannot keep up, the oldest is lost."""
 
     def __init__(self, outlet: Outlet, depth: int) -> None:
         super().__init__()
         self._outlet = outlet
-        self._items: deque[tuple[int, Any]] = deque(maxlen=depth)
+        self._items: deque[av.Packet[Any]] = deque(maxlen=depth)
         self._arrived = asyncio.Event()
         self.pulled = False
         self.dropped = 0
 
-    def put(self, ticks: int, data: Any) -> None:
+    def put(self, packet: av.Packet[Any]) -> None:
         if len(self._items) == self._items.maxlen:
             self.dropped += 1
-        self._items.append((ticks, data))
+        self._items.append(packet)
         self._arrived.set()
 
-    async def _next(self) -> tuple[int, Any]:
+    async def recv(self) -> av.Packet[Any]:
         self.pulled = True
         while not self._items:
             if self.readyState != "live":
@@ -93,18 +98,26 @@ class _OutTrack(MediaStreamTrack):
 
 
 class PictureTrack(_OutTrack):
-    """The latest picture only."""
+    """Encoded pictures, up to four waiting: who cannot send them in that time goes on from a key frame, which is asked
+    for when something can be sent again."""
 
     kind = "video"
 
     def __init__(self, outlet: Outlet) -> None:
-        super().__init__(outlet, depth=1)
+        super().__init__(outlet, depth=4)
 
-    async def recv(self) -> av.VideoFrame:
-        ticks, i420 = await self._next()
-        frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
-        frame.pts, frame.time_base = ticks, VIDEO_TIME_BASE
-        return frame
+    def relay(self, coded: Coded) -> None:
+        """Send an encoded picture, if the viewer can make anything of it."""
+        if len(self._items) == self._items.maxlen:
+            self._outlet.viewer.lost = True
+            self.dropped += 1
+        elif self._outlet.viewer.takes(coded.key):
+            self.put(coded.packet)
+
+    async def recv(self) -> av.Packet[Any]:
+        viewer = self._outlet.viewer
+        viewer.wants_key |= viewer.lost and not self._items
+        return await super().recv()
 
 
 class SoundTrack(_OutTrack):
@@ -114,10 +127,6 @@ class SoundTrack(_OutTrack):
 
     def __init__(self, outlet: Outlet) -> None:
         super().__init__(outlet, depth=25)
-
-    async def recv(self) -> av.Packet[Any]:
-        _, packet = await self._next()
-        return packet
 
 
 class Outlet:
@@ -132,6 +141,7 @@ class Outlet:
         self.video = PictureTrack(self)
         self.audio = SoundTrack(self)
         self.tracks: dict[str, _OutTrack] = {"video": self.video, "audio": self.audio}
+        self.viewer = Viewer(DEFAULT_CODEC)
         self._first: dict[str, Ns] = {}
         self._open = False
 
@@ -139,13 +149,9 @@ class Outlet:
         """Send only these kinds; the peer asked for no others."""
         self.tracks = {kind: track for kind, track in self.tracks.items() if kind in kinds}
 
-    def put(self, kind: str, pts: Ns, items: Sequence[tuple[int, Any]]) -> None:
-        """Pass items (RTP time, picture or packet) on, once the gate is open."""
-        track = self.tracks.get(kind)
-        if track is None or not (self._open or self._ready(kind, pts)):
-            return
-        for ticks, data in items:
-            track.put(ticks, data)
+    def takes(self, kind: str, pts: Ns) -> bool:
+        """Whether an item of this kind and time is to be sent."""
+        return kind in self.tracks and (self._open or self._ready(kind, pts))
 
     def _ready(self, kind: str, pts: Ns) -> bool:
         if not all(track.pulled for track in self.tracks.values()):
@@ -162,7 +168,7 @@ class Outlet:
 class WebRtcSink(Sink):
     """Fans a session out to all peers.
 
-    Sound is encoded once. Pictures are converted to YUV once; each peer encodes them for its own bandwidth.
+    Sound and pictures are encoded once for all (:mod:`avatar.streams.rtc_shared`).
     """
 
     name: ClassVar[str] = "webrtc"
@@ -172,6 +178,8 @@ class WebRtcSink(Sink):
         self._outlets: set[Outlet] = set()
         self._framer = Framer()
         self._opus = LiveOpusEncoder()
+        self.pictures = Pictures()
+        self._lane = ThreadLane("encoder")
         self._last_picture = -1
         self._dropped = {"video": 0, "audio": 0}
 
@@ -191,8 +199,16 @@ class WebRtcSink(Sink):
             return
         self._last_picture = ticks
         self.line.anchor(frame.pts)
-        if any("video" in outlet.tracks for outlet in self._outlets):
-            self._put("video", frame.pts, [(ticks, to_i420(frame.pixels))])
+        watching = {id(o.viewer): o for o in self._outlets if o.takes("video", frame.pts)}
+        rungs = self.pictures.plan([outlet.viewer for outlet in watching.values()])
+        if not rungs:
+            return
+        i420 = to_i420(frame.pixels)
+        for rung in rungs:
+            coded = await self._lane.run(self.pictures.encode, rung, i420, ticks)
+            if coded is not None:
+                for viewer in rung.viewers:
+                    watching[id(viewer)].video.relay(coded)
 
     async def audio(self, chunk: AudioChunk) -> None:
         """Takes sound at 48 kHz. Raises ValueError at another rate: the caller has a resampler, this has not."""
@@ -202,11 +218,17 @@ class WebRtcSink(Sink):
         frames = self._framer.push(chunk)
         if any("audio" in outlet.tracks for outlet in self._outlets):
             # A tenth of a millisecond, so a thread would only add its own unevenness to the even pace of the sound.
-            self._put("audio", chunk.pts, [(at, self._opus.packet(pcm, at)) for at, pcm in frames])
+            packets = [self._opus.packet(pcm, at) for at, pcm in frames]
+            for outlet in self._outlets:
+                if outlet.takes("audio", chunk.pts):
+                    for packet in packets:
+                        outlet.audio.put(packet)
 
     async def close(self) -> None:
         for outlet in list(self._outlets):
             self.detach(outlet)
+        self._lane.close()
+        self._lane = ThreadLane("encoder")
 
     def attach(self) -> Outlet:
         """A new peer's end of the session; give it back to :meth:`detach`."""
@@ -224,12 +246,8 @@ class WebRtcSink(Sink):
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Pictures and sound frames that peers' encoders were too slow for, over the sink's life."""
+        """Pictures and sound frames that peers' connections were too slow for, over the sink's life."""
         return {
             "video": self._dropped["video"] + sum(outlet.video.dropped for outlet in self._outlets),
             "audio": self._dropped["audio"] + sum(outlet.audio.dropped for outlet in self._outlets),
         }
-
-    def _put(self, kind: str, pts: Ns, items: Sequence[tuple[int, Any]]) -> None:
-        for outlet in self._outlets:
-            outlet.put(kind, pts, items)

@@ -59,6 +59,8 @@ class SmallControl:
             raise UsageError("head: a number from 0 to 1.5")
         if changes.get("source") == "page":
             self.hub.choose(peer, audio=True)
+        if changes.get("camera") is True and peer is not None:
+            self.hub.choose(peer, video=True)
         self.values |= changes
         return self.state()
 

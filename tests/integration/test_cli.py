@@ -42,6 +42,21 @@ def test_the_same_input_gives_the_same_pictures(avatar, tmp_path):
     assert hashes[0] == hashes[1]
 
 
+def test_a_transparent_clip_shows_the_person_alone(avatar, tmp_path):
+    out = tmp_path / "cut.mov"
+    options = ("--text", "Hello.", "--avatar", "lin", "--background", "alpha", "--size", 256, "--fps", 15)
+    run = avatar("render", *options, "-o", out)
+    assert run.returncode == 0, run.stderr
+    with av.open(str(out)) as clip:
+        picture = next(clip.decode(video=0)).to_ndarray(format="rgba")
+    assert (picture[:40, :40, 3] < 3).all(), "background"
+    assert (picture[100:160, 100:150, 3] > 252).all(), "face"
+    for options in (("-o", tmp_path / "a.mp4", "--background", "alpha"), ("-o", tmp_path / "a.mov")):
+        run = avatar("render", "--text", "Hello.", *options)
+        assert run.returncode == 2
+        assert "both or neither" in run.stderr
+
+
 def test_states_go_out_and_in_again(avatar, tmp_path, probe):
     states, out = tmp_path / "s.jsonl", tmp_path / "again.mp4"
     first = avatar("render", "--text", "Hello.", "-o", tmp_path / "a.mp4", "--states-out", states, "--size", 256)

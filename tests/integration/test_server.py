@@ -16,7 +16,7 @@ from serve_for_test import SmallControl
 
 from avatar.core.clock import SessionClock
 from avatar.errors import PortInUseError, UsageError
-from avatar.streams import server as module
+from avatar.streams import access
 from avatar.streams.server import Server
 from avatar.streams.signaling import PeerHub
 
@@ -389,9 +389,9 @@ async def test_it_ends_within_two_seconds_of_a_sigterm(tmp_path):
 
 def test_addresses_of_this_computer():
     for host in ("127.0.0.1", "127.8.0.1", "::1", "localhost", "x.localhost"):
-        assert module.is_loopback(host)
+        assert access.is_loopback(host)
     for host in ("0.0.0.0", "192.0.2.1", "", "localhost.evil.example", "127.0.0.1.evil.example"):
-        assert not module.is_loopback(host)
+        assert not access.is_loopback(host)
 
 
 # --- the user's own head -------------------------------------------------------------------------------------------

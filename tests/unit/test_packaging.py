@@ -31,7 +31,7 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head", "outputs", "head_export", "bench_parameters"}
 
 
 def modules() -> dict[str, Path]:

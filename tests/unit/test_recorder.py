@@ -108,6 +108,46 @@ def test_colours_survive(tmp_path: Path) -> None:
             assert np.abs(rgb.mean(axis=(0, 1)) - colour).max() < 6
 
 
+def shown(path: Path) -> Iterator[np.ndarray]:
+    """Pictures (h, w, 4) of a transparent clip; FFmpeg's own VP9 decoder would leave the transparency out."""
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if path.suffix == ".webm" else video.codec_context
+        for packet in container.demux(video):
+            if packet.size:
+                yield from (frame.to_ndarray(format="rgba") for frame in decoder.decode(packet))
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mov"])
+def test_transparent_clips_keep_alpha_colour_and_sound(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    mux = Mux(path, (SIZE, SIZE), 30, crf=10)
+    given = np.zeros((SIZE, SIZE, 4), np.uint8)
+    given[:, 16:] = (200, 90, 60, 128)
+    given[:, 32:, 3] = 255
+    for i in range(40):
+        mux.video(given, Ns(i * SECOND // 30))
+        mux.audio(beeps(i * 1600, (i + 1) * 1600), Ns(i * SECOND // 30))
+    mux.close()
+    pictures = list(shown(path))
+    assert len(pictures) == 40
+    middle = pictures[20][SIZE // 2].astype(int)
+    assert abs(middle[4, 3]) <= 3
+    assert abs(middle[24, 3] - 128) <= 4
+    assert middle[48, 3] >= 252
+    assert np.abs(middle[48, :3] - (200, 90, 60)).max() <= 8
+    assert onsets(path) == pytest.approx([0, 1], abs=0.01)
+
+
+def test_a_transparent_clip_takes_no_opaque_pictures(tmp_path: Path) -> None:
+    mux = Mux(tmp_path / "a.webm", (SIZE, SIZE), 30)
+    with pytest.raises(ValueError, match="picture"):
+        mux.video(picture(1), Ns(0))
+    mux.close()
+    with pytest.raises(UsageError, match="change the name"):
+        RecorderSink(tmp_path / "live.webm")
+
+
 def test_missing_pictures_and_sound_do_not_move_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     mux = Mux(path, (SIZE, SIZE), 30)

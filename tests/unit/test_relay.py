@@ -86,3 +86,13 @@ async def test_datagrams_go_both_ways_and_are_counted() -> None:
         assert relay.counts["down_sent"] + relay.counts["down_lost"] == 300
         assert 30 < relay.counts["down_lost"] < 90
         assert relay.counts["up_sent"] == 0
+
+
+def test_a_bottleneck_passes_its_rate_with_a_short_queue():
+    way = Impairment(0.0, 0.0, seed=1, rate=300_000)
+    gone = [way.departure(n / 100, 1250) for n in range(500)]  # a megabit a second for five seconds
+    passed = [at for at in gone if at is not None]
+    assert 8 * 1250 * len(passed) / passed[-1] == pytest.approx(300_000, rel=0.05)
+    waits = [at - n / 100 for n, at in enumerate(gone) if at is not None]
+    assert max(waits) <= Impairment.QUEUE_S + 0.04
+    assert way.departure(20.0, 1250) == pytest.approx(20.0 + 1 / 30, abs=0.001), "empty again"

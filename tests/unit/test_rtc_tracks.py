@@ -18,6 +18,7 @@ from avatar.streams import rtc_patches
 from avatar.streams.base import StreamFormat
 from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_patches import NtpLine, check_aiortc
+from avatar.streams.rtc_shared import Pictures
 from avatar.streams.signaling import without_names
 from avatar.streams.sinks.webrtc import Framer, WebRtcSink
 from avatar.streams.sources.webrtc import PeerAudioSource, PeerInput, PeerVideoSource, to_rgb
@@ -171,20 +172,30 @@ async def test_a_peer_that_wants_pictures_only_need_not_wait_for_sound():
     await sink.close()
 
 
-async def test_a_slow_peer_gets_the_latest_picture_and_loses_sound_in_the_end():
-    sink = WebRtcSink()
+async def test_a_slow_peer_goes_on_from_a_key_frame_and_loses_sound_in_the_end():
+    sink, now = WebRtcSink(), [0.0]
+    sink.pictures = Pictures(lambda: now[0])
     outlet = sink.attach()
     tasks = await pull(outlet.video, outlet.audio)
     for n in range(60):
+        now[0] = n / 50
         await sink.audio(chunk(20 * n))
         await sink.video(picture(20 * n))
-    assert (await tasks[0]).pts == 59 * 1800
     assert sink.dropped["video"] > 50
     assert sink.dropped["audio"] >= 30, "half a second may wait"
+    assert not outlet.viewer.wants_key, "who sends nothing costs the others no key frames"
+    sent = [await tasks[0]] + [await outlet.video.recv() for _ in range(4)]
+    assert [packet.is_keyframe for packet in sent] == [True, False, False, False, False]
+    assert [round(packet.pts / 1800) for packet in sent] == [0, 1, 2, 3, 4], "in one piece, up to where it stuck"
+    (task,) = await pull(outlet.video)
+    now[0] = 2.0
+    await sink.video(picture(2000))
+    assert (await task).is_keyframe, "and on from here"
     before = sink.dropped
     sink.detach(outlet)
     sink.detach(outlet)
     assert sink.dropped == before, "the count outlives the peer"
+    await sink.close()
 
 
 async def test_time_stamps_are_the_sessions():
