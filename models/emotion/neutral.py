@@ -49,21 +49,23 @@ def emotion_neutral(
     readings = sum(row["readings"] for row in rows.values())
     neutral = sum(row["neutral"] for row in rows.values())
     flips = sum(row["flips"] for row in rows.values())
-    result = {
-        "task": "emotion_neutral",
-        "seconds": round(readings / 10, 1),
-        "neutral_share": round(neutral / max(1, readings), 3),
-        "flips_per_minute": round(600 * flips / max(1, readings), 2),
-        "rows": rows,
-    }
+    seconds, share = round(readings / 10, 1), round(neutral / max(1, readings), 3)
+    per_minute = round(600 * flips / max(1, readings), 2)
     missed = []
-    if result["neutral_share"] < NEUTRAL_SHARE:
-        missed.append(f"neutral_share: {result['neutral_share']}, wanted at least {NEUTRAL_SHARE}")
-    if result["flips_per_minute"] > FLIPS:
-        missed.append(f"flips_per_minute: {result['flips_per_minute']}, wanted at most {FLIPS}")
-    if result["seconds"] < TOTAL_S - 30:
-        missed.append(f"seconds: {result['seconds']}, wanted {TOTAL_S:.0f}")
-    return result | {"missed_targets": missed}
+    if share < NEUTRAL_SHARE:
+        missed.append(f"neutral_share: {share}, wanted at least {NEUTRAL_SHARE}")
+    if per_minute > FLIPS:
+        missed.append(f"flips_per_minute: {per_minute}, wanted at most {FLIPS}")
+    if seconds < TOTAL_S - 30:
+        missed.append(f"seconds: {seconds}, wanted {TOTAL_S:.0f}")
+    return {
+        "task": "emotion_neutral",
+        "seconds": seconds,
+        "neutral_share": share,
+        "flips_per_minute": per_minute,
+        "rows": rows,
+        "missed_targets": missed,
+    }
 
 
 def _seconds(sounds: list[F32]) -> float:
