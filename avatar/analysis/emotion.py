@@ -51,6 +51,10 @@ _LEARN_EVERY = 100
 """Hops of speech between two stretches that the speaker's profile remembers."""
 _STRANGER = 1.5
 """Seconds of speech that a stranger lacks: what is heard in the first ones is right less often and counts less."""
+_REMEMBERED = 600
+"""Readings after which a lead over neutral counts a third: a minute of them."""
+_USUAL_LEADS = (30.0, 30 * -0.4, 30 * (0.4**2 + 0.35**2))
+"""Number, sum and sum of squares of the leads that somebody new is taken to have had."""
 _FLAT_SHARES = (0.12, 0.3)
 """Share of loud hops whose tops are cut off from which trust falls, and where none is left."""
 
@@ -82,28 +86,49 @@ class EmotionReading:
 
 
 class HeldClass:
-    """Which class is held, from one set of probabilities after another: another takes over once its lead, less
-    ``margin``, has summed up to ``owed`` seconds (a CUSUM, Page 1954)."""
+    """Which class is held, from one set of probabilities after another: another takes over once its lead, less a
+    margin, has summed up to ``owed`` seconds (a CUSUM, Page 1954).
 
-    def __init__(self, margin: float, owed: float) -> None:
-        self._margin, self._owed = margin, owed
+    :param lively: None, or (times, most, owed) for leaving neutral: the margin is then the mean of the lead that this
+        speaker's other classes had over neutral, while neutral was held, plus so many of its deviations, between 0 and
+        ``most``. Who reads in a lively voice must lead by more than who speaks evenly, and is not waited for less.
+    """
+
+    def __init__(self, margin: float, owed: float, lively: tuple[float, float, float] | None = None) -> None:
+        self._margin, self._owed, self._lively = margin, owed, lively
+        self._count, self._sum, self._square = _USUAL_LEADS
         self.reset()
 
     def reset(self) -> None:
-        """Neutral is held."""
+        """Neutral is held. What the speaker's leads are like stays known."""
         self.index = 0
         self._lead = np.zeros(len(EMOTIONS))
 
     def step(self, probabilities: F32) -> EmotionLabel:
         """(7,) of the next 100 ms to the class that is held."""
-        ahead = probabilities - probabilities[self.index] - self._margin
+        margin, owed = self._margin, self._owed
+        if self._lively is not None and self.index == 0:
+            times, most, owed = self._lively
+            mean = self._sum / self._count
+            margin = mean + times * math.sqrt(max(1e-4, self._square / self._count - mean**2))
+            margin = min(most, max(0.0, margin))
+            self._remember(float(probabilities[1:].max() - probabilities[0]))
+        ahead = probabilities - probabilities[self.index] - margin
         self._lead = np.maximum(0.0, self._lead + ahead * (EVERY * HOP / RATE))
         self._lead[self.index] = 0.0
         best = int(self._lead.argmax())
-        if self._lead[best] >= self._owed:
+        if self._lead[best] >= owed:
             self.index = best
             self._lead[:] = 0.0
         return EMOTIONS[self.index]
+
+    def _remember(self, lead: float) -> None:
+        if lead <= -1 + 1e-6:  # nothing was judged
+            return
+        kept = 1 - 1 / _REMEMBERED
+        self._count = self._count * kept + 1
+        self._sum = self._sum * kept + lead
+        self._square = self._square * kept + lead**2
 
 
 def _nothing() -> EmotionReading:
@@ -138,8 +163,7 @@ class EmotionModel:
                 """Share of the way to the newest probabilities that a reading goes."""
                 self.short = float(found["short"])
                 """How much the shorter window's answers count beside the longer one's."""
-                self.margin, self.owed = float(found["margin"]), float(found["owed"])
-                """Of :class:`HeldClass`."""
+                self._hold = float(found["margin"]), float(found["owed"]), tuple(found["lively"].tolist())
                 self.speakers = ShiftModel(
                     found["bias"],
                     found["means"],
@@ -153,6 +177,10 @@ class EmotionModel:
                 raise ValueError("another size")
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise ModelFileError(f"{file} is no emotion model of this version: install the package again") from error
+
+    def held(self) -> HeldClass:
+        """For somebody new, neutral."""
+        return HeldClass(*self._hold)
 
     def answers(self, features: F32) -> tuple[F32, float]:
         """(d,) functionals to the answers (classes + EMBEDDING,), and the trust in [0, 1] that this can be judged."""
@@ -180,7 +208,7 @@ class EmotionEstimator:
         known = profile is not None and profile.weights == self._model.name and profile.heard.shape[1:] == (width,)
         self._heard = profile.heard.copy() if profile is not None and known else np.zeros((0, width), np.float32)
         self._shift = self._model.speakers.shift(self._heard, iterations=20)
-        self._held = HeldClass(self._model.margin, self._model.owed)
+        self._held = self._model.held()
         self.reset()
 
     @property
@@ -192,6 +220,7 @@ class EmotionEstimator:
         """Somebody else speaks from now on."""
         self._heard = self._heard[:0]
         self._shift = self._shift * 0
+        self._held = self._model.held()
 
     def reset(self) -> None:
         """Forget the sound; what is known of the speaker stays."""

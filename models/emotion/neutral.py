@@ -51,13 +51,6 @@ def emotion_neutral(
     flips = sum(row["flips"] for row in rows.values())
     seconds, share = round(readings / 10, 1), round(neutral / max(1, readings), 3)
     per_minute = round(600 * flips / max(1, readings), 2)
-    result = {
-        "task": "emotion_neutral",
-        "seconds": seconds,
-        "neutral_share": share,
-        "flips_per_minute": per_minute,
-        "rows": rows,
-    }
     missed = []
     if share < NEUTRAL_SHARE:
         missed.append(f"neutral_share: {share}, wanted at least {NEUTRAL_SHARE}")
@@ -65,7 +58,14 @@ def emotion_neutral(
         missed.append(f"flips_per_minute: {per_minute}, wanted at most {FLIPS}")
     if seconds < TOTAL_S - 30:
         missed.append(f"seconds: {seconds}, wanted {TOTAL_S:.0f}")
-    return result | {"missed_targets": missed}
+    return {
+        "task": "emotion_neutral",
+        "seconds": seconds,
+        "neutral_share": share,
+        "flips_per_minute": per_minute,
+        "rows": rows,
+        "missed_targets": missed,
+    }
 
 
 def _seconds(sounds: list[F32]) -> float:

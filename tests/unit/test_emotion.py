@@ -232,6 +232,25 @@ def test_an_even_race_never_flips():
     assert said == {"neutral"}
 
 
+def test_who_speaks_in_a_lively_voice_must_lead_by_more_to_leave_neutral():
+    def updates_to_anger(before: list[float]) -> int:
+        held = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
+        for p in before:
+            assert held.step(sure_of(0, p)) == "neutral"
+        return next(n for n in range(1, 50) if held.step(sure_of(3, 0.75)) == "anger")
+
+    even, lively = [0.95] * 200, [0.95, 0.3, 0.9, 0.3] * 50
+    assert updates_to_anger(even) < updates_to_anger(lively)
+    assert updates_to_anger(even) <= 2
+
+
+def test_silence_teaches_nothing_about_a_lively_voice():
+    held, quiet = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05)), HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
+    for _ in range(600):
+        quiet.step(sure_of(0, 1.0))
+    assert [held.step(sure_of(3, 0.6)) for _ in range(9)] == [quiet.step(sure_of(3, 0.6)) for _ in range(9)]
+
+
 # --- training -----------------------------------------------------------------------------------------------------
 
 
