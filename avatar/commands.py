@@ -100,7 +100,7 @@ def _input(args: argparse.Namespace) -> Any:
     act, voice = getattr(args, "act", None), getattr(args, "voice", None)
     if (act or voice) and given.get("text") is None:
         raise UsageError("--act and --voice say how a text is spoken: give --text")
-    made = Input(**given, act=act)
+    made = Input(given["audio"], given["video"], given["text"], given["states"], act)
     return replace(made, voice=voice) if voice else made
 
 
