@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from avatar import calibrations, network, plugins
+from avatar import calibrations, network, outputs, plugins, programs
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -36,7 +36,6 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
-from avatar.programs import listeners, pump
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -272,6 +271,7 @@ class Pipeline:
         self.config = config
         cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
         self.clock = SessionClock()
+        self.began = time_of_day()
 
         # sound -> cues, camera -> cues
         self.listener = listener = make_listener(config, live=True)
@@ -368,14 +368,7 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        put = session.synchronizer.program.put
-        async with asyncio.TaskGroup() as group:
-            told = [group.create_task(pump(s, self.clock, put)) for s in listeners(config.input)]
-            try:
-                await session.run()
-            finally:
-                for task in told:
-                    task.cancel()
+        await programs.beside(session.run(), config.input, self.clock, session.synchronizer.program.put)
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""
@@ -466,11 +459,13 @@ class Pipeline:
             case "parameters":
                 from avatar.streams.sinks.parameters.websocket import ParameterSink
 
-                return ParameterSink(port=config.parameters_port)
+                return ParameterSink(port=config.parameters_port, shape=outputs.shape(self.config.parameters))
             case "null":
                 from avatar.streams.sinks.null import NullSink
 
                 return NullSink()
+        if name in outputs.NAMES:
+            return outputs.make(name, self.config, self.began)
         return plugins.load("sinks", name)()
 
 
@@ -484,6 +479,13 @@ def recordings_folder() -> Path:
 def new_recording() -> Path:
     """The name of a recording that does not exist yet."""
     return recordings_folder() / time.strftime("vultus-%Y%m%d-%H%M%S.mp4")
+
+
+def time_of_day() -> float:
+    """Seconds since midnight, local time: where a timecode begins."""
+    now = time.time()
+    there = time.localtime(now)
+    return there.tm_hour * 3600 + there.tm_min * 60 + there.tm_sec + now % 1
 
 
 def shipped_configs() -> list[str]:

@@ -15,6 +15,7 @@ from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
 
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -130,10 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     bench = add("bench", commands.bench, "speed and sync tables")
-    bench.add_argument(
-        "what", nargs="?", choices=("stages", "live", "sync", "soak", "serve", "engines"), default="stages"
-    )
-    bench.add_argument("--seconds", type=_positive, help="how long; live: 60, sync: 30 for each path, soak: 1800")
+    bench.add_argument("what", nargs="?", choices=BENCHES, default="stages")
+    bench.add_argument("--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, soak: 1800")
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
@@ -189,12 +188,16 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
-    render.add_argument("--states-out", type=Path, metavar="F.jsonl", help="write the face states, one a line")
+    forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"
+    render.add_argument("--states-out", type=Path, metavar="F.jsonl", help=forms)
 
     analyze = add("analyze", commands.analyze, "recording to face states, without drawing")
     common(analyze, avatar=False)
     inputs(analyze)
-    analyze.add_argument("--states-out", type=Path, required=True, metavar="F.jsonl")
+    analyze.add_argument(
+        "--states", type=Path, metavar="F.jsonl", help="ready face states, to write them in another form"
+    )
+    analyze.add_argument("--states-out", type=Path, required=True, metavar="F.jsonl", help=forms)
 
     image = add("image", commands.image, "one picture")
     common(image)

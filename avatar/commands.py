@@ -311,6 +311,11 @@ def bench(args: argparse.Namespace) -> int:
             names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
                 result = engines(config, names, progress=progress)
+        case "parameters":
+            from avatar.bench_parameters import parameters
+
+            with _progress("sending") as progress:
+                result = parameters(args.seconds or 60.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))

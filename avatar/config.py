@@ -8,15 +8,24 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
+from avatar.config_outputs import (
+    FurhatTable,
+    IFacialMocapTable,
+    LiveLinkTable,
+    RobotTable,
+    RosTable,
+    ServoTable,
+    StateTable,
+    Table,
+    VmcTable,
+    VrchatTable,
+    VtubeStudioTable,
+)
 from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import ConfigError
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class AvatarTable(Table):
@@ -117,8 +126,8 @@ class FaceTable(Table):
 
 class OutputTable(Table):
     sinks: tuple[str, ...] = ("webrtc",)
-    """webrtc, whip, janus, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, or plug-ins'
-    names."""
+    """webrtc, whip, janus, recorder, virtual_camera, virtual_microphone, speaker, parameters, null, those of the tables
+    below (vmc, vrchat, vtube_studio, ifacialmocap, live_link, robot, ros, furhat, servo), or plug-ins' names."""
     microphone_device: str = ""
     """The output device that other programs record from (a null sink, VB-Cable, BlackHole)."""
     speaker_device: str = ""
@@ -154,6 +163,16 @@ class Config(Table):
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    parameters: StateTable = StateTable()
+    vmc: VmcTable = VmcTable()
+    vrchat: VrchatTable = VrchatTable()
+    vtube_studio: VtubeStudioTable = VtubeStudioTable()
+    ifacialmocap: IFacialMocapTable = IFacialMocapTable()
+    live_link: LiveLinkTable = LiveLinkTable()
+    robot: RobotTable = RobotTable()
+    ros: RosTable = RosTable()
+    furhat: FurhatTable = FurhatTable()
+    servo: ServoTable = ServoTable()
 
 
 class Loaded:

@@ -121,7 +121,8 @@ class Control:
             "rss_mb": round(resident_mb(), 1),
             "shed": meters.counters["shed"],
             "dropped": {
-                "frames": sum(outlet.frames.dropped for outlet in outlets),
+                "frames": sum(outlet.frames.dropped + outlet.frames.overruns for outlet in outlets),
+                "states": sum(getattr(outlet.sink, "dropped", 0) for outlet in outlets),
                 "sound": sum(outlet.sound.overruns for outlet in outlets),
                 "sound_in_s": round((session.sound.late + session.sound.overruns) / session.timing.rate, 3),
             },

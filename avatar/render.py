@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -135,17 +136,26 @@ def _plan_states(path: Path, fps: int) -> Plan:
     return Plan((given[i] for i in nearest), count, sound)
 
 
-def tee_states(states: Iterable[FaceState], path: Path | None) -> Iterator[FaceState]:
-    """Pass states on and write each as a line of JSON."""
+def states_file(path: Path | None, fps: int) -> contextlib.AbstractContextManager[Callable[[FaceState], None]]:
+    """What takes each state of a clip; the file's ending says how it is written. Raises StorageError."""
     if path is None:
-        yield from states
-        return
-    from avatar.streams.wire import state_to_line
+        return contextlib.nullcontext(lambda state: None)
+    from avatar.streams import animation
 
-    with path.open("w", encoding="utf-8") as file:
-        for state in states:
-            file.write(state_to_line(state) + "\n")
-            yield state
+    head = None
+    if path.suffix.lower() == ".glb":
+        from avatar.head_export import morph_head
+
+        head = morph_head()
+    return animation.writer(path, fps, head)
+
+
+def _check_name(path: Path | None) -> None:
+    """Say before the work that the file cannot be written."""
+    from avatar.streams import animation
+
+    if path is not None:
+        animation.check(path)
 
 
 def render(
@@ -158,6 +168,7 @@ def render(
     """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
     from avatar.streams.sinks.recorder import CLEAR_SUFFIXES, Mux
 
+    _check_name(states_out)
     clear = out.suffix.lower() in CLEAR_SUFFIXES
     if clear != (config.avatar.background == layers.ALPHA):
         kinds = " or ".join(CLEAR_SUFFIXES)
@@ -171,13 +182,15 @@ def render(
     fps, step = config.avatar.fps, RATE // config.avatar.fps
     mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None)
     try:
-        for index, state in enumerate(tee_states(made.states, states_out)):
-            mux.video(draw(state), Ns(round(index * SECOND / fps)))
-            begin, end = index * RATE // fps, (index + 1) * RATE // fps
-            if begin < len(made.sound):
-                end = len(made.sound) if index == made.count - 1 else end
-                mux.audio(made.sound[begin : min(end, begin + 2 * step)], Ns(begin * SECOND // RATE))
-            progress(index + 1, made.count)
+        with states_file(states_out, fps) as keep:
+            for index, state in enumerate(made.states):
+                keep(state)
+                mux.video(draw(state), Ns(round(index * SECOND / fps)))
+                begin, end = index * RATE // fps, (index + 1) * RATE // fps
+                if begin < len(made.sound):
+                    end = len(made.sound) if index == made.count - 1 else end
+                    mux.audio(made.sound[begin : min(end, begin + 2 * step)], Ns(begin * SECOND // RATE))
+                progress(index + 1, made.count)
     finally:
         mux.close()
     return made.count
@@ -185,5 +198,11 @@ def render(
 
 def analyze(config: Config, source: Input, states_out: Path) -> int:
     """The analysis half alone; returns the number of states."""
-    made = plan(config, source)
-    return sum(1 for _ in itertools.islice(tee_states(made.states, states_out), made.count))
+    _check_name(states_out)
+    made = plan(config, source)  # read before the file is opened: it may be the same
+    count = 0
+    with states_file(states_out, config.avatar.fps) as keep:
+        for state in itertools.islice(made.states, made.count):
+            keep(state)
+            count += 1
+    return count

@@ -62,8 +62,19 @@ class Sink(ABC):
         return True
 
     @property
+    def hears(self) -> bool:
+        """Whether it has a use for sound; where not, none is handed over."""
+        return True
+
+    @property
     def latency(self) -> Ns:
         """Time from taking sound to its being heard; the session hands it over that much before its present time."""
+        return Ns(0)
+
+    @property
+    def ahead(self) -> Ns:
+        """How long before its present time a picture is handed over, for what takes time to move (servos). As far as
+        it is drawn by then: ``sync.lead_ms`` must be longer than this and the drawing together."""
         return Ns(0)
 
     @abstractmethod

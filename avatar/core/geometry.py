@@ -9,6 +9,7 @@ Quaternions are ``(w, x, y, z)``, unit length.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ def to_matrix(q: Quaternion) -> NDArray[np.float64]:
     )
 
 
+@lru_cache(maxsize=64)  # every protocol asks for the same head's angles
 def to_euler(q: Quaternion) -> tuple[float, float, float]:
     """Yaw, pitch and roll in degrees. At pitch = +-90 the split between yaw and roll is arbitrary."""
     return matrix_to_euler(to_matrix(q))

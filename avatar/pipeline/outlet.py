@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 AUDIO_BACKLOG = SECOND
 """A sink that is this much behind loses the oldest sound."""
+EARLY = 64
+"""Pictures that may wait for a sink that gets them before their time: a second at 60 of them."""
 LATE, LATE_FOR = 5 * MILLISECOND, 3 * SECOND
 """Sound that comes to the sink this much too late, without a pause for so long, is no accident: somebody is told."""
 
@@ -30,7 +32,13 @@ class SinkLike(Protocol):
     def active(self) -> bool: ...
 
     @property
+    def hears(self) -> bool: ...
+
+    @property
     def latency(self) -> Ns: ...
+
+    @property
+    def ahead(self) -> Ns: ...
 
     async def video(self, frame: AvatarFrame, /) -> None: ...
 
@@ -43,7 +51,8 @@ class Outlet:
     """Feeds one sink from two bounded channels.
 
     Pictures are put in at their present time. Sound is put in as soon as it is there and waits here for its own: a sink
-    that needs time before it is heard (``latency``) gets it that much earlier.
+    that needs time before it is heard (``latency``) gets it that much earlier. So it is with pictures for a sink that
+    wants them before their time (``ahead``).
 
     :param open_sink: opens (and after a device fault reopens) the sink.
     :param budget: what is between an item's ``pts`` and its present time.
@@ -59,7 +68,7 @@ class Outlet:
         chunk: Ns = Ns(20 * MILLISECOND),  # noqa: B008 - an int
     ) -> None:
         self.sink = sink
-        self.frames: Channel[AvatarFrame] = Channel(Policy.LATEST)
+        self.frames: Channel[AvatarFrame] = Channel(Policy.LOSSLESS, EARLY) if sink.ahead else Channel(Policy.LATEST)
         self.sound: Channel[AudioChunk] = Channel(Policy.LOSSLESS, (AUDIO_BACKLOG + budget) // chunk)
         self.fault: str = ""
         self._open = open_sink
@@ -95,6 +104,8 @@ class Outlet:
 
     async def _forward_frames(self) -> None:
         async for frame in self.frames:
+            if self.sink.ahead:
+                await self._clock.sleep_until(Ns(frame.pts + self._budget - self.sink.ahead))
             await self.sink.video(frame)
 
     async def _forward_sound(self) -> None:

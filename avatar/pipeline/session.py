@@ -117,7 +117,8 @@ class Session:
         self._slept = suspended()
         self._ticked = clock.now()
         self._broken = True
-        self._leaving_frames: Channel[tuple[AvatarFrame, Ns]] = Channel(Policy.LOSSLESS, 8)
+        waiting = timing.lead * timing.fps // SECOND  # pictures between being drawn and leaving
+        self._leaving_frames: Channel[tuple[AvatarFrame, Ns]] = Channel(Policy.LOSSLESS, waiting + 8)
         self._outlets: dict[SinkLike, tuple[Outlet, asyncio.Task[None]]] = {}
         self._audio_task: asyncio.Task[None] | None = None
         self._video_task: asyncio.Task[None] | None = None
@@ -288,7 +289,8 @@ class Session:
             for move in chunk.moves:
                 self.synchronizer.push(move, "script")
             for outlet in self.outlets():
-                outlet.sound.put(chunk)
+                if outlet.sink.hears:
+                    outlet.sound.put(chunk)
 
     async def _draw(self) -> None:
         timing = self.timing
@@ -309,7 +311,11 @@ class Session:
             state = self.synchronizer.sample(pts)
             pixels = await self._engine_lane.run(self.draw, state)
             self.meters.add("engine_ms", (self.clock.now() - begun) / MILLISECOND)
-            self._leaving_frames.put((AvatarFrame(pts, pixels, state), begun))
+            frame = AvatarFrame(pts, pixels, state)
+            self._leaving_frames.put((frame, begun))
+            for outlet in self.outlets():
+                if outlet.sink.ahead and outlet.sink.active:
+                    outlet.frames.put(frame)
 
     async def _release_frames(self) -> None:
         async for frame, begun in self._leaving_frames:
@@ -318,5 +324,5 @@ class Session:
             self.meters.add("latency_ms", (now - begun) / MILLISECOND)
             self.meters.add("frames", now / SECOND)
             for outlet in self.outlets():
-                if outlet.sink.active:
+                if outlet.sink.active and not outlet.sink.ahead:
                     outlet.frames.put(frame)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from avatar import plugins
+from avatar import outputs, plugins
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.assembly import library, make_engine
+from avatar.config import load
 from avatar.core.types import AudioChunk, Ns, freeze
 from avatar.models import registry
 from avatar.pipeline.resample import Resampler
@@ -39,6 +40,17 @@ def test_the_voice_analyzer_is_a_stage():
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_the_resampler_is_a_stage(rate):
     check_stage(lambda: Resampler(48_000), voice(rate, 0.5))
+
+
+@pytest.mark.parametrize("name", [name for name in outputs.NAMES if name != "ros"])  # ROS is no package
+async def test_parameter_outputs(name, tmp_path, monkeypatch, unused_udp_port_factory):
+    """Whether or not anybody listens."""
+    monkeypatch.setattr(outputs, "token_file", lambda: tmp_path / "token.json")
+    free = unused_udp_port_factory()
+    settings = [f"ifacialmocap.port={free}", "sync.lead_ms=200", "sync.budget_ms=400"]
+    for table in ("vmc", "vrchat", "live_link", "robot", "servo"):
+        settings.append(f"{table}.to=['127.0.0.1:{free}']")
+    await check_sink(lambda: outputs.make(name, load(None, settings).config), StreamFormat(size=64))
 
 
 @pytest.mark.parametrize("kind", ["null", "mp4", "mkv", "parameters", "webrtc"])

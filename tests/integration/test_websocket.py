@@ -15,6 +15,7 @@ from avatar.core.clock import SessionClock
 from avatar.core.types import MILLISECOND, SECOND, AudioChunk, AvatarFrame, FaceState, Ns
 from avatar.errors import PortInUseError
 from avatar.streams.base import StreamFormat
+from avatar.streams.sinks.parameters.shaping import Shape
 from avatar.streams.sinks.parameters.websocket import ParameterSink
 from avatar.streams.sources import websocket as websocket_source
 from avatar.streams.sources.websocket import WebSocketSource
@@ -195,6 +196,21 @@ async def clients_of(sink: ParameterSink, count: int) -> None:
     async with asyncio.timeout(5):
         while sink.clients != count:  # noqa: ASYNC110 - the sink has no event for it
             await asyncio.sleep(0.01)
+
+
+async def test_a_rate_of_its_own() -> None:
+    sink = ParameterSink(port=0, shape=Shape(rate=5, mirror=True))
+    await sink.open(StreamFormat(fps=25))
+    async with connect(f"ws://127.0.0.1:{sink.port}") as client:
+        await clients_of(sink, 1)
+        times = []
+        for i in range(26):
+            await sink.video(frame(i))
+            if i % 5 == 0:
+                state = json.loads(await asyncio.wait_for(client.recv(), 5))
+                times.append(state["t"])
+        assert times == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    await sink.close()
 
 
 async def test_every_client_gets_every_state(sink: ParameterSink) -> None:

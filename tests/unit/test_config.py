@@ -2,9 +2,11 @@
 
 import pytest
 
+from avatar import outputs
 from avatar.assembly import make_listener, shipped_configs, timing
-from avatar.config import load
+from avatar.config import Config, load
 from avatar.errors import ConfigError
+from avatar.streams.sinks.parameters.shaping import Shape
 
 
 def test_defaults_file_and_settings_in_that_order(tmp_path):
@@ -20,7 +22,9 @@ def test_defaults_file_and_settings_in_that_order(tmp_path):
     assert origins["avatar.engine"] == "default"
 
 
-@pytest.mark.parametrize("name", ["webcam.toml", "webrtc", "headless", "robot", "low_latency"])
+@pytest.mark.parametrize(
+    "name", ["webcam.toml", "webrtc", "headless", "robot", "low_latency", "streamer", "mechanical"]
+)
 def test_shipped_files_load_by_name(name):
     assert load(name).origins
 
@@ -37,6 +41,26 @@ def test_a_budget_that_is_too_short_is_refused_with_the_least_that_is_not():
         timing(config, make_listener(config).latency)
 
 
+@pytest.mark.parametrize("name", shipped_configs())
+def test_the_parameter_outputs_of_every_shipped_file_can_be_made(name):
+    config = load(name).config
+    for sink in set(config.output.sinks) & set(outputs.NAMES):
+        assert outputs.make(sink, config).name == sink
+
+
+def test_every_parameter_output_has_its_table_and_takes_rate_smoothing_and_mirror(monkeypatch):
+    assert set(outputs.NAMES) <= set(Config.model_fields)
+    settings = ["sync.lead_ms=200", "sync.budget_ms=400"]
+    for name in outputs.NAMES:
+        settings += [f"{name}.rate=20", f"{name}.smooth_ms=30", f"{name}.mirror=true"]
+    config = load(None, settings).config
+    for name in outputs.NAMES:
+        sink = outputs.make(name, config)
+        assert sink.name == name
+        assert sink._shape == Shape(20, 30, True)
+    assert outputs.make("robot", load(None, ["robot.transport=tcp"]).config).name == "robot"
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
@@ -45,6 +69,8 @@ def test_a_budget_that_is_too_short_is_refused_with_the_least_that_is_not():
         ("avatar.fps=fast", "avatar.fps = 'fast': input should be a valid integer"),
         ("avatar.size=100", "avatar.size = 100"),
         ("face.emotion=bored", "face.emotion = 'bored'"),
+        ("vmc.clips=['vrm2']", "vmc.clips.0 = 'vrm2'"),
+        ("vmc.port=3", "unknown key vmc.port; known here: rate, smooth_ms, mirror, to"),
         ("fps=3", "write table.key=value"),
         ("avatar.fps", "write table.key=value"),
     ],

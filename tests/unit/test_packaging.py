@@ -31,7 +31,8 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "programs", "spoken"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head", "outputs", "head_export", "bench_parameters"}
+WIRING |= {"programs", "spoken"}
 
 
 def modules() -> dict[str, Path]:

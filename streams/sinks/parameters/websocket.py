@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from avatar.core.types import AvatarFrame, FaceState
 from avatar.streams.base import Sink, StreamFormat
+from avatar.streams.sinks.parameters.shaping import Shape, Shaper
 from avatar.streams.sockets import port_error
 from avatar.streams.wire import state_to_line
 
@@ -50,8 +51,14 @@ class ParameterSink(Sink):
 
     name: ClassVar[str] = "parameters"
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8082) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8082,
+        shape: Shape = Shape(),  # noqa: B008 - immutable
+    ) -> None:
         self._host, self._port = host, port
+        self._shape, self._shaper = shape, Shaper(shape, 60)
         self._server: Server | None = None
         self._clients: set[_Client] = set()
         self._dropped = 0
@@ -70,7 +77,12 @@ class ParameterSink(Sink):
         """States that slow clients missed, all clients together."""
         return self._dropped + sum(client.dropped for client in self._clients)
 
+    @property
+    def hears(self) -> bool:
+        return False
+
     async def open(self, form: StreamFormat) -> None:
+        self._shaper = Shaper(self._shape, form.fps)
         try:
             self._server = await serve(
                 self._serve, self._host, self._port, write_limit=BUFFER, max_size=4096, compression=None
@@ -83,9 +95,10 @@ class ParameterSink(Sink):
 
     async def state(self, state: FaceState) -> None:
         """Send a state, for a session that draws nothing."""
-        if not self._clients:
+        shaped = self._shaper.step(state)
+        if not self._clients or shaped is None:
             return
-        text = state_to_line(state)
+        text = state_to_line(shaped)
         for client in self._clients:
             client.offer(text)
 
