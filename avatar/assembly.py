@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from avatar import calibrations, network, outputs, plugins
+from avatar import calibrations, network, outputs, plugins, programs
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -36,7 +36,6 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
-from avatar.programs import listeners, pump
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
@@ -369,14 +368,7 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        put = session.synchronizer.program.put
-        async with asyncio.TaskGroup() as group:
-            told = [group.create_task(pump(s, self.clock, put)) for s in listeners(config.input)]
-            try:
-                await session.run()
-            finally:
-                for task in told:
-                    task.cancel()
+        await programs.beside(session.run(), config.input, self.clock, session.synchronizer.program.put)
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""

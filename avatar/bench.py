@@ -30,7 +30,7 @@ BUDGET_MS = {
     "badge": 0.1,
     "to_i420": 0.3,
     "vp8_encode": 2.3,
-    "tracker_per_frame": 17.0,
+    "tracker_per_frame": 5.0,
 }
 """Milliseconds on one core that docs/architecture.md allots to each stage (medians)."""
 

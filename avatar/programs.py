@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from avatar.config import InputTable
 from avatar.core.clock import Clock
@@ -29,3 +31,16 @@ async def pump(source: Source[Command], clock: Clock, put: Callable[[Command], N
             await source.close()
 
     await supervise(source.name, run, clock, on_fault=lambda line: None)
+
+
+async def beside(
+    session: Coroutine[Any, Any, None], config: InputTable, clock: Clock, put: Callable[[Command], None]
+) -> None:
+    """Run a session, and the inputs that the configuration asks for as long as it runs."""
+    async with asyncio.TaskGroup() as group:
+        told = [group.create_task(pump(source, clock, put)) for source in listeners(config)]
+        try:
+            await session
+        finally:
+            for task in told:
+                task.cancel()

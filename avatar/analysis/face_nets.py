@@ -260,7 +260,8 @@ class _PoseSolver:
         Akca 2003)."""
         u, _, vt = np.linalg.svd(target.T @ self._weighted)
         rotation = u @ vt
-        if np.dot(np.cross(rotation[0], rotation[1]), rotation[2]) < 0:
+        (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
+        if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0:  # a mirror, not a turn
             u[:, 2] *= -1
             rotation = u @ vt
         scale = float(np.vdot(self._weighted @ rotation.T, target)) / self._spread

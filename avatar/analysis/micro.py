@@ -92,14 +92,16 @@ class MicroSpotter:
         self._jaws: deque[float] = deque()
         self._contrasts: deque[tuple[int, NDArray[np.float64]]] = deque()
         self._judged = -1
+        self._due = 0
+        self._deviation: NDArray[np.float64] = np.zeros(len(UNITS))
 
     def step(self, pts: Ns, shapes: NDArray[np.floating]) -> tuple[Micro, ...]:
         """Take coefficients (52,), not smoothed, relative to rest. Times rise; after a gap it begins anew."""
         if self._times and not 0 < pts - self._times[-1] <= BEFORE:
             self.reset()
         self._times.append(pts)
-        self._values.append(_WATCHED @ np.asarray(shapes, np.float64))
-        self._lids.append(float(np.asarray(shapes)[_LIDS].max()))
+        self._values.append(_WATCHED @ shapes)
+        self._lids.append(max(float(shapes[i]) for i in _LIDS))
         self._jaws.append(float(shapes[facs.INDEX["jawOpen"]]))
         while self._times[0] < pts - 5 * BEFORE:
             self._times.popleft()
@@ -115,11 +117,10 @@ class MicroSpotter:
         if middle < 2 or first >= middle or times[middle] - times[0] < BEFORE or times[middle] <= self._judged:
             return ()
         self._judged = int(times[middle])
-        values = np.array(self._values)
-        here = values[middle]
+        here, before, after = self._values[middle], self._values[first], self._values[-1]
         # Against the higher of before and after: a step up or down is no pulse.
-        contrast = here - np.maximum(values[first], values[-1])
-        deviation = self._noise(int(times[middle]), here - 0.5 * (values[first] + values[-1]))
+        contrast = here - np.maximum(before, after)
+        deviation = self._noise(int(times[middle]), here - 0.5 * (before + after))
         if len(self._contrasts) < _LEAST or max(list(self._lids)[first:]) > _LID:
             return ()
         stands_out = contrast > np.maximum(WEAKEST, self._sigmas * deviation)
@@ -128,6 +129,7 @@ class MicroSpotter:
         if np.ptp(list(self._jaws)[first:]) > SPEAKS:
             stands_out[_MOUTH_ROWS] = False
         found = []
+        values = np.array(self._values) if stands_out.any() else np.zeros((0, 0))
         for row in np.flatnonzero(stands_out):
             track = values[first:, row]
             if contrast[row] > STRONGEST or here[row] < track.max():
@@ -142,7 +144,11 @@ class MicroSpotter:
         self._contrasts.append((t, contrast))
         while self._contrasts[0][0] < t - MEMORY:
             self._contrasts.popleft()
-        return np.asarray(1.4826 * np.median(np.abs([c for _, c in self._contrasts]), axis=0))
+        self._due -= 1
+        if self._due <= 0:  # noise does not change from one picture to the next
+            self._due = 6
+            self._deviation = 1.4826 * np.median(np.abs([c for _, c in self._contrasts]), axis=0)
+        return self._deviation
 
 
 def _width(times: NDArray[np.int64], track: NDArray[np.float64], peak: int, height: float) -> int | None:

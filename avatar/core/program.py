@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,10 +75,10 @@ def parse(data: object, pts: Ns, client: str) -> Command:
 
 def number(value: object, where: str, low: float, high: float) -> float:
     """``value`` as a number in a range. Raises CommandError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise CommandError(f"{where} is a number, not {value!r}")
-    if not low <= value <= high:
-        raise CommandError(f"{where} is from {low:g} to {high:g}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise CommandError(f"{where} is a number, not {value!r}"[:200])
+    if not low <= value <= high:  # whole numbers may be too large for a float
+        raise CommandError(f"{where} is from {low:g} to {high:g}")
     return float(value)
 
 

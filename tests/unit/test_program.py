@@ -46,7 +46,7 @@ def test_a_command_names_parts_by_either_alphabet():
         ({"arkit": {"jawOpen": "x"}}, "number"), ({"head": {"tilt": 1}}, "tilt"), ({"head": {"yaw": 500}}, "head.yaw"),
         ({"priority": 101}, "priority"), ({"hold": -1}, "hold"), ({"gesture": 5}, "gesture"),
         ({"release": 1}, "release"), ({"client": ""}, "client"), ({"au": {"12": True}}, "number"),
-        ({"arkit": {"jawOpen": float("nan")}}, "number"),
+        ({"arkit": {"jawOpen": float("nan")}}, "number"), ({"head": {"yaw": 10**400}}, "head.yaw"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_one_clear_line(data, words):
