@@ -116,7 +116,7 @@ PRESENCE = 0.85
 """How far an act owns the head and brows; the rest is left to what the voice does by itself, so nothing is stiff."""
 BETWEEN = 0.6
 """Share of the finishing gesture at the end of a clause that is not the sentence's last."""
-QUESTION_RISE = 2.0
+QUESTION_RISE = 1.5
 """Semitones of final rise that make a question of a text without a mark at its end."""
 
 
