@@ -28,6 +28,7 @@ BUDGET_MS = {
     "idle_and_sample": 0.5,
     "engine": 12.4,
     "badge": 0.1,
+    "watermark": 0.5,
     "to_i420": 0.3,
     "vp8_encode": 2.3,
     "tracker_per_frame": 5.0,
@@ -50,6 +51,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
 
     from avatar.assembly import IdleMotion, find_avatar, make_engine, make_listener, make_watcher, registry, style
     from avatar.engines.badge import Badge
+    from avatar.engines.watermark import Message, Watermark
     from avatar.streams.pixels import to_i420
     from avatar.streams.sources.text import load_speech
     from avatar.sync.synchronizer import Synchronizer
@@ -79,7 +81,9 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     result["idle_and_sample"] = _times(sample, frames)
     result["engine"] = _times(lambda i: engine.render(states[i % len(states)]), frames)
     picture = engine.render(states[0])
+    mark = Watermark(engine.size, Message(0), engine.bundle.portrait)
     result["badge"] = _times(lambda i: badge.apply(picture), frames)
+    result["watermark"] = _times(lambda i: mark.apply(picture), frames)
     result["to_i420"] = _times(lambda i: to_i420(picture), frames)
     pictures = [engine.render(state) for state in states[: 2 * fps]]
     result["vp8_encode"] = _times(_vp8(pictures), frames)
@@ -89,7 +93,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
             lambda i: tracker.step(VideoFrame(Ns(i * SECOND // fps), freeze(pictures[i % len(pictures)]))), 60
         )
     rows = {name: {**row, "budget": BUDGET_MS[name]} for name, row in result.items()}
-    frame_ms = sum(rows[n]["p50"] for n in ("idle_and_sample", "engine", "badge", "to_i420", "vp8_encode"))
+    frame_ms = sum(rows[n]["p50"] for n in ("idle_and_sample", "engine", "badge", "watermark", "to_i420", "vp8_encode"))
     core = frame_ms * fps / 1000 + rows["analysis_per_20ms"]["p50"] * 50 / 1000
     return {"size": engine.size, "fps": fps, "stages_ms": rows, "one_core_share": round(core, 3)}
 

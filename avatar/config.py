@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.config_outputs import (
@@ -42,7 +42,18 @@ class AvatarTable(Table):
     """Behind the person: keep, blur, green, alpha, a colour (#20304a) or a picture's path."""
     size: int = Field(512, ge=256, le=1024, multiple_of=16)
     fps: int = Field(30, ge=5, le=60)
-    badge: Literal["bottom-left", "bottom-right", "top-left", "top-right"] = "bottom-right"
+    badge: Literal["bottom-left", "bottom-right", "top-left", "top-right", "none"] = "bottom-right"
+    """Corner of the visible badge; none takes it off, if ``badge_reason`` says why: that is logged and written into the
+    manifest, and the invisible marks stay."""
+    badge_size: float = Field(0.05, ge=0.05, le=0.2)
+    """Height of the badge in parts of the picture's side."""
+    badge_reason: str = ""
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> AvatarTable:
+        if self.badge == "none" and len(self.badge_reason.strip()) < 10:
+            raise ValueError("badge none: avatar.badge_reason says why, in ten letters or more; it is logged")
+        return self
 
 
 class InputTable(Table):
@@ -133,6 +144,8 @@ class OutputTable(Table):
     speaker_device: str = ""
     record_to: str = ""
     """File of the recorder sink; empty = a new file in the recordings folder."""
+    notice: Literal["none", "tone"] = "none"
+    """tone: three soft tones at the start and once a minute, for those who hear and do not see that it is generated."""
     parameters_port: int = Field(8082, ge=1, le=65535)
     whip_url: str = ""
     """Where the sink whip publishes to, with :attr:`publish_token` as the bearer token."""

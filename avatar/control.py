@@ -141,7 +141,7 @@ class Control:
         return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
     def recordings_dir(self) -> Path:
-        from avatar.assembly import recordings_folder
+        from avatar.recordings import recordings_folder
 
         return recordings_folder()
 
@@ -222,7 +222,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import choose_engine, labelled
+        from avatar.assembly import choose_engine
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -240,8 +240,7 @@ class Control:
                 }
             )
             made = await asyncio.to_thread(choose_engine, asked, bundle)
-            pipeline.bundle, pipeline.choice = bundle, made
-            pipeline.session.draw = labelled(made.engine, pipeline.config.avatar.badge)
+            pipeline.show(bundle, made)
 
     async def _use_background(self, name: object) -> None:
         pipeline = self._pipeline
@@ -320,7 +319,7 @@ class Control:
         """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
         photo's ``report``."""
         from avatar.assembly import create_avatar
-        from avatar.portrait.bundle import check_consent
+        from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)
         made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
@@ -329,13 +328,12 @@ class Control:
 
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""
-        from avatar.assembly import new_recording
-        from avatar.streams.sinks.recorder import RecorderSink
+        from avatar.recordings import new_recording
 
         pipeline = self._pipeline
         if on and self._recorder is None:
             self._recording = new_recording()
-            self._recorder = RecorderSink(self._recording)
+            self._recorder = pipeline.recorder(self._recording)
             pipeline.attach(self._recorder)
             return {"recording": self._recording.name, "url": None}
         done = self._recording

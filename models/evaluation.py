@@ -102,6 +102,16 @@ TASKS: dict[str, Task] = {
         ("video",),
         "small, short movements put into tracked faces: how many are found, by size",
     ),
+    "detector": Task(
+        "avatar.models.trust.detector",
+        ("data",),
+        "our engines' output without its marks, told from photographs and video",
+    ),
+    "watermark": Task(
+        "avatar.models.trust.watermark",
+        ("data", "engine", "limit"),
+        "the invisible mark after codecs, scaling and crops, and on pictures that carry none",
+    ),
     "steady": Task(
         "avatar.models.expression.steady",
         ("engine", "avatar", "minutes"),

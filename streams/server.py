@@ -15,6 +15,7 @@
 ``GET /api/recordings/{file}``              a recording
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
 ``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
+``GET /api/label``                          ``{"alg", "key"}``: checks the signed label of the data channel ``label``
 ``/whip``, ``/whep``                        other programs: :mod:`avatar.streams.whip`
 ``GET /healthz``, ``GET /readyz``           ``{"ok": true}``; 503 where nobody else can be taken
 ``GET /metrics``                            the meters for Prometheus
@@ -331,6 +332,7 @@ class Server:
                 web.get("/metrics", self._metrics),
                 *self._door.routes(),
                 web.post("/api/offer", self._offer),
+                web.get("/api/label", self._label),
                 web.delete("/api/peers/{id}", self._leave),
                 web.post("/api/peers/{id}/bye", self._leave),
                 web.get("/api/state", self._state),
@@ -405,6 +407,9 @@ class Server:
         body = await json_body(request)
         answer = await self._hub.offer(field(body, "sdp", str), field(body, "type", str))
         return web.json_response({"sdp": answer.sdp, "type": answer.type, "peer": answer.peer})
+
+    async def _label(self, request: web.Request) -> web.Response:
+        return web.json_response(self._hub.label_key)
 
     async def _leave(self, request: web.Request) -> web.Response:
         # Whoever says good-bye twice, or too late, has got what it wanted.

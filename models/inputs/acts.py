@@ -207,10 +207,14 @@ def sheet(clips: dict[Act, Clip], avatar: str, path: Path) -> Path:
     """One row an act: before, preparation, the main stroke's peak, after it, the finishing gesture, its end."""
     import cv2
 
-    from avatar.assembly import find_avatar, labelled, make_engine
+    from avatar.assembly import find_avatar, make_engine
+    from avatar.config import Config
+    from avatar.labels import labelled, origin_of
+    from avatar.trust.provenance import session_of
 
-    engine = make_engine("head", find_avatar(avatar), 256)
-    draw, rows = labelled(engine, "bottom-right"), []
+    bundle = find_avatar(avatar)
+    engine, asked = make_engine("head", bundle, 256), Config().avatar
+    draw, rows = labelled(engine, asked, origin_of(bundle, "head", asked, session_of(bundle.portrait, "acts"))), []
     for act, made in clips.items():
         main = next(s for s in made.strokes if s.size == 1.0)
         end = made.states[-1].pts / SECOND
