@@ -30,7 +30,7 @@ MEMORY, GENERATORS = 6, (0o133, 0o171, 0o165)
 """The convolutional code of rate 1/3 with the largest free distance at this length."""
 KINDS = ("self", "licensed", "synthetic", "unstated")
 """Consent, by number."""
-FLAT, BUSY = 0.5, 2.6
+FLAT, BUSY = 0.65, 2.6
 """Depth in grey levels where the portrait is smooth and where its texture hides more."""
 LOUDEST = 1.75
 """Root mean square in grey levels of the mark over a whole picture: with rounding, 42.6 dB under the picture."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".
 FACTS = "org.vultus.session"
 """Our own assertion."""
 WATERMARK = "org.vultus.watermark.1"
+_PADDING = re.compile(rb"\x63pad(?:\x59(..)|\x58(.))", re.DOTALL)
+"""CBOR's key ``pad`` and the length of its byte string: room that the signer left over."""
+_HEAD = 4 * 2**20
+"""Bytes at a file's beginning among which its manifest is."""
 _UNTRUSTED = "signingCredential.untrusted"
 
 
@@ -105,6 +110,8 @@ def read(path: Path) -> Manifest:
         for entry in found.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
         if entry.get("code") != _UNTRUSTED
     ]
+    if not _padding_is_empty(path):
+        failures.append("vultus.padding: bytes that the signature leaves out have been changed")
     state = found.get("validation_state", "Invalid")
     assertions = {entry["label"]: entry.get("data") for entry in active.get("assertions", [])}
     actions = next((data for label, data in assertions.items() if label.startswith("c2pa.actions")), None) or {}
@@ -120,3 +127,14 @@ def read(path: Path) -> Manifest:
         facts=assertions.get(FACTS),
         problems=tuple(failures),
     )
+
+
+def _padding_is_empty(path: Path) -> bool:
+    """The signature cannot cover the room left behind it; the specification asks for zeros there."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for match in _PADDING.finditer(head, max(0, head.find(b"c2pa"))):
+        length = int.from_bytes(match[1] or match[2], "big")
+        if head[match.end() : match.end() + length].strip(b"\0"):
+            return False
+    return True
