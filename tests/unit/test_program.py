@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avatar.core import facs
@@ -58,6 +58,7 @@ def test_what_cannot_be_done_is_one_clear_line(data, words):
 anything = st.none() | st.booleans() | st.floats() | st.text(max_size=5)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # time is the benchmarks' business
 @given(st.dictionaries(st.sampled_from(KEYS), anything | st.dictionaries(st.text(max_size=8), anything, max_size=3)))
 def test_nothing_else_than_that_line_comes_of_any_message(data):
     with contextlib.suppress(CommandError):
