@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
-import numpy as np
 
-from avatar import calibrations, network, outputs, plugins
+from avatar import calibrations, network, outputs, plugins, programs
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -26,19 +25,26 @@ from avatar.config import AvatarTable, Config, named
 from avatar.core.clock import SessionClock, suspended
 from avatar.core.types import F32, MILLISECOND, U8, BlinkCue, EmotionLabel, FaceState, GazeCue, Ns
 from avatar.engines import choice, layers
-from avatar.engines.badge import Badge, Corner
 from avatar.engines.base import Engine
-from avatar.errors import ConfigError
+from avatar.errors import ConfigError, ConsentError
+from avatar.labels import labelled, origin_of, seal, tags, while_agreed
 from avatar.models import registry
+from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.session import Session, Timing
-from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.consent import FILE as CONSENT_FILE
+from avatar.portrait.consent import Consent, ConsentRecord
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
+from avatar.recordings import new_recording
 from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style, Synchronizer
+from avatar.trust import signed_label
+from avatar.trust.keys import label_key
+from avatar.trust.provenance import new_session
 
 if TYPE_CHECKING:
     from avatar.analysis.tracking import FaceTracker
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LANDMARKER = "face_landmarker_v2.task"
+CONSENT_EVERY = 0.25
+"""Seconds between two looks at the consent of who is drawn live."""
+_WORDS = {"self": "you", "licensed": "somebody who has agreed", "synthetic": "nobody real"}
 
 
 # --- parts that the live engine and the offline commands share -----------------------------------------------------
@@ -74,6 +83,7 @@ def create_avatar(
     consent: Consent,
     smile: Path | bytes | None = None,
     overwrite: bool = False,
+    record: ConsentRecord | None = None,
 ) -> AvatarBundle:
     """Make an avatar of a photo, and of a second one in which the same person smiles, and keep it on the shelf.
 
@@ -84,12 +94,13 @@ def create_avatar(
     with detector() as finder:
         return shelf.create(
             photo, name, title or name, consent, finder, overwrite, smile, glasses_finder(),
-            lambda made: rested(made, registry.weights_dir(), finder),
+            lambda made: rested(made, registry.weights_dir(), finder), record,
         )  # fmt: skip
 
 
-def find_avatar(name: str) -> AvatarBundle:
-    """An avatar of the library by name, or a photo by path (kept nowhere; whoever runs the command vouches for it)."""
+def find_avatar(name: str, consent: Consent = "self") -> AvatarBundle:
+    """An avatar of the library by name, or a photo by path: it is kept nowhere, and whoever runs the command vouches
+    with ``consent``, which goes into the labels of what is drawn. Raises ConsentError without a valid record."""
     path = Path(name)
     if path.suffix and path.is_file():
         from avatar.engines.neutral import rested
@@ -97,8 +108,11 @@ def find_avatar(name: str) -> AvatarBundle:
         from avatar.portrait.photo import read_photo
 
         with detector() as finder:
-            bundle = onboard(read_photo(path), "photo", path.stem, "self", finder, glasses=glasses_finder())
+            bundle = onboard(read_photo(path), "photo", path.stem, consent, finder, glasses=glasses_finder())
             bundle = rested(bundle, registry.weights_dir(), finder)
+        record = ConsentRecord.given(consent, by=f"whoever ran this command, by naming {path.name}")
+        bundle = replace(bundle, record=record)
+        log.warning("%s: drawn on your word that this is %s; the labels say so (--consent)", path.name, _WORDS[consent])
         for line in bundle.warnings:
             log.warning("%s: %s", path.name, line)
         return bundle
@@ -136,32 +150,6 @@ def choose_engine(asked: AvatarTable, bundle: AvatarBundle, live: bool = False) 
         taken = choice.Choice(choice.made(make, tier, asked.size), tier)
     taken.engine.set_background(asked.background)
     return taken
-
-
-def labelled(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
-    """Draw with the badge on: no picture leaves without it."""
-    badge = Badge(engine.size, corner=corner)
-
-    def draw(state: FaceState) -> U8:
-        pixels = engine.render(state)
-        badge.apply(pixels)
-        return pixels
-
-    return draw
-
-
-def labelled_transparent(engine: Engine, corner: Corner) -> Callable[[FaceState], U8]:
-    """Draw (size, size, 4) for a file, with the badge on; the engine's background is alpha."""
-    badge = Badge(engine.size, corner=corner)
-
-    def draw(state: FaceState) -> U8:
-        pixels, alpha = engine.render(state), engine.alpha
-        alpha = np.full(pixels.shape[:2], 255, np.uint8) if alpha is None else alpha
-        badge.apply(pixels)
-        badge.apply_alpha(alpha)
-        return layers.straight(pixels, alpha)
-
-    return draw
 
 
 class IdleMotion:
@@ -202,6 +190,7 @@ def style(config: Config) -> Style:
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
         lips=face.lips,
+        mouth=face.mouth,
     )
 
 
@@ -227,14 +216,17 @@ def named_calibration(config: Config) -> Calibration | None:
     return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
 
 
-def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
     """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 
     Raises ModelFileError where its file was not fetched.
     """
-    from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
+    from avatar.analysis.face_nets import FaceNets
+    from avatar.analysis.tracking import FaceTracker
+    from avatar.models.landmarker import convert
 
-    return FaceTracker(registry.path(LANDMARKER), neutral)
+    finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
+    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -267,7 +259,7 @@ class Pipeline:
         self.config = config
         cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
         self.clock = SessionClock()
-        self.began = time_of_day()
+        self.began = outputs.time_of_day()
 
         # sound -> cues, camera -> cues
         self.listener = listener = make_listener(config, live=True)
@@ -286,6 +278,7 @@ class Pipeline:
         self.bundle = find_avatar(config.avatar.name)
         self.choice = choose_engine(config.avatar, self.bundle, live=True)
         self.background = config.avatar.background
+        self.session_number = new_session()
         if self.engine.background == layers.ALPHA:
             log.warning("no live output carries transparency: alpha is black there; use green and a chroma key")
         self.session = Session(
@@ -294,9 +287,10 @@ class Pipeline:
             listen=listener,
             idle=IdleMotion(config.face.seed),
             synchronizer=Synchronizer(style(config), config.face.seed),
-            draw=labelled(self.engine, config.avatar.badge),
+            draw=self._labelled(),
             make_watch=watcher,
             suspended=suspended,
+            notice=ToneNotice() if config.output.notice == "tone" else None,
         )
 
         # state and picture -> sinks; the page is one of them
@@ -311,6 +305,9 @@ class Pipeline:
 
             asked = config.server
             self.hub = PeerHub(self.clock, max_peers=asked.viewers, loopback=access.is_loopback(asked.host))
+            key = label_key()
+            self.hub.label = lambda prints: signed_label.signed(self.origin, prints, key)
+            self.hub.label_key = {"alg": signed_label.ALGORITHM, "key": signed_label.public_key(key)}
             self.control = Control(self)
             if config.server.enabled:
                 access.check(asked.host, asked.token)
@@ -323,9 +320,36 @@ class Pipeline:
         """What draws now."""
         return self.choice.engine
 
+    def _labelled(self) -> Callable[[FaceState], U8]:
+        """What draws from now on; :attr:`origin` is what its pictures say of themselves."""
+        self.origin = origin_of(self.bundle, self.engine.name, self.config.avatar, self.session_number)
+        draw, bundle = labelled(self.engine, self.config.avatar, self.origin), self.bundle
+        record = bundle.folder / CONSENT_FILE if bundle.folder is not None else None
+        return while_agreed(draw, record, lambda: self.library.fault(bundle))
+
+    def show(self, bundle: AvatarBundle, chosen: choice.Choice) -> None:
+        """Draw this from the next picture on. Raises ConsentError."""
+        self.bundle, self.choice = bundle, chosen
+        self.session.draw = self._labelled()
+        if self.hub is not None:
+            self.hub.relabel()
+
+    async def _guard_consent(self) -> None:
+        """Ends the session where the consent has run out, or ended while nobody watched and nothing was drawn."""
+        while True:
+            await asyncio.sleep(CONSENT_EVERY)
+            if fault := await asyncio.to_thread(self.library.fault, self.bundle):
+                raise ConsentError(f"avatar {self.bundle.name} is not drawn any more: {fault}; the session has ended")
+
+    def recorder(self, path: Path) -> Sink:
+        """Records what the viewers get, with metadata and, when it is complete, a manifest."""
+        from avatar.streams.sinks.recorder import RecorderSink
+
+        return RecorderSink(path, metadata=tags(self.origin), finish=lambda done: seal(done, self.origin))
+
     def _make_watcher(self) -> FaceTracker:
         known = self.calibration
-        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        self.watcher = make_watcher(self.config, known.speaker.neutral if known is not None else None)
         return self.watcher
 
     def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
@@ -343,20 +367,26 @@ class Pipeline:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
         config = self.config
         session = asyncio.create_task(self._run_session(), name="session")
+        guard = asyncio.create_task(self._guard_consent(), name="consent")
         try:
             address = ""
             if self.server is not None:
                 port = await self.server.start(config.server.host, config.server.port)
                 address = f"http://{config.server.host}:{port}"
             ready(address)
+            await asyncio.wait({session, guard}, return_when=asyncio.FIRST_COMPLETED)
+            if guard.done():
+                session.cancel()  # the picture stops now, whatever closing the connections takes
+                await guard
             await session
         finally:
+            guard.cancel()
             if self.hub is not None:
                 await self.control.own_head.close()
             if self.server is not None:
                 await self.server.stop()
             session.cancel()
-            await asyncio.gather(session, return_exceptions=True)
+            await asyncio.gather(session, guard, return_exceptions=True)
 
     async def _run_session(self) -> None:
         session, config = self.session, self.config
@@ -364,7 +394,7 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        await session.run()
+        await programs.beside(session.run(), config.input, self.clock, session.synchronizer.program.put)
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""
@@ -437,9 +467,7 @@ class Pipeline:
                     return WhipSink(config.whip_url, token, ice)
                 return JanusSink(config.janus_url, config.janus_room, token, ice=ice)
             case "recorder":
-                from avatar.streams.sinks.recorder import RecorderSink
-
-                return RecorderSink(Path(config.record_to) if config.record_to else new_recording())
+                return self.recorder(Path(config.record_to) if config.record_to else new_recording())
             case "virtual_camera":
                 from avatar.streams.sinks.virtual_camera import VirtualCameraSink
 
@@ -463,25 +491,6 @@ class Pipeline:
         if name in outputs.NAMES:
             return outputs.make(name, self.config, self.began)
         return plugins.load("sinks", name)()
-
-
-def recordings_folder() -> Path:
-    """Where recordings go."""
-    from platformdirs import user_videos_path
-
-    return user_videos_path() / "vultus"
-
-
-def new_recording() -> Path:
-    """The name of a recording that does not exist yet."""
-    return recordings_folder() / time.strftime("vultus-%Y%m%d-%H%M%S.mp4")
-
-
-def time_of_day() -> float:
-    """Seconds since midnight, local time: where a timecode begins."""
-    now = time.time()
-    there = time.localtime(now)
-    return there.tm_hour * 3600 + there.tm_min * 60 + there.tm_sec + now % 1
 
 
 def shipped_configs() -> list[str]:

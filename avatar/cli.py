@@ -9,12 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands, commands_calibrate
+from avatar import commands, commands_calibrate, commands_trust
+from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
 
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters")
+CONSENTS = ("self", "licensed", "synthetic")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -84,20 +86,26 @@ def _parser() -> argparse.ArgumentParser:
     add("run", commands.run, "the live engine with its page; prints the address")
     _add_offline(add)
 
-    create = add("create", commands.create, "make an avatar of a photo")
+    create = add("create", commands_trust.create, "make an avatar of a photo")
     create.add_argument("photo", type=Path)
     create.add_argument("--name", required=True, help="what it is called, a-z 0-9 - _")
     create.add_argument("--title", help="what people read")
-    consent = "who agreed: the pictured person is you, a licence, or nobody real is pictured"
-    create.add_argument("--consent", required=True, choices=("self", "licensed", "synthetic"), help=consent)
+    _add_consent(create, required=True)
     smile = (
         "a second photo: the same person in the same light, smiling with their teeth; gives their own teeth and folds"
     )
     create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
-    avatars = add("avatars", commands.avatars, "list avatars, or delete one of yours")
+    avatars = add("avatars", commands_trust.avatars, "list avatars; delete yours; show, renew or revoke the consent")
+    avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke"), default="list")
+    avatars.add_argument("name", nargs="?", metavar="NAME")
     avatars.add_argument("--delete", metavar="NAME")
+    avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")
+    _add_consent(avatars, required=False)
+    _add_pipeline(add)
+    verify = add("verify", commands_trust.verify, "is this picture or clip labelled, and are its labels unbroken?")
+    verify.add_argument("file", type=Path)
     _add_calibrate(add)
     models = add("models", commands.models, "model files that do not come with the package")
     models.add_argument("action", choices=("list", "fetch", "verify"))
@@ -122,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
     judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
+    judge.add_argument("--video", type=Path, metavar="FILE", help="camera, reenact: a recording of a face")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
@@ -143,6 +152,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_pipeline(add: Callable[..., argparse.ArgumentParser]) -> None:
+    text = "a person's video to a labelled clip of their avatar: acquire, learn, generate, embed"
+    made = add("pipeline", commands_trust.pipeline, text)
+    made.add_argument("source", type=Path, metavar="VIDEO|PHOTO", help="the person, who has agreed")
+    made.add_argument("--name", required=True, help="what the avatar is called, a-z 0-9 - _")
+    made.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
+    _add_consent(made, required=True)
+    made.add_argument(
+        "--audio", type=Path, metavar="FILE", help="what it says; the video's own sound if nothing is given"
+    )
+    made.add_argument("--text", help="a text to be spoken")
+    made.add_argument("--engine", help="expression engine")
+    made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
+    made.add_argument("--fps", type=int, help="frames a second")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
+
+
+def _add_consent(made: argparse.ArgumentParser, required: bool) -> None:
+    who = "who agreed: the pictured person is you, a licence, or nobody real is pictured"
+    made.add_argument("--consent", required=required, choices=CONSENTS, help=who)
+    made.add_argument("--consent-by", default="", metavar="WHO", help="their name, as the record shall have it")
+    made.add_argument("--consent-for", default="", metavar="WHAT", help="what they agreed to")
+    made.add_argument("--consent-until", default="", metavar="YYYY-MM-DD", help="the last day; else until revoked")
+
+
 def _add_calibrate(add: Callable[..., argparse.ArgumentParser]) -> None:
     own = add("calibrate", commands_calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
     own.add_argument("--seconds", type=_positive, help="how long to record (120), or how much of a file to take")
@@ -162,6 +196,8 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
             made.add_argument("--engine", help="expression engine")
             made.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
             made.add_argument("--quality", choices=("low", "medium", "high"), help="how much work a picture is worth")
+            vouch = "of a photo by its path: who agreed (self)"
+            made.add_argument("--consent", choices=CONSENTS, default="self", help=vouch)
             behind = "behind the person: keep, blur, green, alpha, a colour or a picture"
             made.add_argument("--background", metavar="B", help=behind)
         made.add_argument("--fps", type=int, help="frames a second")
@@ -170,6 +206,8 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
         made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
+        gain = "enlarge a video's small, short movements by so much, 1 to 10"
+        made.add_argument("--micro-gain", type=_positive, metavar="G", help=gain)
         emotions = (
             f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
         )
@@ -179,6 +217,9 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     common(render)
     inputs(render)
     render.add_argument("--text", help="a text to be spoken")
+    acts = "what the text does, for head, brows and gaze; guessed from punctuation and melody where not given"
+    render.add_argument("--act", choices=ACTS, help=acts)
+    render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
     forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from avatar.config import Config, load
@@ -78,6 +79,7 @@ def _offline_config(args: argparse.Namespace) -> Config:
         ("avatar.background", getattr(args, "background", None)),
         ("avatar.quality", getattr(args, "quality", None)),
         ("face.head", getattr(args, "head", None)),
+        ("face.micro_gain", getattr(args, "micro_gain", None)),
     ):
         if value is not None:
             settings.append(f"{key}={json.dumps(value)}")
@@ -95,7 +97,11 @@ def _input(args: argparse.Namespace) -> Any:
     given = {key: getattr(args, key, None) for key in ("audio", "video", "text", "states")}
     if sum(value is not None for value in given.values()) != 1:
         raise UsageError("give one of " + ", ".join(f"--{key}" for key in given if hasattr(args, key)))
-    return Input(**given)
+    act, voice = getattr(args, "act", None), getattr(args, "voice", None)
+    if (act or voice) and given.get("text") is None:
+        raise UsageError("--act and --voice say how a text is spoken: give --text")
+    made = Input(given["audio"], given["video"], given["text"], given["states"], act)
+    return replace(made, voice=voice) if voice else made
 
 
 def render(args: argparse.Namespace) -> int:
@@ -103,10 +109,10 @@ def render(args: argparse.Namespace) -> int:
 
     config, source = _offline_config(args), _input(args)
     with _progress("rendering") as progress:
-        count = render(config, source, args.output, args.states_out, progress)
-    _report(
-        args, {"file": str(args.output), "frames": count, "fps": config.avatar.fps}, f"{args.output}: {count} frames"
-    )
+        made = render(config, source, args.output, args.states_out, progress, args.consent)
+    data = {"file": str(args.output), "frames": made.frames, "fps": config.avatar.fps}
+    data |= {"session": made.origin.name, "signed": made.signed}
+    _report(args, data, f"{args.output}: {made.frames} frames")
     return 0
 
 
@@ -121,10 +127,12 @@ def analyze(args: argparse.Namespace) -> int:
 def image(args: argparse.Namespace) -> int:
     import cv2
 
-    from avatar.assembly import choose_engine, find_avatar, labelled, labelled_transparent
+    from avatar.assembly import choose_engine, find_avatar
     from avatar.core import facs
     from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
     from avatar.engines import layers
+    from avatar.labels import labelled, labelled_transparent, origin_of, seal_picture
+    from avatar.trust.provenance import session_of
 
     config = _offline_config(args)
     try:
@@ -135,16 +143,29 @@ def image(args: argparse.Namespace) -> int:
     except (KeyError, ValueError) as error:
         raise UsageError(f"{args.au or args.arkit}: no such unit or coefficient: {error}") from error
     state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
-    engine = choose_engine(config.avatar, find_avatar(config.avatar.name)).engine
+    bundle = find_avatar(config.avatar.name, args.consent)
+    engine = choose_engine(config.avatar, bundle).engine
+    asked = repr((args.au, args.arkit, state.head))
+    session = session_of(bundle.portrait, config.model_dump_json(), engine.name, asked)
+    origin = origin_of(bundle, engine.name, config.avatar, session)
+    suffix = args.output.suffix.lower()
     if engine.background == layers.ALPHA:
-        if args.output.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
+        if suffix not in (".png", ".webp", ".tif", ".tiff"):
             raise UsageError(f"{args.output}: background alpha needs a picture that can be transparent; use .png")
-        pixels = cv2.cvtColor(labelled_transparent(engine, config.avatar.badge)(state), cv2.COLOR_RGBA2BGRA)
+        pixels = cv2.cvtColor(labelled_transparent(engine, config.avatar, origin)(state), cv2.COLOR_RGBA2BGRA)
     else:
-        pixels = cv2.cvtColor(labelled(engine, config.avatar.badge)(state), cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(args.output), pixels):
-        raise UsageError(f"{args.output}: cannot be written as a picture; use a .png or .jpg in an existing folder")
-    _report(args, {"file": str(args.output)}, str(args.output))
+        pixels = cv2.cvtColor(labelled(engine, config.avatar, origin)(state), cv2.COLOR_RGB2BGR)
+    try:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
+        ok, encoded = cv2.imencode(suffix, pixels, quality)
+        if not ok:
+            raise ValueError(suffix)
+        seal_picture(args.output, encoded.tobytes(), origin)
+    except (cv2.error, OSError, ValueError):
+        raise UsageError(
+            f"{args.output}: cannot be written as a picture; use a .png or .jpg in an existing folder"
+        ) from None
+    _report(args, {"file": str(args.output), "session": origin.name}, str(args.output))
     return 0
 
 
@@ -158,40 +179,6 @@ def _pairs(text: str) -> Iterator[tuple[str, float]]:
 
 
 # --- avatars, models, devices ----------------------------------------------------------------------------------------
-
-
-def create(args: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from avatar.assembly import background_doubt, create_avatar, library
-    from avatar.portrait.report import lines
-
-    made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite)
-    told = {finding.text for finding in made.report}
-    for line in made.warnings:
-        if args.json or line not in told:  # else the report says it
-            print(f"avatar: {args.photo}: {line}", file=sys.stderr)
-    if doubt := background_doubt(made):
-        print(f"avatar: {args.photo}: the background moves with the head, and is kept: {doubt}", file=sys.stderr)
-    data = {"name": made.name, "warnings": list(made.warnings), "report": [asdict(f) for f in made.report]}
-    _report(args, data, "\n".join([f"avatar {made.name} is ready; the photo:", *lines(made.report)]))
-    return 0
-
-
-def avatars(args: argparse.Namespace) -> int:
-    from avatar.assembly import library
-
-    if args.delete:
-        library().delete(args.delete)
-        _report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
-        return 0
-    shelf = library()
-    found = []
-    for entry in shelf.entries():
-        consent = entry.error or shelf.load(entry.name).consent
-        found.append({"name": entry.name, "title": entry.title, "consent": consent, "builtin": entry.builtin})
-    _report(args, {"avatars": found}, "\n".join(f"{a['name']:16} {a['title']} ({a['consent']})" for a in found))
-    return 0
 
 
 def models(args: argparse.Namespace) -> int:
@@ -250,7 +237,9 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
+    options = {
+        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
+    }
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)
@@ -303,6 +292,10 @@ def bench(args: argparse.Namespace) -> int:
             names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
                 result = engines(config, names, progress=progress)
+        case "label":
+            from avatar.bench_label import label
+
+            result = label(config)
         case "parameters":
             from avatar.bench_parameters import parameters
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.config_outputs import (
@@ -42,7 +42,18 @@ class AvatarTable(Table):
     """Behind the person: keep, blur, green, alpha, a colour (#20304a) or a picture's path."""
     size: int = Field(512, ge=256, le=1024, multiple_of=16)
     fps: int = Field(30, ge=5, le=60)
-    badge: Literal["bottom-left", "bottom-right", "top-left", "top-right"] = "bottom-right"
+    badge: Literal["bottom-left", "bottom-right", "top-left", "top-right", "none"] = "bottom-right"
+    """Corner of the visible badge; none takes it off, if ``badge_reason`` says why: that is logged and written into the
+    manifest, and the invisible marks stay."""
+    badge_size: float = Field(0.05, ge=0.05, le=0.2)
+    """Height of the badge in parts of the picture's side."""
+    badge_reason: str = ""
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> AvatarTable:
+        if self.badge == "none" and len(self.badge_reason.strip()) < 10:
+            raise ValueError("badge none: avatar.badge_reason says why, in ten letters or more; it is logged")
+        return self
 
 
 class InputTable(Table):
@@ -54,6 +65,13 @@ class InputTable(Table):
     """page, camera, none, a video file's path, or a plug-in's name."""
     camera: str = "0"
     """Camera by number, or a video file that stands for one."""
+    mirror: bool = False
+    """The avatar does what a mirror would show: the camera's left and right change sides."""
+    face: Literal["largest", "center", "left", "right"] = "largest"
+    """Of several faces before the camera, the one that is followed until it is lost."""
+    program_port: int = Field(0, ge=0, le=65535)
+    """Programs drive the face over a WebSocket there, and ``osc_port`` over OSC; 0 = not."""
+    osc_port: int = Field(0, ge=0, le=65535)
     websocket_port: int = Field(8081, ge=1, le=65535)
 
 
@@ -100,6 +118,11 @@ class FaceTable(Table):
     """How far the jaw opens in speech: 0 = mumbles, 2 = enunciates."""
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
+    mouth: Literal["auto", "voice", "camera", "both"] = "auto"
+    """Who moves the mouth where a camera watches: auto = the voice while it speaks, else the camera; both = by how sure
+    each of them is."""
+    micro_gain: float = Field(1.0, ge=1, le=10)
+    """How much a camera's movements of up to 200 ms that are too small to notice are enlarged; 1 = not."""
     seed: int = 0
     calibration: str = "auto"
     """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name
@@ -121,6 +144,8 @@ class OutputTable(Table):
     speaker_device: str = ""
     record_to: str = ""
     """File of the recorder sink; empty = a new file in the recordings folder."""
+    notice: Literal["none", "tone"] = "none"
+    """tone: three soft tones at the start and once a minute, for those who hear and do not see that it is generated."""
     parameters_port: int = Field(8082, ge=1, le=65535)
     whip_url: str = ""
     """Where the sink whip publishes to, with :attr:`publish_token` as the bearer token."""

@@ -7,14 +7,14 @@ import re
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.core.types import EMOTIONS
+from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
@@ -22,6 +22,7 @@ from avatar.sync import plane
 from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
 if TYPE_CHECKING:
+    from avatar.analysis.dialogue import Act
     from avatar.assembly import Pipeline
     from avatar.streams.base import Sink
 
@@ -140,7 +141,7 @@ class Control:
         return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
     def recordings_dir(self) -> Path:
-        from avatar.assembly import recordings_folder
+        from avatar.recordings import recordings_folder
 
         return recordings_folder()
 
@@ -221,7 +222,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import choose_engine, labelled
+        from avatar.assembly import choose_engine
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -239,8 +240,7 @@ class Control:
                 }
             )
             made = await asyncio.to_thread(choose_engine, asked, bundle)
-            pipeline.bundle, pipeline.choice = bundle, made
-            pipeline.session.draw = labelled(made.engine, pipeline.config.avatar.badge)
+            pipeline.show(bundle, made)
 
     async def _use_background(self, name: object) -> None:
         pipeline = self._pipeline
@@ -280,18 +280,33 @@ class Control:
         pipeline.hub.choose(peer, video=True)
         await pipeline.session.use_video(pipeline.hub.video_source(peer))
 
-    async def say(self, text: str) -> dict[str, Any]:
-        """Speak ``text`` in place of what is heard now, then go back to that."""
+    async def say(
+        self, text: str, act: str | None = None, voice: str | None = None, emotion: object = None
+    ) -> dict[str, Any]:
+        """Speak ``text`` in place of what is heard now, then go back to that.
+
+        :param act: a dialogue act; None = guessed. :param voice: of espeak-ng; None = the usual one.
+        :param emotion: ``{"label", "intensity"}`` of voice and face; None = as the face is set, if to an emotion.
+        """
+        from avatar.spoken import VOICE, spoken
         from avatar.streams.sources.speech import SpeechSource
-        from avatar.streams.sources.text import EspeakVoice
 
         if not isinstance(text, str) or not text.strip() or len(text) > 2000:
             raise UsageError("say: a text of 1 to 2000 characters")
         pipeline = self._pipeline
-        speech = await asyncio.to_thread(EspeakVoice().synthesize, text)
+        synchronizer = pipeline.session.synchronizer
+        before = synchronizer.style
+        face = before.emotion if emotion is None else EmotionChoice("fixed", self._degrees(emotion, "emotion"))
+        felt = emotion_of(np.array(face.fixed)) if face.mode == "fixed" else None
+        heard: tuple[EmotionLabel, float] = ("neutral", 0.0) if felt is None else (felt.label, felt.intensity)
+        speech = await asyncio.to_thread(spoken, text, cast("Act | None", act), voice or VOICE, heard)
         page = pipeline.hub.input.chosen("audio") if pipeline.hub is not None and self._source == "page" else None
+        if emotion is not None:
+            synchronizer.style = meant = replace(synchronizer.style, emotion=face)
 
         async def back() -> None:
+            if emotion is not None and synchronizer.style.emotion is meant.emotion:  # nobody has chosen another since
+                synchronizer.style = replace(synchronizer.style, emotion=before.emotion)
             gone = page is not None and pipeline.hub is not None and page not in pipeline.hub
             await (self._after_page() if gone else self._use_source(self._source, page))
 
@@ -304,7 +319,7 @@ class Control:
         """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
         photo's ``report``."""
         from avatar.assembly import create_avatar
-        from avatar.portrait.bundle import check_consent
+        from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)
         made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
@@ -313,13 +328,12 @@ class Control:
 
     async def record(self, on: bool) -> dict[str, Any]:
         """Start or finish a recording of what the viewers get."""
-        from avatar.assembly import new_recording
-        from avatar.streams.sinks.recorder import RecorderSink
+        from avatar.recordings import new_recording
 
         pipeline = self._pipeline
         if on and self._recorder is None:
             self._recording = new_recording()
-            self._recorder = RecorderSink(self._recording)
+            self._recorder = pipeline.recorder(self._recording)
             pipeline.attach(self._recorder)
             return {"recording": self._recording.name, "url": None}
         done = self._recording

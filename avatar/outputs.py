@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from avatar.config import Config
@@ -88,3 +89,10 @@ def _servo(config: Config) -> StateSink:
             f"at least {least}; add {more} to sync.budget_ms too"
         )
     return sink
+
+
+def time_of_day() -> float:
+    """Seconds since midnight, local time: where a timecode begins."""
+    now = time.time()
+    there = time.localtime(now)
+    return there.tm_hour * 3600 + there.tm_min * 60 + there.tm_sec + now % 1

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from avatar.analysis.dialogue import Act
 from avatar.analysis.mouth import CALM_MS
 from avatar.assembly import (
     IdleMotion,
     background_doubt,
     choose_engine,
     find_avatar,
-    labelled,
-    labelled_transparent,
     make_listener,
     make_watcher,
     named_calibration,
     style,
 )
 from avatar.config import Config
-from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
+from avatar.core.types import EMOTIONS, SECOND, AudioChunk, Cue, EmotionLabel, FaceState, Ns, VideoFrame
 from avatar.engines import layers
+from avatar.engines.base import Engine
 from avatar.errors import UsageError
+from avatar.labels import labelled, labelled_transparent, origin_of, seal, tags
 from avatar.pipeline import offline
+from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.resample import Resampler
 from avatar.pipeline.stage import Stage
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.consent import Consent
+from avatar.spoken import VOICE, spoken
 from avatar.sync.synchronizer import Synchronizer
+from avatar.trust.provenance import Provenance, session_of
 
 RATE = 48_000
 
@@ -43,6 +51,10 @@ class Input:
     video: Path | None = None
     text: str | None = None
     states: Path | None = None
+    act: Act | None = None
+    """What the text does; None = guessed sentence by sentence."""
+    voice: str = VOICE
+    """That speaks the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,16 @@ class Plan:
     states: Iterable[FaceState]
     count: int
     sound: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A clip that was drawn."""
+
+    frames: int
+    origin: Provenance
+    signed: bool
+    """Whether it has a C2PA manifest."""
 
 
 def _to_rate(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -82,9 +104,9 @@ def plan(config: Config, source: Input) -> Plan:
     watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
     sound = np.zeros(0, np.float32)
     if source.text is not None:
-        from avatar.streams.sources.text import EspeakVoice
-
-        speech = EspeakVoice().synthesize(source.text)
+        felt = config.face.emotion
+        heard = (cast(EmotionLabel, felt), config.face.intensity) if felt in EMOTIONS else ("neutral", 0.0)
+        speech = spoken(source.text, source.act, source.voice, heard)
         pieces = list(speech.chunks(Ns(0), rate=RATE))
         sound = np.concatenate([piece.samples for piece in pieces])
     else:
@@ -96,7 +118,7 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            watch = make_watcher(own.speaker.neutral if own is not None else None)
+            watch = make_watcher(config, own.speaker.neutral if own is not None else None)
             pictures = read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(
@@ -157,8 +179,14 @@ def render(
     out: Path,
     states_out: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> int:
-    """Draw a clip to ``out``; returns the number of frames. Raises AvatarError."""
+    consent: Consent = "self",
+    steps: tuple[str, ...] = (),
+) -> Rendered:
+    """Draw a clip to ``out``, labelled and signed. Raises AvatarError.
+
+    :param consent: who agreed, where the avatar is a photo by path. :param steps: what was done before, for the
+        manifest.
+    """
     from avatar.streams.sinks.recorder import CLEAR_SUFFIXES, Mux
 
     _check_name(states_out)
@@ -166,14 +194,19 @@ def render(
     if clear != (config.avatar.background == layers.ALPHA):
         kinds = " or ".join(CLEAR_SUFFIXES)
         raise UsageError(f"{out.name}: a transparent clip is --background alpha and a file {kinds}, both or neither")
-    bundle = find_avatar(config.avatar.name)
+    bundle = find_avatar(config.avatar.name, consent)
     engine = choose_engine(config.avatar, bundle).engine
     if clear and engine.background != layers.ALPHA:
         raise UsageError(f"{bundle.name}: cannot be cut out ({background_doubt(bundle)}); render an .mp4 as it is")
-    draw = (labelled_transparent if clear else labelled)(engine, config.avatar.badge)
+    origin = replace(clip_origin(config, bundle, engine, source), steps=steps)
+    draw = (labelled_transparent if clear else labelled)(engine, config.avatar, origin)
     made = plan(config, source)
+    if config.output.notice == "tone" and len(made.sound):
+        sound = AudioChunk(Ns(0), made.sound.astype(np.float32), RATE)
+        made = replace(made, sound=ToneNotice().step(sound).samples)
     fps, step = config.avatar.fps, RATE // config.avatar.fps
-    mux = Mux(out, (config.avatar.size, config.avatar.size), fps, RATE if len(made.sound) else None)
+    size = (config.avatar.size, config.avatar.size)
+    mux = Mux(out, size, fps, RATE if len(made.sound) else None, metadata=tags(origin))
     try:
         with states_file(states_out, fps) as keep:
             for index, state in enumerate(made.states):
@@ -186,7 +219,18 @@ def render(
                 progress(index + 1, made.count)
     finally:
         mux.close()
-    return made.count
+    return Rendered(made.count, origin, seal(out, origin))
+
+
+def clip_origin(config: Config, bundle: AvatarBundle, engine: Engine, source: Input) -> Provenance:
+    """What a clip says of itself; the same for the same command, so that rendering stays repeatable."""
+    file = source.audio or source.video or source.states
+    driven = source.text or ""
+    if file is not None and file.is_file():
+        with file.open("rb") as opened:
+            driven = hashlib.file_digest(opened, "sha256").hexdigest()
+    session = session_of(bundle.portrait, config.model_dump_json(), engine.name, driven)
+    return origin_of(bundle, engine.name, config.avatar, session)
 
 
 def analyze(config: Config, source: Input, states_out: Path) -> int:

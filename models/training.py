@@ -22,6 +22,7 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "headpose": ("avatar.models.headpose", False, lambda: registry.weights_dir() / "headpose.npz"),
     "visemes": ("avatar.models.visemes", False, lambda: registry.weights_dir() / "visemes.onnx"),
     "matte": ("avatar.models.matte", False, lambda: registry.weights_dir() / "matte.onnx"),
+    "detector": ("avatar.models.trust.detector", True, lambda: registry.weights_dir() / "detector.npz"),
     "visemes_mfcc": (
         "avatar.models.visemes.judge.train_prototypes",
         False,

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -20,6 +20,7 @@ from typing import Any, cast
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
+    RTCDataChannel,
     RTCIceCandidate,
     RTCPeerConnection,
     RTCRtpTransceiver,
@@ -40,7 +41,12 @@ log = logging.getLogger(__name__)
 
 CODECS: dict[str, tuple[str, ...]] = {"audio": ("audio/opus",), "video": ("video/VP8", "video/H264", "video/rtx")}
 """What we speak, in the order of preference."""
+LABEL_CHANNEL = "label"
+"""A page that opens a data channel of this name gets the signed label of the picture."""
 CANDIDATE = re.compile(r"^a=candidate:(?P<value>\S+ \d+ \S+ \d+ (?P<host>\S+) .*)$")
+
+
+FINGERPRINT = re.compile(r"^a=fingerprint:(\S+ \S+)\s*$", re.MULTILINE)
 
 
 class Role(Enum):
@@ -124,6 +130,7 @@ class Peer:
         self._candidates = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._labels: RTCDataChannel | None = None
 
     async def answer(self, offer: str) -> Answer:
         """Answer an offer. Raises whatever aiortc raises for one that it cannot use."""
@@ -141,6 +148,7 @@ class Peer:
             if self._hub.loopback:
                 add_loopback(transceiver)
         self.pc.on("connectionstatechange", self._on_state)
+        self.pc.on("datachannel", self._on_channel)
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         losses = Losses()
         for transceiver in self.pc.getTransceivers():
@@ -158,6 +166,18 @@ class Peer:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label == LABEL_CHANNEL:
+            self._labels = channel
+            self.send_label()
+
+    def send_label(self) -> None:
+        """Tell the page what its picture is, where it has asked."""
+        if self._labels is None or self._labels.readyState != "open" or self._hub.label is None:
+            return
+        found = FINGERPRINT.findall(self.pc.localDescription.sdp)
+        self._labels.send(self._hub.label(tuple(dict.fromkeys(found))))
 
     def _on_state(self) -> None:
         log.debug("peer %s: %s", self.id, self.pc.connectionState)
@@ -273,6 +293,10 @@ class PeerHub:
         self.silence_s = silence_s
         self.max_peers = max_peers
         self.loopback = loopback
+        self.label: Callable[[tuple[str, ...]], str] | None = None
+        """Makes the signed label for a connection by our certificate's fingerprints (``sha-256 AB:…``); None = none."""
+        self.label_key: dict[str, str] = {}
+        """What checks it: ``alg`` and ``key`` (base64)."""
         self._closed = False
         self._peers: dict[str, Peer] = {}
         self._dropping: set[asyncio.Task[bool]] = set()
@@ -332,6 +356,11 @@ class PeerHub:
                 why = " ".join(str(error).split())[:120] or type(error).__name__
                 raise UsageError(f"the offer cannot be used ({why}); reload the page") from error
             raise
+
+    def relabel(self) -> None:
+        """Send every page the label anew: another is drawn now."""
+        for peer in self._peers.values():
+            peer.send_label()
 
     def more_candidates(self, peer: str, fragment: str, most: int) -> None:
         """More of a peer's candidates. Raises UsageError where there is no such peer or they cannot be used."""

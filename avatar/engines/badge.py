@@ -28,15 +28,19 @@ _FONT = cv2.FONT_HERSHEY_DUPLEX
 class Badge:
     """Draws ``text`` into a corner of square pictures of ``size`` pixels.
 
+    :param share: height of the pill in parts of the picture's side; less than :data:`MIN_SHARE` is that.
+
     Raises ConfigError where the text is empty, not plain ASCII, or too long for the picture, or the corner is unknown.
     """
 
-    def __init__(self, size: int, text: str = "AI-generated", corner: Corner = "bottom-right") -> None:
+    def __init__(
+        self, size: int, text: str = "AI-generated", corner: Corner = "bottom-right", share: float = MIN_SHARE
+    ) -> None:
         if corner not in CORNERS:
             raise ConfigError(f"badge corner {corner!r}: choose one of {', '.join(CORNERS)}")
         if not text.strip() or not text.isascii() or not text.isprintable():
             raise ConfigError(f"badge text {text!r}: use plain ASCII letters, at least one")
-        height = max(14, int(np.ceil(MIN_SHARE * size)))
+        height = max(14, int(np.ceil(max(share, MIN_SHARE) * size)))
         ink, back = _pill(text, height)
         height, width = ink.shape
         margin = round(_MARGIN * height)

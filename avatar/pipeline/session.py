@@ -97,9 +97,11 @@ class Session:
         draw: Callable[[FaceState], U8],
         make_watch: Callable[[], Stage[VideoFrame, tuple[Cue, ...]]] | None = None,
         suspended: Callable[[], int] = lambda: 0,
+        notice: Stage[AudioChunk, AudioChunk] | None = None,
     ) -> None:
         """``make_watch`` makes what tracks a camera, when one is first used; None = cameras are not used. ``suspended``
-        tells how long the machine has slept so far while ``clock`` stood still (ns)."""
+        tells how long the machine has slept so far while ``clock`` stood still (ns). ``notice`` is mixed into the sound
+        that leaves."""
         self.clock = clock
         self.timing = timing
         self.synchronizer = synchronizer
@@ -113,6 +115,7 @@ class Session:
         self._cadence = Cadence(timing.fps)
         self.sound = AudioTimeline(timing.rate)
         self.resyncs = Resyncs(self.meters)
+        self._notice = notice
         self._suspended = suspended
         self._slept = suspended()
         self._ticked = clock.now()
@@ -286,9 +289,12 @@ class Session:
                 chunk, self._broken = replace(chunk, discontinuity=True), False
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
+            for move in chunk.moves:
+                self.synchronizer.push(move, "script")
+            leaving = (self._notice.step(chunk) if self._notice is not None else None) or chunk
             for outlet in self.outlets():
                 if outlet.sink.hears:
-                    outlet.sound.put(chunk)
+                    outlet.sound.put(leaving)
 
     async def _draw(self) -> None:
         timing = self.timing

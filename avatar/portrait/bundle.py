@@ -4,12 +4,14 @@ NAME/
   portrait.png     the square crop that the engines draw from, RGB, 512 to 1024 pixels a side
   landmarks.npy    float32 (478, 3): MediaPipe's points in pixels of portrait.png, z in the same scale as x
   avatar.json      format, title, consent, provenance, what the photo check said
+  consent.json     who agreed, what for, when, until when (:mod:`avatar.portrait.consent`)
   coefficients.npy float32 (52,): ARKit coefficients that the photo shows
   glasses.png      where there are glasses: 255 on their frame, of portrait.png's size
   smile.png, smile_landmarks.npy, smile_coefficients.npy   where there is a second photo, a smile: the same of it
   matte.png        optional: coverage by the person, grey, as large as portrait.png; without it, it is found anew
 
-Format 1 had the first four files and no number in avatar.json; it still loads.
+Format 1 had portrait, landmarks, avatar.json and coefficients, and no number in avatar.json; it still loads. Formats
+before 3 came without consent.json: `avatar avatars grant NAME` adds it.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ import numpy as np
 
 from avatar.core.types import F32, U8, freeze
 from avatar.errors import ConsentError, PhotoError, UsageError
+from avatar.portrait import consent as papers
+from avatar.portrait.consent import CONSENTS, Consent, ConsentRecord
 
-Consent = Literal["self", "licensed", "synthetic"]
-CONSENTS: tuple[Consent, ...] = ("self", "licensed", "synthetic")
-FORMAT = 2
+FORMAT = 3
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -87,6 +89,10 @@ class AvatarBundle:
     """How good the photo is, point by point."""
     matte: U8 | None = None
     """(n, n) coverage of ``portrait`` by the person, 0 to 255; None = to be found (:mod:`avatar.portrait.matte`)."""
+    record: ConsentRecord | None = None
+    """The papers behind ``consent``; None = not written yet."""
+    folder: Path | None = None
+    """Where it was read from; None = it is kept nowhere."""
 
     def at_size(self, size: int) -> tuple[U8, F32]:
         """The portrait (size, size, 3) and the landmarks (478, 3) in its pixels."""
@@ -118,14 +124,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_consent(value: str) -> Consent:
-    """Return ``value`` if it is a consent statement. Raises ConsentError."""
-    for known in CONSENTS:
-        if value == known:
-            return known
-    raise ConsentError(f"consent {value!r}: say who agreed: {', '.join(CONSENTS)}")
-
-
 def save(bundle: AvatarBundle, folder: Path) -> None:
     """Write the bundle's files into ``folder`` (made where missing). Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +147,10 @@ def save(bundle: AvatarBundle, folder: Path) -> None:
         "warnings": list(bundle.warnings),
         "report": [asdict(finding) for finding in bundle.report],
     }
+    record = bundle.record
+    if record is None or record.kind != bundle.consent:
+        record = ConsentRecord.given(bundle.consent, granted=bundle.created)
+    papers.write(record, folder / papers.FILE)
     (folder / "avatar.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -160,7 +162,7 @@ def _write_png(path: Path, pixels: U8) -> None:
 
 
 def load(folder: Path) -> AvatarBundle:
-    """Read a bundle. Raises UsageError where it is not one, ConsentError where nobody agreed."""
+    """Read a bundle. Raises UsageError where it is not one, ConsentError without a valid consent record."""
     try:
         meta = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
         portrait, landmarks, coefficients = _read_face(folder, "portrait", "")
@@ -177,13 +179,14 @@ def load(folder: Path) -> AvatarBundle:
         raise UsageError(f"avatar {folder.name}: a newer version made it; update this one, or create it again")
     if meta.get("consent") not in CONSENTS:
         raise ConsentError(f"avatar {folder.name} has no consent statement; create it again with --consent")
+    record = papers.required(folder)
     return AvatarBundle(
         name=folder.name,
         title=str(meta.get("title", folder.name)),
         portrait=portrait,
         landmarks=landmarks,
         coefficients=coefficients,
-        consent=meta["consent"],
+        consent=record.kind,
         created=str(meta.get("created", "")),
         provenance=str(meta.get("provenance", "")),
         warnings=tuple(map(str, meta.get("warnings", ()))),
@@ -191,6 +194,8 @@ def load(folder: Path) -> AvatarBundle:
         smile=smile,
         report=tuple(_findings(meta.get("report", ()))),
         matte=matte,
+        record=record,
+        folder=folder,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,15 +12,19 @@ import numpy as np
 import platformdirs
 
 from avatar.core.types import U8
-from avatar.errors import AvatarError, UsageError
-from avatar.portrait import bundle
-from avatar.portrait.bundle import AvatarBundle, Consent
+from avatar.errors import AvatarError, ConsentError, UsageError
+from avatar.portrait import bundle, consent
+from avatar.portrait.bundle import AvatarBundle
+from avatar.portrait.consent import Consent, ConsentRecord
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
 from avatar.portrait.smile import with_smile
-from avatar.storage import remove, replacing
+from avatar.storage import remove, replacing, stored_in
+
+_REVOKED = ".revoked"
+"""Folder of the records of revoked consents, beside the avatars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,13 @@ class Library:
         return shipped + [name for name in own if name not in shipped]
 
     def folder(self, name: str) -> Path:
-        """Folder of the avatar ``name``. Raises UsageError with the known names."""
+        """Folder of the avatar ``name``. Raises UsageError with the known names, ConsentError where it was revoked."""
         bundle.check_name(name)
         for root in (self.builtin, self.user):
             if (root / name / "avatar.json").is_file():
                 return root / name
+        if gone := self.revoked(name):
+            raise ConsentError(f"avatar {name} is gone: {gone[-1].fault()}; its files were deleted, its record is kept")
         known = ", ".join(self.names()) or "none yet; make one with: avatar create PHOTO --name NAME --consent self"
         raise UsageError(f"no avatar is called {name}; known: {known}")
 
@@ -108,10 +114,12 @@ class Library:
         smile: Path | bytes | None = None,
         glasses: GlassesFinder | None = None,
         finish: Callable[[AvatarBundle], AvatarBundle] = lambda made: made,
+        record: ConsentRecord | None = None,
     ) -> AvatarBundle:
         """Make an avatar of a photo and keep it. It appears complete or not at all.
 
         :param smile: a second photo of the same person. :param glasses: finds frames. :param finish: has the last word.
+        :param record: the papers behind ``consent``; None = a plain record of it, from now on.
 
         Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError.
         """
@@ -120,6 +128,8 @@ class Library:
         if smile is not None:
             made = with_smile(made, read_photo(smile), detector, glasses)
         made = finish(made)
+        if record is not None:
+            made = replace(made, consent=record.kind, record=record)
         self.add(made, overwrite)
         return made
 
@@ -137,6 +147,71 @@ class Library:
         if folder.parent == self.builtin:
             raise UsageError(f"avatar {name} comes with the program and cannot be deleted")
         remove(folder)
+
+    # --- consent -----------------------------------------------------------------------------------------------
+
+    def papers(self, name: str) -> ConsentRecord:
+        """The record of ``name``, valid or not, of a revoked one too. Raises UsageError, ConsentError (no record)."""
+        try:
+            return consent.read(self.folder(name) / consent.FILE)
+        except ConsentError:
+            if gone := self.revoked(name):
+                return gone[-1]
+            raise
+
+    def grant(self, name: str, record: ConsentRecord) -> None:
+        """Write a new record beside ``name``, in place of one that is missing or has ended. Raises UsageError,
+        StorageError."""
+        folder = self._own(name, "needs no other record")
+        with stored_in(folder):
+            consent.write(record, folder / consent.FILE)
+
+    def revoke(self, name: str, reason: str) -> ConsentRecord:
+        """Delete the files of ``name`` and keep the record of its revocation, which is returned; what draws it notices
+        (:meth:`fault`). Raises UsageError (unknown or shipped), StorageError."""
+        folder = self._own(name, "pictures nobody who could revoke")
+        try:
+            record = consent.read(folder / consent.FILE)
+        except ConsentError:  # made before there were records, or damaged: the revocation counts all the same
+            record = ConsentRecord.given("self")
+        record = record.withdrawn(reason)
+        kept = self.user / _REVOKED
+        with stored_in(kept):
+            kept.mkdir(exist_ok=True)
+            # First the word, then the deed: an interrupt leaves an avatar that is not drawn.
+            consent.write(record, folder / consent.FILE)
+            consent.write(record, kept / f"{name}.{record.id}.json")
+        remove(folder)
+        return record
+
+    def revoked(self, name: str) -> list[ConsentRecord]:
+        """Records of revocations under ``name``, the oldest first."""
+        found = []
+        for path in (self.user / _REVOKED).glob(f"{name}.*.json"):
+            with contextlib.suppress(ConsentError):
+                found.append(consent.read(path))
+        return sorted(found, key=lambda record: record.revoked)
+
+    def fault(self, avatar: AvatarBundle) -> str:
+        """Why ``avatar``, which was loaded before, may not be drawn any more; empty where it may. Cheap: one small
+        file is read. An avatar that is kept nowhere answers for itself."""
+        if avatar.folder is None:
+            return avatar.record.fault() if avatar.record is not None else "nobody agreed to it"
+        known = avatar.record.id if avatar.record is not None else ""
+        if gone := [one for one in self.revoked(avatar.name) if one.id == known]:
+            return f"its consent is not valid, {gone[-1].fault()}"
+        try:
+            consent.required(avatar.folder)
+        except ConsentError as error:
+            return str(error)
+        return ""
+
+    def _own(self, name: str, why_not: str) -> Path:
+        """Folder of one of the user's own. Raises UsageError."""
+        folder = self.folder(name)
+        if folder.parent == self.builtin:
+            raise UsageError(f"avatar {name} comes with the program and {why_not}")
+        return folder
 
     def thumb(self, name: str, size: int = 160) -> U8:
         """The portrait of ``name`` at (size, size, 3), RGB. Raises UsageError where there is no readable one."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from avatar.core.types import U8, freeze
 from avatar.errors import ConsentError, PhotoError
-from avatar.portrait.bundle import CONSENTS, AvatarBundle, Consent, check_name
+from avatar.portrait.bundle import AvatarBundle, check_name
+from avatar.portrait.consent import CONSENTS, Consent
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.portrait.photo import read_photo

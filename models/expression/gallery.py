@@ -18,8 +18,8 @@ from avatar.assembly import find_avatar, library, make_engine
 from avatar.config import Config
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Gaze, Ns, Pose, freeze
-from avatar.engines.badge import Badge
 from avatar.errors import AvatarError
+from avatar.labels import make_badge
 from avatar.models import registry
 from avatar.render import Input, plan
 
@@ -64,7 +64,7 @@ def state_of(name: str) -> FaceState:
 def cell(picture: U8, text: str) -> U8:
     """The face of a drawn picture, and a line under it."""
     face = np.asarray(cv2.resize(picture[_BOX], (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
-    Badge(CELL, corner=Config().avatar.badge).apply(face)
+    make_badge(CELL, Config().avatar).apply(face)
     line = np.full((TEXT, CELL, 3), 24, np.uint8)
     cv2.putText(line, text, (6, TEXT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA)
     return np.vstack([face, line])

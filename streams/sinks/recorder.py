@@ -15,6 +15,7 @@ import errno
 import io
 import logging
 import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -133,13 +134,20 @@ class Mux:
     :param fps: the nominal rate; the true times are the items' own.
     :param audio_rate: samples a second of the sound; None = a file without sound.
     :param crf: constant rate factor of H.264 and VP9, lower = better and larger.
+    :param metadata: tags of the file besides title and comment.
     :raises StorageError: the file cannot be made, or the disk is full (from any method, once; after that the file is
         closed as it is and further items are ignored).
     :raises UsageError: another suffix, an odd size.
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: float, audio_rate: int | None = 48_000, crf: int = 20
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: float,
+        audio_rate: int | None = 48_000,
+        crf: int = 20,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.frames = 0
@@ -169,21 +177,24 @@ class Mux:
             self._file = _File(self.path)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written ({error.strerror}); choose another place") from error
-        self._open(fps)
+        self._open(fps, metadata or {})
 
-    def _open(self, fps: float) -> None:
+    def _open(self, fps: float, metadata: Mapping[str, str]) -> None:
         form = self.form
         # bitexact: no library version, date or random number in the file. The delta bounds how long one stream waits in
         # memory for the other: a recording whose sound has not come yet must reach the disk all the same.
         options = {"fflags": "+bitexact", "max_interleave_delta": str(SECOND // 1000)}
         if form.container == "mp4":
             # delay_moov: the encoder's priming can only be cut off by an edit list, which is written late.
-            options["movflags"] = "hybrid_fragmented+frag_keyframe+delay_moov"
-        elif form.container != "mov":
+            # use_metadata_tags: tags by their own names, not only those that QuickTime knew.
+            options["movflags"] = "hybrid_fragmented+frag_keyframe+delay_moov+use_metadata_tags"
+        elif form.container == "mov":
+            options["movflags"] = "use_metadata_tags"
+        else:
             options["cluster_time_limit"] = "1000"
         self._container: Any = av.open(self._file, "w", format=form.container, container_options=options)
         self._container.metadata.update(
-            {"title": LABEL, "comment": f"{LABEL}: this person's face and motion are computed"}
+            {"title": LABEL, "comment": f"{LABEL}: this person's face and motion are computed", **metadata}
         )
         rate = Fraction(fps).limit_denominator(1001)
         # One key frame a second bounds what a cut can cost.
@@ -328,16 +339,27 @@ class RecorderSink(Sink):
 
     :param path: .mp4 or .mkv; overwritten if it exists.
     :param min_free: bytes that must be free before it starts.
+    :param metadata: tags of the file.
+    :param finish: called with the complete file, on the recorder's thread, when all is written.
     """
 
     name: ClassVar[str] = "recorder"
 
-    def __init__(self, path: str | Path, crf: int = 20, min_free: int = FREE_MINIMUM) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        crf: int = 20,
+        min_free: int = FREE_MINIMUM,
+        metadata: Mapping[str, str] | None = None,
+        finish: Callable[[Path], object] | None = None,
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() in CLEAR_SUFFIXES:
             raise UsageError(f"{self.path.name}: live recordings are .mp4 or .mkv; change the name's ending")
         self._crf = crf
         self._min_free = min_free
+        self._metadata = metadata
+        self._finish = finish
         self.mux: Mux | None = None
         self._lane: ThreadPoolExecutor | None = None
 
@@ -350,7 +372,7 @@ class RecorderSink(Sink):
         free = shutil.disk_usage(folder).free
         if free < self._min_free:
             raise StorageError(f"only {free // 2**20} MB are free in {folder}; make room or record elsewhere")
-        return Mux(self.path, (form.size, form.size), form.fps, form.audio_rate, self._crf)
+        return Mux(self.path, (form.size, form.size), form.fps, form.audio_rate, self._crf, self._metadata)
 
     async def _run(self, work: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._lane, work, *args)
@@ -371,7 +393,12 @@ class RecorderSink(Sink):
             return
         try:
             if mux is not None:
-                await asyncio.get_running_loop().run_in_executor(lane, mux.close)
+                await asyncio.get_running_loop().run_in_executor(lane, self._close, mux)
                 log.info("recorded %d pictures to %s", mux.frames, self.path)
         finally:
             lane.shutdown(wait=False)
+
+    def _close(self, mux: Mux) -> None:
+        mux.close()
+        if self._finish is not None and mux.frames:
+            self._finish(self.path)

@@ -4,6 +4,7 @@ import { Changes, Events, request } from "./api.js";
 import { clock, drawAvatars, drawBackgrounds, drawEngines, drawSlider, meter, press, say, status } from "./controls.js";
 import { openTrack } from "./devices.js";
 import { EmotionPlane } from "./emotion.js";
+import { checkLabel } from "./label.js";
 import { ReceiverStats } from "./meters.js";
 import { Peer } from "./peer.js";
 import { setUpCalibration } from "./calibrate.js";
@@ -124,6 +125,15 @@ peer.addEventListener("stream", ({ detail }) => {
 peer.addEventListener("waiting", () => {
   find("screen").dataset.live = "false";
   status("off", LOST);
+});
+find("kept-open").addEventListener("click", () => find("kept").showModal());
+peer.addEventListener("label", async ({ detail }) => {
+  const { state: signature, text } = await checkLabel(detail);
+  const badge = find("badge");
+  badge.dataset.signature = signature;
+  badge.title = text;
+  find("badge-text").textContent = text;
+  if (signature === "invalid") say(text);
 });
 peer.addEventListener("connected", () => {
   if (mine.audio) change({ source: "page", peer: peer.id });

@@ -8,7 +8,8 @@ const GATHERING_MS = 1000;
 const GRACE_MS = 2500;
 const STALL_MS = 4000;
 
-/** Events: "connected", "waiting" (detail: milliseconds until the next try), "stream" (detail: MediaStream). */
+/** Events: "connected", "waiting" (detail: milliseconds until the next try), "stream" (detail: MediaStream), "label"
+ * (detail: { message, sdp }, for `checkLabel`). */
 export class Peer extends EventTarget {
   id = null;
   connection = null;
@@ -45,6 +46,11 @@ export class Peer extends EventTarget {
     this.connection = connection;
     const lips = new LipSync(connection);
     this.#lips = lips;
+    // The engine answers on this channel with what the picture is, signed.
+    connection.createDataChannel("label").onmessage = ({ data }) => {
+      const detail = { message: data, sdp: connection.remoteDescription?.sdp ?? "" };
+      if (connection === this.connection) this.dispatchEvent(new CustomEvent("label", { detail }));
+    };
     const stream = new MediaStream();
     // Both go both ways from the start, so that a microphone or a camera only replaces an empty track.
     const senders = {};

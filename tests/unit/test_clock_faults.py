@@ -404,14 +404,15 @@ def test_setting_the_computers_clock_moves_nothing(monkeypatch):
 
 
 def test_nothing_but_names_and_records_asks_for_the_time_of_day():
-    """What moves media asks the session's clock. Allowed: the day an avatar was made, a recording's file name, and
-    where the NTP line begins."""
-    allowed = {"portrait/onboard.py", "assembly.py", "calibrate.py", "streams/rtc_patches.py"}
+    """What moves media asks the session's clock. Allowed: the day an avatar was made, agreed to or labelled, a
+    certificate's first day, a recording's file name, a timecode's beginning, and where the NTP line begins."""
+    allowed = {"portrait/onboard.py", "recordings.py", "outputs.py", "calibrate.py", "streams/rtc_patches.py"}
+    allowed |= {"portrait/consent.py", "trust/keys.py", "trust/signed_label.py"}
     asks = re.compile(
         r"\btime\.time\(|time\.time_ns\(|datetime\.now\(|strftime\(|current_ntp_time\(|current_datetime\("
     )
     root = Path(avatar.__file__).parent
-    folders = ("core", "pipeline", "analysis", "sync", "engines", "portrait", "streams")
+    folders = ("core", "pipeline", "analysis", "sync", "engines", "portrait", "streams", "trust")
     files = [p for f in folders for p in (root / f).rglob("*.py")] + list(root.glob("*.py"))
     found = {p.relative_to(root).as_posix() for p in files if asks.search(p.read_text(encoding="utf-8"))}
     assert len(files) > 60

@@ -27,11 +27,21 @@ RULES = {
     "avatar.portrait": {"avatar.core", "avatar.portrait", "avatar.errors", "avatar.network", "avatar.storage"},
     "avatar.engines": {"avatar.core", "avatar.portrait", "avatar.engines", "avatar.errors", "avatar.network"},
     "avatar.pipeline": {"avatar.core", "avatar.sync", "avatar.pipeline", "avatar.errors", "avatar.metrics"},
+    "avatar.trust": {
+        "avatar.core",
+        "avatar.trust",
+        "avatar.errors",
+        "avatar.storage",
+        "avatar.engines.badge",
+        "avatar.engines.watermark",
+        "avatar.portrait.consent",
+    },
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
 # fmt: on
 WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "outputs", "head_export", "bench_parameters"}
+WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
+WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
 
 
 def modules() -> dict[str, Path]:
