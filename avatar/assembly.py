@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 
-from avatar import calibrations, network, outputs, plugins
+from avatar import calibrations, network, outputs, plugins, programs
 from avatar.analysis.blink import BlinkModel
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.gaze import GazeModel
@@ -190,6 +190,7 @@ def style(config: Config) -> Style:
         gaze_strength=face.gaze_strength,
         jaw=face.jaw,
         lips=face.lips,
+        mouth=face.mouth,
     )
 
 
@@ -215,14 +216,17 @@ def named_calibration(config: Config) -> Calibration | None:
     return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
 
 
-def make_watcher(neutral: F32 | None = None) -> FaceTracker:
+def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
     """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 
     Raises ModelFileError where its file was not fetched.
     """
-    from avatar.analysis.tracking import FaceTracker  # brings in mediapipe, which takes a second and threads of its own
+    from avatar.analysis.face_nets import FaceNets
+    from avatar.analysis.tracking import FaceTracker
+    from avatar.models.landmarker import convert
 
-    return FaceTracker(registry.path(LANDMARKER), neutral)
+    finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
+    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:
@@ -345,7 +349,7 @@ class Pipeline:
 
     def _make_watcher(self) -> FaceTracker:
         known = self.calibration
-        self.watcher = make_watcher(known.speaker.neutral if known is not None else None)
+        self.watcher = make_watcher(self.config, known.speaker.neutral if known is not None else None)
         return self.watcher
 
     def use_calibration(self, calibration: Calibration | None, fault: str = "") -> None:
@@ -390,7 +394,7 @@ class Pipeline:
             self.attach(sink)
         await session.use_audio(self.audio_source(config.input.audio))
         await session.use_video(self.video_source(config.input.video))
-        await session.run()
+        await programs.beside(session.run(), config.input, self.clock, session.synchronizer.program.put)
 
     def attach(self, sink: Sink) -> None:
         """Send the session to one more sink."""

@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 
 from avatar.analysis.calibration import AXES, Habits
-from avatar.analysis.head_hmm import HeadModel
+from avatar.analysis.head_model import HeadModel
 from avatar.analysis.speaker import Speaker
 from avatar.core import facs
 from avatar.core.types import freeze

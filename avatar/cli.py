@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from avatar import commands, commands_calibrate, commands_trust
+from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
     judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
+    judge.add_argument("--video", type=Path, metavar="FILE", help="camera, reenact: a recording of a face")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
@@ -204,6 +206,8 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         made.add_argument("--audio", type=Path, metavar="FILE", help="a recording of speech")
         made.add_argument("--video", type=Path, metavar="FILE", help="a recording of a face, with or without sound")
         made.add_argument("--head", choices=("hmm", "rules", "still"), help="how the head moves with the voice")
+        gain = "enlarge a video's small, short movements by so much, 1 to 10"
+        made.add_argument("--micro-gain", type=_positive, metavar="G", help=gain)
         emotions = (
             f"auto = as the voice sounds, mirror = as the video looks, or one of {', '.join(EMOTIONS)}; how strong"
         )
@@ -213,6 +217,9 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     common(render)
     inputs(render)
     render.add_argument("--text", help="a text to be spoken")
+    acts = "what the text does, for head, brows and gaze; guessed from punctuation and melody where not given"
+    render.add_argument("--act", choices=ACTS, help=acts)
+    render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
     render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
     forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"

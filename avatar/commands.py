@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from avatar.config import Config, load
@@ -78,6 +79,7 @@ def _offline_config(args: argparse.Namespace) -> Config:
         ("avatar.background", getattr(args, "background", None)),
         ("avatar.quality", getattr(args, "quality", None)),
         ("face.head", getattr(args, "head", None)),
+        ("face.micro_gain", getattr(args, "micro_gain", None)),
     ):
         if value is not None:
             settings.append(f"{key}={json.dumps(value)}")
@@ -95,7 +97,11 @@ def _input(args: argparse.Namespace) -> Any:
     given = {key: getattr(args, key, None) for key in ("audio", "video", "text", "states")}
     if sum(value is not None for value in given.values()) != 1:
         raise UsageError("give one of " + ", ".join(f"--{key}" for key in given if hasattr(args, key)))
-    return Input(**given)
+    act, voice = getattr(args, "act", None), getattr(args, "voice", None)
+    if (act or voice) and given.get("text") is None:
+        raise UsageError("--act and --voice say how a text is spoken: give --text")
+    made = Input(given["audio"], given["video"], given["text"], given["states"], act)
+    return replace(made, voice=voice) if voice else made
 
 
 def render(args: argparse.Namespace) -> int:
@@ -231,7 +237,9 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {key: getattr(args, key) for key in ("data", "corpus", "minutes", "avatar", "engine", "limit", "keep")}
+    options = {
+        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
+    }
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)

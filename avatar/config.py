@@ -65,6 +65,13 @@ class InputTable(Table):
     """page, camera, none, a video file's path, or a plug-in's name."""
     camera: str = "0"
     """Camera by number, or a video file that stands for one."""
+    mirror: bool = False
+    """The avatar does what a mirror would show: the camera's left and right change sides."""
+    face: Literal["largest", "center", "left", "right"] = "largest"
+    """Of several faces before the camera, the one that is followed until it is lost."""
+    program_port: int = Field(0, ge=0, le=65535)
+    """Programs drive the face over a WebSocket there, and ``osc_port`` over OSC; 0 = not."""
+    osc_port: int = Field(0, ge=0, le=65535)
     websocket_port: int = Field(8081, ge=1, le=65535)
 
 
@@ -111,6 +118,11 @@ class FaceTable(Table):
     """How far the jaw opens in speech: 0 = mumbles, 2 = enunciates."""
     lips: float = Field(1.0, ge=0, le=2)
     """How much the lips take part."""
+    mouth: Literal["auto", "voice", "camera", "both"] = "auto"
+    """Who moves the mouth where a camera watches: auto = the voice while it speaks, else the camera; both = by how sure
+    each of them is."""
+    micro_gain: float = Field(1.0, ge=1, le=10)
+    """How much a camera's movements of up to 200 ms that are too small to notice are enlarged; 1 = not."""
     seed: int = 0
     calibration: str = "auto"
     """Whose head, voice and resting face to begin with, in place of what ``head`` says unless that is still: the name

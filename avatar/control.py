@@ -7,14 +7,14 @@ import re
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.core.types import EMOTIONS
+from avatar.core.types import EMOTIONS, EmotionLabel
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
@@ -22,6 +22,7 @@ from avatar.sync import plane
 from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
 if TYPE_CHECKING:
+    from avatar.analysis.dialogue import Act
     from avatar.assembly import Pipeline
     from avatar.streams.base import Sink
 
@@ -279,18 +280,33 @@ class Control:
         pipeline.hub.choose(peer, video=True)
         await pipeline.session.use_video(pipeline.hub.video_source(peer))
 
-    async def say(self, text: str) -> dict[str, Any]:
-        """Speak ``text`` in place of what is heard now, then go back to that."""
+    async def say(
+        self, text: str, act: str | None = None, voice: str | None = None, emotion: object = None
+    ) -> dict[str, Any]:
+        """Speak ``text`` in place of what is heard now, then go back to that.
+
+        :param act: a dialogue act; None = guessed. :param voice: of espeak-ng; None = the usual one.
+        :param emotion: ``{"label", "intensity"}`` of voice and face; None = as the face is set, if to an emotion.
+        """
+        from avatar.spoken import VOICE, spoken
         from avatar.streams.sources.speech import SpeechSource
-        from avatar.streams.sources.text import EspeakVoice
 
         if not isinstance(text, str) or not text.strip() or len(text) > 2000:
             raise UsageError("say: a text of 1 to 2000 characters")
         pipeline = self._pipeline
-        speech = await asyncio.to_thread(EspeakVoice().synthesize, text)
+        synchronizer = pipeline.session.synchronizer
+        before = synchronizer.style
+        face = before.emotion if emotion is None else EmotionChoice("fixed", self._degrees(emotion, "emotion"))
+        felt = emotion_of(np.array(face.fixed)) if face.mode == "fixed" else None
+        heard: tuple[EmotionLabel, float] = ("neutral", 0.0) if felt is None else (felt.label, felt.intensity)
+        speech = await asyncio.to_thread(spoken, text, cast("Act | None", act), voice or VOICE, heard)
         page = pipeline.hub.input.chosen("audio") if pipeline.hub is not None and self._source == "page" else None
+        if emotion is not None:
+            synchronizer.style = meant = replace(synchronizer.style, emotion=face)
 
         async def back() -> None:
+            if emotion is not None and synchronizer.style.emotion is meant.emotion:  # nobody has chosen another since
+                synchronizer.style = replace(synchronizer.style, emotion=before.emotion)
             gone = page is not None and pipeline.hub is not None and page not in pipeline.hub
             await (self._after_page() if gone else self._use_source(self._source, page))
 

@@ -56,11 +56,23 @@ def one_thread_session(path: Path, providers: tuple[str, ...] = (CPU,)) -> onnxr
     Raises ModelFileError with one line where the file is missing or broken."""
     if not path.is_file():
         raise ModelFileError(f"{path} is missing: install the package again")
+    try:
+        return onnxruntime.InferenceSession(str(path), _one_thread(), providers=list(providers))
+    except Exception as error:  # onnxruntime raises a class of its own for every kind of broken file
+        raise ModelFileError(f"{path} is not a model that can be read: install the package again") from error
+
+
+def session_of(content: bytes, name: str) -> onnxruntime.InferenceSession:
+    """A model that is in memory, on one CPU thread. Raises ModelFileError with one line, by ``name``."""
+    try:
+        return onnxruntime.InferenceSession(content, _one_thread(), providers=[CPU])
+    except Exception as error:  # as above
+        raise ModelFileError(f"{name} is not a model that can be read; run: avatar models fetch") from error
+
+
+def _one_thread() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-    except Exception as error:  # onnxruntime raises a class of its own for every kind of broken file
-        raise ModelFileError(f"{path} is not a model that can be read: install the package again") from error
+    return options

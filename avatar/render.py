@@ -8,9 +8,11 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from avatar.analysis.dialogue import Act
 from avatar.analysis.mouth import CALM_MS
 from avatar.assembly import (
     IdleMotion,
@@ -23,7 +25,7 @@ from avatar.assembly import (
     style,
 )
 from avatar.config import Config
-from avatar.core.types import SECOND, AudioChunk, Cue, FaceState, Ns, VideoFrame
+from avatar.core.types import EMOTIONS, SECOND, AudioChunk, Cue, EmotionLabel, FaceState, Ns, VideoFrame
 from avatar.engines import layers
 from avatar.engines.base import Engine
 from avatar.errors import UsageError
@@ -34,6 +36,7 @@ from avatar.pipeline.resample import Resampler
 from avatar.pipeline.stage import Stage
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.consent import Consent
+from avatar.spoken import VOICE, spoken
 from avatar.sync.synchronizer import Synchronizer
 from avatar.trust.provenance import Provenance, session_of
 
@@ -48,6 +51,10 @@ class Input:
     video: Path | None = None
     text: str | None = None
     states: Path | None = None
+    act: Act | None = None
+    """What the text does; None = guessed sentence by sentence."""
+    voice: str = VOICE
+    """That speaks the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +104,9 @@ def plan(config: Config, source: Input) -> Plan:
     watch: Stage[VideoFrame, tuple[Cue, ...]] | None = None
     sound = np.zeros(0, np.float32)
     if source.text is not None:
-        from avatar.streams.sources.text import EspeakVoice
-
-        speech = EspeakVoice().synthesize(source.text)
+        felt = config.face.emotion
+        heard = (cast(EmotionLabel, felt), config.face.intensity) if felt in EMOTIONS else ("neutral", 0.0)
+        speech = spoken(source.text, source.act, source.voice, heard)
         pieces = list(speech.chunks(Ns(0), rate=RATE))
         sound = np.concatenate([piece.samples for piece in pieces])
     else:
@@ -111,7 +118,7 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            watch = make_watcher(own.speaker.neutral if own is not None else None)
+            watch = make_watcher(config, own.speaker.neutral if own is not None else None)
             pictures = read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(

@@ -52,6 +52,16 @@ TASKS: dict[str, Task] = {
         ("data", "loso"),
         "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
     ),
+    "emotion_methods": Task(
+        "avatar.models.emotion.compare",
+        ("data",),
+        "support vectors and small networks beside the matrix that hears emotion, speakers left out",
+    ),
+    "emotion_neutral": Task(
+        "avatar.models.emotion.neutral",
+        ("data",),
+        "ten minutes of neutral reading: how much of it is heard as neutral, and how often that changes",
+    ),
     "expression": Task(
         "avatar.models.expression.evaluate",
         ("data", "engine", "limit", "keep"),
@@ -71,6 +81,26 @@ TASKS: dict[str, Task] = {
         "avatar.models.expression.feeling",
         ("data", "avatar", "engine", "limit", "keep"),
         "emotions in the rendered video: action units found by MediaPipe, and lips that still close",
+    ),
+    "acts": Task(
+        "avatar.models.inputs.acts",
+        ("avatar", "keep"),
+        "the four dialogue acts: strokes on stressed syllables, tracks that differ, a voice that follows the emotion",
+    ),
+    "camera": Task(
+        "avatar.models.inputs.camera",
+        ("video",),
+        "a face in a video followed: frames, milliseconds, jitter of a still face, blinks, two ways compared",
+    ),
+    "reenact": Task(
+        "avatar.models.inputs.reenact",
+        ("video", "engine", "limit", "keep"),
+        "a recorded face enacted by its own first frame, and looked at again",
+    ),
+    "micro": Task(
+        "avatar.models.inputs.micro",
+        ("video",),
+        "small, short movements put into tracked faces: how many are found, by size",
     ),
     "detector": Task(
         "avatar.models.trust.detector",

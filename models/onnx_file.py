@@ -7,6 +7,7 @@ turned into float32 by a ``Cast`` that the runtime folds away at loading.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 IR_VERSION, OPSET = 8, 17
 _FLOAT, _INT64, _FLOAT16 = 1, 7, 10
-_ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 2, 3, 7
+_ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 1, 2, 3, 7
 
 
 def _varint(value: int) -> bytes:
@@ -42,7 +43,9 @@ def _tensor(name: str, value: np.ndarray) -> bytes:
     return dims + _number(2, kind) + _bytes(8, name) + _bytes(9, value.astype(value.dtype.newbyteorder("<")).tobytes())
 
 
-def _attribute(name: str, value: int | str | Sequence[int]) -> bytes:
+def _attribute(name: str, value: int | float | str | Sequence[int]) -> bytes:
+    if isinstance(value, float):
+        return _bytes(1, name) + _varint(2 << 3 | 5) + struct.pack("<f", value) + _number(20, _ATTRIBUTE_FLOAT)
     if isinstance(value, str):
         return _bytes(1, name) + _bytes(4, value) + _number(20, _ATTRIBUTE_STRING)
     if isinstance(value, int):
@@ -79,9 +82,9 @@ class Graph:
         self._inputs.append(_value_info(name, dims))
         return name
 
-    def weight(self, value: np.ndarray) -> str:
-        """float32 (kept as float16) or int64."""
-        if value.dtype == np.int64:
+    def weight(self, value: np.ndarray, exact: bool = False) -> str:
+        """float32 (kept as float16 unless ``exact``) or int64."""
+        if value.dtype == np.int64 or exact:
             name = self._name("index")
             self._weights.append(_tensor(name, value))
             return name
@@ -89,7 +92,7 @@ class Graph:
         self._weights.append(_tensor(name, value.astype(np.float16)))
         return self.node("Cast", name, to=_FLOAT)
 
-    def node(self, kind: str, *inputs: str, **attributes: int | str | Sequence[int]) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: int | float | str | Sequence[int]) -> str:
         """An operator with one output; an input that is left out is ""; returns that output's name."""
         out = self._name(kind.lower())
         body = b"".join(_bytes(1, name) for name in inputs) + _bytes(2, out) + _bytes(4, kind)

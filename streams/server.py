@@ -9,7 +9,8 @@
                                             ``{"emotion": {"mode"} | {"angle", "radius"} | {"label", "intensity"}}``
 ``POST /api/avatars``                       a form with ``photo``, ``name``, ``title``, ``consent``, perhaps ``smile``
 ``GET /api/avatars/{name}/thumb.jpg``       a small picture of an avatar
-``POST /api/say``                           ``{"text"}``: speak this
+``POST /say``, ``POST /api/say``            ``{"text"}``: speak this, as an ``act``, with a ``voice`` and an ``emotion``
+                                            (``{"label", "intensity"}``) where these are given
 ``POST /api/record``                        ``{"on": bool}``
 ``GET /api/recordings/{file}``              a recording
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
@@ -117,8 +118,11 @@ class Control(Protocol):
         """A JPEG. Raises UsageError where there is no such avatar."""
         ...
 
-    async def say(self, text: str) -> Json | None:
-        """Speak a text. Raises UsageError."""
+    async def say(
+        self, text: str, act: str | None = None, voice: str | None = None, emotion: object = None
+    ) -> Json | None:
+        """Speak a text, as a dialogue act, with a voice and an emotion ``{"label", "intensity"}``. Raises
+        UsageError."""
         ...
 
     async def record(self, on: bool) -> Json:
@@ -336,6 +340,7 @@ class Server:
                 web.post("/api/avatars", self._create_avatar),
                 web.get("/api/avatars/{name}/thumb.jpg", self._thumb),
                 web.post("/api/say", self._say),
+                web.post("/say", self._say),
                 web.post("/api/record", self._record),
                 web.get("/api/recordings/{file}", self._recording),
                 *calibration_api.routes(self._control.own_head, json_body, self._events.push_state),
@@ -460,7 +465,11 @@ class Server:
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     async def _say(self, request: web.Request) -> web.Response:
-        result = await self._control.say(field(await json_body(request), "text", str))
+        body = await json_body(request)
+        if unknown := set(body) - {"text", "act", "voice", "emotion"}:
+            raise UsageError(f"unknown key {sorted(unknown)[0]!r}; there are: text, act, voice, emotion")
+        given = {name: field(body, name, str) for name in ("act", "voice") if body.get(name) is not None}
+        result = await self._control.say(field(body, "text", str), **given, emotion=body.get("emotion"))
         return web.json_response(result or {"ok": True})
 
     async def _record(self, request: web.Request) -> web.Response:

@@ -3,7 +3,8 @@
     {"t": seconds, "arkit": {name: 0..1}, "au": {"12": 0..1},
      "head": {"yaw": deg, "pitch": deg, "roll": deg, "x": mm, "y": mm, "z": mm}, "gaze": {"yaw": deg, "pitch": deg},
      "viseme": {name: p}, "emotion": {"label": name, "intensity": 0..1, "valence": -1..1, "arousal": -1..1},
-     "voiced": bool, "confidence": {"lips": 0..1, "expression": 0..1, "head": 0..1, "gaze": 0..1}}
+     "gesture": null | {"name": name, "start": s, "stroke": s, "end": s}, "voiced": bool,
+     "confidence": {"lips": 0..1, "expression": 0..1, "head": 0..1, "gaze": 0..1}}
 
 Every key is written; all but ``t`` may be missing when read. ``arkit`` is the state and ``au`` a view of it: where both
 are given ``arkit`` wins, where only ``au`` is given it makes the coefficients, the gaze and the head.
@@ -19,10 +20,22 @@ from typing import Any
 import numpy as np
 
 from avatar.core import facs
-from avatar.core.types import EMOTIONS, SECOND, Confidence, Emotion, FaceState, Gaze, Pose, freeze, seconds, zeros
+from avatar.core.types import (
+    EMOTIONS,
+    SECOND,
+    Confidence,
+    Emotion,
+    FaceState,
+    Gaze,
+    GestureCue,
+    Pose,
+    freeze,
+    seconds,
+    zeros,
+)
 from avatar.errors import UsageError
 
-KEYS = ("t", "arkit", "au", "head", "gaze", "viseme", "emotion", "voiced", "confidence")
+KEYS = ("t", "arkit", "au", "head", "gaze", "viseme", "emotion", "gesture", "voiced", "confidence")
 _HEAD = ("yaw", "pitch", "roll", "x", "y", "z")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _CONFIDENCE = ("lips", "expression", "head", "gaze")
@@ -51,6 +64,7 @@ def state_to_json(state: FaceState) -> dict[str, Any]:
             "valence": number(emotion.valence),
             "arousal": number(emotion.arousal),
         },
+        "gesture": _gesture_to_json(state.gesture),
         "voiced": bool(state.voiced),
         "confidence": {k: number(getattr(state.confidence, k)) for k in _CONFIDENCE},
     }
@@ -98,7 +112,28 @@ def state_from_json(data: object) -> FaceState:
         emotion=_emotion(top["emotion"]) if "emotion" in top else Emotion(),
         voiced=_flag(top.get("voiced", False), "voiced"),
         confidence=_confidence(top.get("confidence")),
+        gesture=_gesture(top.get("gesture")),
     )
+
+
+def _gesture_to_json(gesture: GestureCue | None) -> dict[str, Any] | None:
+    if gesture is None:
+        return None
+    times = {"start": gesture.pts, "stroke": gesture.stroke, "end": gesture.end}
+    return {"name": gesture.name, **{key: round(t / SECOND, 5) for key, t in times.items()}}
+
+
+def _gesture(value: object) -> GestureCue | None:
+    if value is None:
+        return None
+    table = dict(_table(value, "gesture", ("name", "start", "stroke", "end")))
+    name = table.pop("name", None)
+    if not isinstance(name, str) or not 0 < len(name) <= 64:
+        raise UsageError("gesture.name must be a text of 1 to 64 characters, as beat_right")
+    times = _numbers(table, "gesture")
+    if len(times) != 3 or not times["start"] <= times["stroke"] <= times["end"]:
+        raise UsageError("gesture: give start, stroke and end in seconds, in that order")
+    return GestureCue(seconds(times["start"]), name, seconds(times["stroke"]), seconds(times["end"]))
 
 
 def _table(value: object, where: str, known: tuple[str, ...] | None = None) -> Mapping[str, Any]:

@@ -18,16 +18,18 @@ from avatar.analysis import voice_frames
 from avatar.analysis.features import HOP, RATE, Hop
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
-from avatar.analysis.voice_functionals import functionals, speech_part
+from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
 from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze
 from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "emotion.npz"
-FORMAT = 1
+FORMAT = 2
 EVERY = 10
 """Hops from one reading to the next: 100 ms."""
 WINDOW_HOPS = 200
 """Hops that a reading looks back on: 2 s."""
+SHORT_HOPS = 100
+"""Hops of the shorter window beside it: a change fills it in half the time."""
 EMBEDDING = 32
 """Numbers in an embedding."""
 CLASSES = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "boredom")
@@ -49,6 +51,10 @@ _LEARN_EVERY = 100
 """Hops of speech between two stretches that the speaker's profile remembers."""
 _STRANGER = 1.5
 """Seconds of speech that a stranger lacks: what is heard in the first ones is right less often and counts less."""
+_REMEMBERED = 600
+"""Readings after which a lead over neutral counts a third: a minute of them."""
+_USUAL_LEADS = (30.0, 30 * -0.4, 30 * (0.4**2 + 0.35**2))
+"""Number, sum and sum of squares of the leads that somebody new is taken to have had."""
 _FLAT_SHARES = (0.12, 0.3)
 """Share of loud hops whose tops are cut off from which trust falls, and where none is left."""
 
@@ -80,28 +86,49 @@ class EmotionReading:
 
 
 class HeldClass:
-    """Which class is held, from one set of probabilities after another: another takes over once its lead, less
-    ``margin``, has summed up to ``owed`` seconds (a CUSUM, Page 1954)."""
+    """Which class is held, from one set of probabilities after another: another takes over once its lead, less a
+    margin, has summed up to ``owed`` seconds (a CUSUM, Page 1954).
 
-    def __init__(self, margin: float, owed: float) -> None:
-        self._margin, self._owed = margin, owed
+    :param lively: None, or (times, most, owed) for leaving neutral: the margin is then the mean of the lead that this
+        speaker's other classes had over neutral, while neutral was held, plus so many of its deviations, between 0 and
+        ``most``. Who reads in a lively voice must lead by more than who speaks evenly, and is not waited for less.
+    """
+
+    def __init__(self, margin: float, owed: float, lively: tuple[float, float, float] | None = None) -> None:
+        self._margin, self._owed, self._lively = margin, owed, lively
+        self._count, self._sum, self._square = _USUAL_LEADS
         self.reset()
 
     def reset(self) -> None:
-        """Neutral is held."""
+        """Neutral is held. What the speaker's leads are like stays known."""
         self.index = 0
         self._lead = np.zeros(len(EMOTIONS))
 
     def step(self, probabilities: F32) -> EmotionLabel:
         """(7,) of the next 100 ms to the class that is held."""
-        ahead = probabilities - probabilities[self.index] - self._margin
+        margin, owed = self._margin, self._owed
+        if self._lively is not None and self.index == 0:
+            times, most, owed = self._lively
+            mean = self._sum / self._count
+            margin = mean + times * math.sqrt(max(1e-4, self._square / self._count - mean**2))
+            margin = min(most, max(0.0, margin))
+            self._remember(float(probabilities[1:].max() - probabilities[0]))
+        ahead = probabilities - probabilities[self.index] - margin
         self._lead = np.maximum(0.0, self._lead + ahead * (EVERY * HOP / RATE))
         self._lead[self.index] = 0.0
         best = int(self._lead.argmax())
-        if self._lead[best] >= self._owed:
+        if self._lead[best] >= owed:
             self.index = best
             self._lead[:] = 0.0
         return EMOTIONS[self.index]
+
+    def _remember(self, lead: float) -> None:
+        if lead <= -1 + 1e-6:  # nothing was judged
+            return
+        kept = 1 - 1 / _REMEMBERED
+        self._count = self._count * kept + 1
+        self._sum = self._sum * kept + lead
+        self._square = self._square * kept + lead**2
 
 
 def _nothing() -> EmotionReading:
@@ -134,20 +161,26 @@ class EmotionModel:
                 self._sharpness = float(found["sharpness"])
                 self.smooth = float(found["smooth"])
                 """Share of the way to the newest probabilities that a reading goes."""
-                self.margin, self.owed = float(found["margin"]), float(found["owed"])
-                """Of :class:`HeldClass`."""
+                self.short = float(found["short"])
+                """How much the shorter window's answers count beside the longer one's."""
+                self._hold = float(found["margin"]), float(found["owed"]), tuple(found["lively"].tolist())
                 self.speakers = ShiftModel(
                     found["bias"],
                     found["means"],
                     float(found["prior"]),
                     float(found["shift_sharpness"]),
                     found["usual"],
+                    float(found["balance"]),
                 )
                 self._lean = found["lean"]
             if self._weights.shape != (len(self._mean), len(CLASSES) + EMBEDDING + 1):
                 raise ValueError("another size")
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise ModelFileError(f"{file} is no emotion model of this version: install the package again") from error
+
+    def held(self) -> HeldClass:
+        """For somebody new, neutral."""
+        return HeldClass(*self._hold)
 
     def answers(self, features: F32) -> tuple[F32, float]:
         """(d,) functionals to the answers (classes + EMBEDDING,), and the trust in [0, 1] that this can be judged."""
@@ -175,7 +208,7 @@ class EmotionEstimator:
         known = profile is not None and profile.weights == self._model.name and profile.heard.shape[1:] == (width,)
         self._heard = profile.heard.copy() if profile is not None and known else np.zeros((0, width), np.float32)
         self._shift = self._model.speakers.shift(self._heard, iterations=20)
-        self._held = HeldClass(self._model.margin, self._model.owed)
+        self._held = self._model.held()
         self.reset()
 
     @property
@@ -187,6 +220,7 @@ class EmotionEstimator:
         """Somebody else speaks from now on."""
         self._heard = self._heard[:0]
         self._shift = self._shift * 0
+        self._held = self._model.held()
 
     def reset(self) -> None:
         """Forget the sound; what is known of the speaker stays."""
@@ -246,13 +280,17 @@ class EmotionEstimator:
         if enough <= 0:
             return self._last
         answers, trust = self._model.answers(functionals(part))
+        late = speech_part(self._window[-SHORT_HOPS:])
+        newest = self._model.answers(functionals(late))[0] if len(late) >= LEAST else answers
         trust *= 1 - _ramp(float(self._flat.sum()) / max(1, spoken), *_FLAT_SHARES)
-        return self._weigh(answers, trust, enough)
+        return self._weigh(answers, newest, trust, enough)
 
-    def _weigh(self, answers: F32, trust: float, enough: float) -> EmotionReading:
-        """A reading from the answers to a window, how far they can be trusted, and whether there was speech enough."""
+    def _weigh(self, answers: F32, newest: F32, trust: float, enough: float) -> EmotionReading:
+        """A reading from the answers to a window and to its newest part, how far they can be trusted, and whether there
+        was speech enough."""
         if trust > 0.5 and enough >= 1:
             self._learn(answers)
+        answers = answers + np.float32(self._model.short) * (newest - answers)
         classes = self._model.classes(answers, self._shift)
         old = self._smoothed
         share = self._model.smooth * (0.3 + 0.7 * trust)

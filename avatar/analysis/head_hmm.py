@@ -3,36 +3,40 @@
 Sargin, Yemez, Erzin & Tekalp, "Analysis of Head Gesture and Prosody Patterns for Prosody-Driven Head-Gesture
 Animation", TPAMI 2008: recurrent pairs of prosody and gesture are branches of one multistream model; the prosody alone
 is decoded, and the states of the gestures that go with it become the head's path. Here it runs live, with a fixed lag.
-Training is in ``models/headpose``.
+Training is in ``models/headpose``, what it makes in :mod:`avatar.analysis.head_model`.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from avatar.analysis.head_features import FEATURES, ProsodyFeatures
+from avatar.analysis.head_features import ProsodyFeatures
+from avatar.analysis.head_model import NEUTRAL, HeadModel
 from avatar.analysis.headpose import HOP_S, MAX_SPEED, Drift, Spring
 from avatar.analysis.prosody import Melody, Prosody
 from avatar.analysis.viterbi import FixedLagViterbi, GaussianScores
-from avatar.core.types import F32, freeze
-from avatar.errors import ModelFileError
 
-HEAD_FILE = "headpose.npz"
 LAG = 15
 """Hops of 10 ms between a sound and the decision what it was."""
-SMOOTH_S = 0.06
-"""Time constant of each of the two springs in a row that follow the states' means: a head has no corners in its way.
-The way is looked ahead by as much as they delay."""
-RISE = 0.6
-"""How much a head rises where a phrase begins, in deviations of its posture."""
-EBB_S = 0.7
+SMOOTH_S = 0.03
+"""Time constant of each of the two springs in a row that follow the gestures' path: a head has no corners in its way.
+The path is looked ahead by as much as they delay."""
+SKIP = 0.8
+"""States that a gesture may miss of its beginning where it is recognised late. It catches up: a late nod is a nod."""
+WAIT_HOPS = 12
+"""That a gesture may take longer than the pattern it belongs to."""
+FOLLOW = 0.2
+"""Share of the way to where the voice is in its pattern that the head catches up in a hop."""
+EBB_S = 0.5
 """Time constant with which a gesture that has ended goes back to the posture."""
+LIFT, LIFT_S, LIFT_HOPS = 2.6, 0.12, 16
+"""Degrees that a head rises where a phrase begins, the time constant, and how long before it sinks again."""
+SINK, FORGOTTEN = 0.98, 400
+"""What is left of it a hop later, and after how many hops nothing is."""
+BUSY_HOPS, BUSY = 42, 0.3
+"""After a phrase's first sound the head is busy with rising: for so long its gestures have this share of their size."""
 
 LIVELINESS: dict[str, tuple[float, float]] = {
     "neutral": (1.0, 1.0),
@@ -43,143 +47,21 @@ LIVELINESS: dict[str, tuple[float, float]] = {
     "disgust": (1.0, 1.0),
     "sadness": (0.85, 0.8),
 }
-"""Emotion -> (range, pace) in shares of the neutral ones. Happy and angry heads move about twice as fast as neutral
-ones, over a wider range (Busso, Deng, Grimm, Neumann & Narayanan, "Rigid Head Motion in Expressive Speech Animation",
-TASLP 2007). The other emotions are designed, between those."""
-
-
-@dataclass(frozen=True, eq=False)
-class HeadModel:
-    """What was learnt of how a head moves with a voice.
-
-    S states in B branches: pairs of prosody and gesture, of which the live decoder hears the prosody, P features of
-    :data:`avatar.analysis.head_features.FEATURES`. R states in G branches: the gestures, as angles pitch, yaw, roll in
-    degrees away from the posture."""
-
-    VERSION: ClassVar[int] = 1
-
-    branch: np.ndarray
-    """(S,) which branch a state belongs to, rising."""
-    start: np.ndarray
-    """(S,) probabilities."""
-    transition: np.ndarray
-    """(S, S) probabilities, from row to column."""
-    prosody_mean: F32
-    """(S, P)."""
-    prosody_sd: F32
-    """(S, P)."""
-    gesture: np.ndarray
-    """(R,) which gesture a state belongs to, rising."""
-    gesture_mean: F32
-    """(R, 3) degrees."""
-    duration_mean: F32
-    """(R,) hops that the state lasts."""
-    duration_sd: F32
-    """(R,)."""
-    choice: F32
-    """(B, G + 1): how often each gesture begins with a passage through a branch; the last column: none does."""
-    offset: F32
-    """(B, G) hops from the branch's beginning to the gesture's."""
-    posture_sd: F32
-    """(3,) degrees of the slow part of the motion, below ``POSTURE_HZ`` of ``models/headpose/clips.py``."""
-    posture_seconds: F32
-    """(3,) how long a posture lasts."""
-    gain: F32
-    """(3,) what the smoothing of the states' means takes away, given back."""
-    curves: F32 = field(default_factory=lambda: np.zeros((0, 6), np.float32))
-    """(rows, 6) of how the sizes were chosen: modality (0 prosody, 1 gesture), branches, states, separation of the
-    branches, log-likelihood of held-out frames, fitness."""
-
-    @property
-    def branches(self) -> int:
-        return len(self.choice)
-
-    @property
-    def gestures(self) -> int:
-        return self.choice.shape[1] - 1
-
-    def save(self, path: Path) -> None:
-        """Write all arrays to an npz file."""
-        arrays = {each.name: getattr(self, each.name) for each in fields(self)}
-        with path.open("wb") as file:
-            np.savez_compressed(file, version=np.int64(self.VERSION), features=np.array(FEATURES), **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> HeadModel:
-        """Read what :meth:`save` wrote. Raises ModelFileError where the file is missing, damaged or of another
-        version.
-        """
-        again = "train it again: avatar train headpose, or avatar calibrate for your own"
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                version = int(data["version"]) if "version" in data else 0
-                if version != cls.VERSION or tuple(data["features"]) != FEATURES:
-                    raise ModelFileError(
-                        f"{path.name}: a head model of version {version}, this program reads {cls.VERSION}; {again}"
-                    )
-                model = cls(**{each.name: freeze(data[each.name]) for each in fields(cls)})
-            model._check()
-        except FileNotFoundError as error:
-            raise ModelFileError(f"{path}: there is no such head model; {again}") from error
-        except ModelFileError:
-            raise
-        except Exception as error:  # a damaged archive raises whatever its reader trips over
-            raise ModelFileError(f"{path.name}: not a head model that can be read ({error}); {again}") from error
-        return model
-
-    def _check(self) -> None:
-        s, r, p = len(self.branch), len(self.gesture), len(FEATURES)
-        b, g = len(self.choice), self.choice.shape[-1] - 1
-        shapes = {
-            "start": (s,), "transition": (s, s), "prosody_mean": (s, p), "prosody_sd": (s, p), "gesture_mean": (r, 3),
-            "duration_mean": (r,), "duration_sd": (r,), "choice": (b, g + 1), "offset": (b, g), "posture_sd": (3,),
-            "posture_seconds": (3,), "gain": (3,),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"{name} is {array.shape}, not {shape}, or holds what is no number")
-        for labels, count in ((self.branch, b), (self.gesture, g)):
-            if not np.array_equal(np.unique(labels), np.arange(count)) or (np.diff(labels) < 0).any():
-                raise ValueError("its branches are out of order")
-        if (self.prosody_sd <= 0).any() or (self.duration_mean <= 0).any() or (self.choice.sum(1) <= 0).any():
-            raise ValueError("a deviation, a duration or a probability is not above 0")
-
-
-class _Path:
-    """A gesture's way by hops since its beginning.
-
-    :param mean: (n, 3) degrees of its states. :param lasts: (n,) hops. :param phase: where it is now; below 0 = to
-    come.
-    """
-
-    def __init__(self, mean: np.ndarray, lasts: np.ndarray, phase: float) -> None:
-        ends = np.cumsum(lasts)
-        self.phase = phase
-        self.length = float(ends[-1])
-        self._at: list[float] = (ends - 0.5 * lasts).tolist()
-        self._values: list[list[float]] = mean.tolist()
-
-    def at(self, hops: float) -> list[float]:
-        """Pitch, yaw, roll: straight lines between the middles of the states, and back to 0 after the last."""
-        i = bisect_right(self._at, hops)
-        if i == 0:
-            return self._values[0]
-        if i == len(self._at):
-            # What has been done ebbs away towards the posture.
-            left = math.exp(min(0.0, self.length - hops) * HOP_S / EBB_S)
-            return [left * a for a in self._values[-1]]
-        f = (hops - self._at[i - 1]) / (self._at[i] - self._at[i - 1])
-        return [a + f * (b - a) for a, b in zip(self._values[i - 1], self._values[i], strict=True)]
+"""Emotion -> (range, pace) in shares of the neutral ones, for emotions of which the model has no gestures of their own.
+Happy and angry heads move about twice as fast as neutral ones, over a wider range (Busso, Deng, Grimm, Neumann &
+Narayanan, "Rigid Head Motion in Expressive Speech Animation", TASLP 2007). The others are designed, between those."""
+_CHANGE = 0.02
+"""A hop: an emotion takes over within a second or so."""
 
 
 class HmmHead:
     """Head pose from prosody, one hop of 10 ms at a time.
 
-    A pattern is recognised :data:`LAG` hops after it began; since the path of the gesture that goes with it is known
-    from then on, the head joins it where it should be by now, and its apex comes in time. Which of the gestures that go
-    with a prosody pattern is made, or none, is drawn by how often it was. Below lies a slow drift around postures that
-    change with phrases and, in silence, now and then: the head is never frozen and never repeats.
+    A pattern is recognised :data:`LAG` hops after it began. From then on the head is where in the gesture the voice is
+    in the pattern, states in step: the durations say where that will be by the moment that is drawn. Which of the
+    gestures that go with a pattern is made is drawn by how often it was, and from the gestures of the emotion that is
+    heard. Below lies a slow drift around postures that change with phrases and, in silence, now and then: the head is
+    never frozen and never repeats.
 
     :param seed: any integer; the same seed and sound give the same motion.
     :param strength: 1 = natural, 0 = still.
@@ -197,10 +79,12 @@ class HmmHead:
     def __init__(
         self, model: HeadModel, seed: int = 0, strength: float = 1.0, ahead: int = 0, vary: bool = True
     ) -> None:
-        self._seed, self._vary, self._ahead = seed, vary, ahead
+        self._seed, self._vary = seed, vary
+        self._horizon = LAG - ahead + 2 * SMOOTH_S / HOP_S
         self.strength = strength
-        self.emotion: tuple[str, float] = ("neutral", 0.0)
-        """Label and intensity in [0, 1]: how wide and how fast the head moves, see :data:`LIVELINESS`."""
+        self.emotion: tuple[str, float] = (NEUTRAL, 0.0)
+        """Label and intensity in [0, 1]: whose gestures are made, or where the model has none of its own for it, how
+        wide and how fast, see :data:`LIVELINESS`."""
         self._model = model
         self.reset()
 
@@ -208,9 +92,11 @@ class HmmHead:
         """Forget everything, the pose too."""
         self._random = np.random.default_rng((self._seed, 0x4EAD))
         self._springs = [(Spring(SMOOTH_S), Spring(SMOOTH_S)) for _ in range(3)]
-        self._posture_springs = [Spring(0.35) for _ in range(3)]
+        self._posture_springs = [Spring(0.7) for _ in range(3)]
+        self._lift, self._lift_left = Spring(LIFT_S), -FORGOTTEN
         self._last = (0.0, 0.0, 0.0)
-        self._range = self._pace = 1.0
+        self._range = self._pace = self._reach = 1.0
+        self._felt: dict[str, float] = {}
         self._features = ProsodyFeatures()
         self.use(self._model)
 
@@ -219,16 +105,21 @@ class HmmHead:
         self._model = model
         self._scores = GaussianScores(model.prosody_mean, model.prosody_sd)
         self._decoder = FixedLagViterbi(model.start, model.transition, LAG)
-        self._branch_of: list[int] = model.branch.tolist()
-        self._odds = np.cumsum(model.choice / model.choice.sum(1, keepdims=True), axis=1)
-        self._states = [np.flatnonzero(model.gesture == g) for g in range(model.gestures)]
-        self._drift = [Drift(self._random, 0.5 * float(d), 0.8 * float(s)) for d, s in
-                       zip(model.posture_sd, model.posture_seconds, strict=True)]  # fmt: skip
+        self._odds = {
+            label: np.cumsum(m.choice / m.choice.sum(1, keepdims=True), axis=1) for label, m in model.manners.items()
+        }
+        self._lasts: list[float] = model.lasts.tolist()
+        n = model.manners[NEUTRAL]
+        # Deviation 1 each; how far it goes is the manner's.
+        self._drift = [Drift(self._random, 1.0, 0.8 * float(s)) for s in n.posture_seconds]
+        self._deviation = n.posture_sd.astype(np.float64)
         self._posture = [0.0, 0.0, 0.0]
         self._idle_left = 0
         self._state = self._gesture = -1
-        self._path: _Path | None = None
-        self._next: tuple[int, _Path] | None = None
+        self._elapsed = 0
+        self._waiting = -1  # hops that a recognised passage still waits for the last gesture's end; -1 = none does
+        self._phase = self._over = 0.0
+        self._way: list[list[float]] = []
 
     @property
     def decoded(self) -> tuple[int, int]:
@@ -243,8 +134,8 @@ class HmmHead:
         self, features: np.ndarray | tuple[float, ...], melody: Melody | None = None
     ) -> tuple[float, float, float]:
         """The same from ready :data:`FEATURES` (P,)."""
-        self._hear(self._decoder.step(self._scores(np.asarray(features, np.float64))))
         self._feel()
+        self._hear(self._decoder.step(self._scores(np.asarray(features, np.float64))))
         if melody is not None:
             self._settle(melody)
         out = []
@@ -254,76 +145,152 @@ class HmmHead:
             value = second.step(first.step(target[axis]))
             if self._vary:
                 value += self._posture_springs[axis].step(self._posture[axis])
-                value += self._drift[axis].step(self._pace)
-            limit = min(self.FARTHEST, self.LIMIT[axis] * self._range)
+                value += 0.5 * float(self._deviation[axis]) * self._drift[axis].step(self._pace)
+                if axis == 0:
+                    self._lift_left = max(-FORGOTTEN, self._lift_left - 1)
+                    value += self._lift.step(self._lifted())
+            limit = min(self.FARTHEST, self.LIMIT[axis] * self._reach)
             value = limit * math.tanh(value * self._range / limit)
             out.append(value * self.strength)
-        step = MAX_SPEED * max(1.0, min(1.8, self._range)) * HOP_S
+        step = MAX_SPEED * max(1.0, min(1.8, self._reach)) * HOP_S
         out = [min(b + step, max(b - step, a)) for a, b in zip(out, self._last, strict=True)]
         self._last = (out[0], out[1], out[2])
         return out[1], out[0], out[2]
 
+    def _lifted(self) -> float:
+        """Up at once, and slowly down."""
+        return LIFT * self._reach * SINK ** max(0, -self._lift_left)
+
     def _hear(self, state: int) -> None:
-        """Take the decoder's state of ``LAG`` hops ago; where a branch begins, a gesture may."""
+        """Take the decoder's state of ``LAG`` hops ago; with each passage through a pattern a gesture begins."""
         before, self._state = self._state, state
         if state < 0:
             return
-        branch = self._branch_of[state]
-        if before < 0 or branch != self._branch_of[before] or state < before:
-            gesture = self._pick(branch)
-            if gesture < self._model.gestures:
-                # Hops from the branch's beginning to the moment that is drawn, and from there to the gesture's.
-                self._plan(gesture, LAG - self._ahead - float(self._model.offset[branch, gesture]))
+        n = self._model.states
+        if before < 0 or state // n != before // n or state < before:
+            self._waiting, self._elapsed = WAIT_HOPS, 0
+        else:
+            self._waiting -= self._waiting > 0
+            self._elapsed = self._elapsed + 1 if state == before else 0
+        if self._waiting >= 0 and (self._waiting == 0 or not self._way or self._phase >= n - 1):
+            self._waiting = -1
+            self._begin(state // n)
+            self._over = 0.0
+            self._phase = min(SKIP, self._place())
 
-    def _pick(self, branch: int) -> int:
-        """The gesture that begins with a branch; ``gestures`` = none."""
-        if not self._vary:
-            return int(self._model.choice[branch].argmax())
-        return min(int(np.searchsorted(self._odds[branch], self._random.random())), self._model.gestures)
-
-    def _plan(self, gesture: int, phase: float) -> None:
-        model, states = self._model, self._states[gesture]
-        mean, lasts = model.gesture_mean[states] * model.gain, model.duration_mean[states].astype(np.float64)
+    def _begin(self, branch: int) -> None:
+        """Choose the gesture that goes with a passage: (N, 3) degrees."""
+        label = self._whose()
+        manner = self._model.manners[label]
+        size = 1.0
         if self._vary:
-            r = self._random
-            spread = 0.6 * model.duration_sd[states] / lasts * r.standard_normal(len(states))
-            lasts = lasts * np.exp(np.clip(spread, -0.4, 0.4))
-            mean = mean * float(np.clip(r.normal(1.0, 0.18), 0.6, 1.4))
-        self._next = gesture, _Path(mean, lasts, phase)
+            draw = int(np.searchsorted(self._odds[label][branch], self._random.random()))
+            gesture = min(draw, len(manner.mean) - 1)
+            size = float(np.clip(self._random.normal(1.0, 0.18), 0.6, 1.4))
+            if LIFT_HOPS - self._lift_left < BUSY_HOPS:
+                size *= BUSY
+        else:
+            gesture = int(manner.choice[branch].argmax())
+        self._gesture = gesture
+        self._way = (size * manner.mean[gesture] * manner.gain).tolist()
+
+    def _place(self) -> float:
+        """Where in its pattern, in states, the voice will be by the moment for which the path is needed."""
+        n, left = self._model.states, self._horizon
+        k, branch = self._state % n, self._state // n
+        at = min(1.0, self._elapsed / self._lasts[self._state])
+        while left > 0 and k < n:
+            lasts = self._lasts[branch * n + k]
+            if left < (1 - at) * lasts:
+                return k + at + left / lasts
+            left -= (1 - at) * lasts
+            k, at = k + 1, 0.0
+        self._over = max(self._over, left)
+        return float(min(n, k + at))
 
     def _target(self) -> list[float]:
-        ahead = 2 * SMOOTH_S / HOP_S
-        if self._next is not None:
-            gesture, path = self._next
-            if path.phase + ahead >= 0:
-                self._gesture, self._path, self._next = gesture, path, None
-            else:
-                path.phase += 1.0
-        if self._path is None:
+        if not self._way:
             return [0.0, 0.0, 0.0]
-        value = self._path.at(self._path.phase + ahead)
-        self._path.phase += 1.0
+        n = self._model.states
+        base = self._state // n * n
+        rate = 1 / self._lasts[base + min(n - 1, int(self._phase))]
+        behind = (self._place() if self._waiting < 0 else float(n)) - self._phase
+        self._phase = min(float(n), self._phase + min(2 * rate, max(0.0, rate + FOLLOW * (behind - rate))))
+        value = _curve(self._way, self._phase - 0.5)
+        if self._phase >= n:
+            # What has been done ebbs away towards the posture.
+            self._over += 1.0
+            left = math.exp(-self._over * HOP_S / EBB_S)
+            value = [left * a for a in value]
         return value
 
+    def _whose(self) -> str:
+        """The emotion whose gestures are made next."""
+        if not self._felt:
+            return NEUTRAL
+        if not self._vary:
+            label, share = max(self._felt.items(), key=lambda each: each[1])
+            return label if share >= 0.5 else NEUTRAL
+        draw = float(self._random.random())
+        for label, share in self._felt.items():
+            draw -= share
+            if draw < 0:
+                return label
+        return NEUTRAL
+
     def _feel(self) -> None:
-        """Range and pace go over to the emotion's within a second or so."""
-        wide, fast = LIVELINESS.get(self.emotion[0], (1.0, 1.0))
-        share, intensity = 0.02, min(1.0, max(0.0, self.emotion[1]))
-        self._range += share * (1 + intensity * (wide - 1) - self._range)
-        self._pace += share * (1 + intensity * (fast - 1) - self._pace)
+        """The shares of the emotions go over to the one that is felt now, and with them how far and fast the head
+        goes."""
+        label, intensity = self.emotion[0], min(1.0, max(0.0, self.emotion[1]))
+        manners = self._model.manners
+        own = label in manners and label != NEUTRAL
+        if own:
+            self._felt.setdefault(label, 0.0)
+        wide, fast = LIVELINESS.get(label, (1.0, 1.0))
+        self._reach += _CHANGE * (1 + intensity * (max(wide, 1.0) - 1) - self._reach)
+        self._range += _CHANGE * (1 + (0.0 if own else intensity * (wide - 1)) - self._range)
+        self._pace += _CHANGE * (1 + intensity * (fast - 1) - self._pace)
+        if not self._felt:
+            return
+        for each in list(self._felt):
+            self._felt[each] += _CHANGE * ((intensity if each == label else 0.0) - self._felt[each])
+            if self._felt[each] < 1e-3 and each != label:
+                del self._felt[each]
+        mixed = (1 - sum(self._felt.values())) * manners[NEUTRAL].posture_sd.astype(np.float64)
+        for each, share in self._felt.items():
+            if each in manners:
+                mixed += share * manners[each].posture_sd
+        self._deviation = mixed
 
     def _settle(self, melody: Melody) -> None:
         """A new posture with each phrase, and in silence every few seconds."""
-        r, sd = self._random, self._model.posture_sd
+        r, sd = self._random, self._deviation
         self._idle_left -= 1
         if melody.began or self._idle_left <= 0:
-            self._posture = [float(np.clip(r.normal(0, 0.85 * s), -2 * s, 2 * s)) for s in sd]
-            if melody.began:
-                # Heads rise as a phrase begins. The detector knows of it before the decoder has decided, so with a
-                # look-ahead this comes before the voice.
-                self._posture[0] += RISE * float(sd[0])
+            # Evenly over the span: people hold a place and then another, near the edges as often as in the middle.
+            self._posture = [1.6 * float(s) * float(r.uniform(-1, 1)) for s in sd]
+        if melody.began:
+            # Heads rise as a phrase begins. The detector knows of it before the decoder has decided, so with a
+            # look-ahead this comes before the voice.
+            self._lift_left = LIFT_HOPS
         elif melody.ended:
             self._posture = [0.6 * p for p in self._posture]  # at rest the head comes nearer to the middle
         if melody.began or melody.ended or self._idle_left <= 0:
             low, high = self.IDLE_S
             self._idle_left = int(r.uniform(low, high) / HOP_S)
+
+
+def _curve(way: list[list[float]], at: float) -> list[float]:
+    """A smooth curve through the states' means (Catmull & Rom 1974); ``at``: 0 = the first one's middle."""
+    last = len(way) - 1
+    if at <= 0 or last == 0:
+        return way[0]
+    if at >= last:
+        return way[-1]
+    i = int(at)
+    t = at - i
+    a, b, c, d = way[max(0, i - 1)], way[i], way[i + 1], way[min(last, i + 2)]
+    out = []
+    for p, q, r, s in zip(a, b, c, d, strict=True):
+        out.append(q + 0.5 * t * (r - p + t * (2 * p - 5 * q + 4 * r - s + t * (3 * (q - r) + s - p))))
+    return out

@@ -4,8 +4,10 @@ Everybody's neutral is somebody else's sadness. The classifier of :mod:`avatar.a
 is peculiar to a speaker (and to the room and microphone) moves its answers by a constant: the *shift*. It is found by
 expectation and maximisation over what was heard: given the shift, each stretch of speech belongs to the classes with
 some probability; given those, the shift is the mean of what is left over, shrunk towards none. Unlike a running mean of
-the features it does not take a speaker who is always neutral for one whose mean is that of all emotions. After
-iterative feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes, not neutral alone.
+the features it does not take a speaker who is always neutral for one whose mean is that of all emotions. Where a
+microphone or another way of acting moves all answers far, though, it may settle on one wrong class for all. So a share
+of each stretch is taken to be spread over the classes as usual, which is what a running mean does. After iterative
+feature normalisation (Busso, Metallinou & Narayanan, ICASSP 2011), with all classes, not neutral alone.
 """
 
 from __future__ import annotations
@@ -65,12 +67,15 @@ class ShiftModel:
     """(classes,)."""
     means: F32
     """(classes, k) answers to the mean of each class, without bias and shift."""
-    prior: float = 6.0
+    prior: float = 3.0
     """So many stretches without a shift are taken as heard before."""
     sharpness: float = 0.4
     """What the answers are multiplied by before they count as log odds here: below 1, as the classifier is too sure."""
     usual: F32 | None = None
     """(classes,) log odds of each class before anything is heard; None = all alike."""
+    balance: float = 0.3
+    """Share of a stretch that is spread over the classes as :attr:`usual` says: 0 = pure expectation and maximisation,
+    1 = a running mean."""
 
     def posterior(self, answers: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """(..., k) to probabilities (..., classes), at the sharpness of this model."""
@@ -83,8 +88,9 @@ class ShiftModel:
         found = np.zeros(self.means.shape[1]) if start is None else start
         if not len(heard):
             return found * 0
+        spread = softmax(np.zeros(len(self.bias)) if self.usual is None else self.usual)
         for _ in range(iterations):
-            p = self.posterior(heard, found)
+            p = (1 - self.balance) * self.posterior(heard, found) + self.balance * spread
             found = (heard - p @ self.means).sum(axis=0) / (len(heard) + self.prior)
         return found
 

@@ -25,6 +25,23 @@ class PhonemeMark:
     """As the synthesizer writes it; empty for a pause."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClauseMark:
+    """One clause in a sound: what is spoken between two pauses."""
+
+    start_s: float
+    """Seconds from the beginning of the sound to the first phoneme."""
+    end_s: float
+    """Where the last phoneme ends."""
+    text: str
+    """As it was written, with its punctuation."""
+
+    @property
+    def ends_sentence(self) -> bool:
+        """Whether a sentence ends with it."""
+        return self.text.rstrip("\"')]»” ")[-1:] in tuple(".?!…。？！؟।")
+
+
 _CLASSES = {
     "PP": "pbmɓʘ",
     "FF": "fvɱβʋɸⱱ",
@@ -84,6 +101,11 @@ def visemes_of(ipa: str) -> list[str]:
             out.append(_ONE[text[i]])
         i += 1
     return out or ["sil"]
+
+
+def is_vowel(ipa: str) -> bool:
+    """Whether a phoneme is a vowel or a diphthong."""
+    return visemes_of(ipa)[0] in _VOWELS and not _IGNORED.sub("", ipa).startswith(("w", "ʍ", "j", "ɥ"))
 
 
 def is_stop(ipa: str) -> bool:

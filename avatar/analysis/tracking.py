@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.analysis.micro import Magnifier, Micro, MicroSpotter
 from avatar.core import facs
 from avatar.core.geometry import from_euler, matrix_to_euler, to_matrix
 from avatar.core.types import (
     F32,
     MILLISECOND,
     SECOND,
+    U8,
     BlinkCue,
     Cue,
     ExpressionCue,
@@ -35,6 +39,16 @@ CALIBRATION = SECOND
 """How long the face at rest is learned from."""
 GAP = SECOND // 2
 """After a face was lost for this long, smoothing starts anew."""
+
+HELD, RELEASE = 200 * MILLISECOND, 600 * MILLISECOND
+"""How long the synchronizer holds a camera's last cues, and lets them go."""
+RETURN = 300 * MILLISECOND
+"""How long a face takes to come in again."""
+
+MIRRORED = np.array(
+    [facs.INDEX[name.replace("Left", "*").replace("Right", "Left").replace("*", "Right")] for name in facs.ARKIT]
+)
+"""(52,) place of each coefficient's opposite."""
 
 _LID_SHUT = 0.6
 """MediaPipe's eyeBlink on shut eyes is 0.6 to 0.75, never 1."""
@@ -97,33 +111,65 @@ class OneEuro:
         return turn / (turn + 1)
 
 
+class FaceFinder(Protocol):
+    """What finds the points, coefficients and pose of a face: :class:`avatar.analysis.face_nets.FaceNets`, or
+    MediaPipe's own way, :class:`avatar.portrait.landmarks.LandmarkDetector`."""
+
+    def detect(self, rgb: U8, time_ms: int | None = None, /) -> list[DetectedFace]: ...
+
+    def close(self) -> None: ...
+
+
 class FaceTracker:
     """A stage from camera pictures to cues.
 
     The face and the pose during the first second count as rest: what is emitted is the difference. So a camera that
     looks up at its user, or a face whose corners of the mouth hang, gives a neutral avatar. While no face is seen
-    nothing is emitted, and the synchronizer holds the last cues and lets them fade.
+    nothing is emitted, and the synchronizer holds the last cues and lets them fade; when the face is back it comes in
+    as smoothly as it went.
 
-    :param model: the file ``face_landmarker_v2.task``. Raises ModelFileError where it cannot be used.
+    :param finder: what looks at the pictures, or the file ``face_landmarker_v2.task`` for MediaPipe's own way. Raises
+        ModelFileError where it cannot be used.
     :param neutral: (52,) this user's face at rest where it is known (:class:`avatar.analysis.speaker.Speaker`): then
         nobody has to look neutral in the first second.
+    :param mirror: the avatar does what a mirror would show: turns to its right where the user turns left.
+    :param micro_gain: how much movements of up to 200 ms that are too small to notice are enlarged; 1 = not.
     """
 
-    def __init__(self, model: Path, neutral: F32 | None = None) -> None:
-        self._detector = LandmarkDetector(model, mode="video", faces=1)
+    def __init__(
+        self, finder: FaceFinder | Path, neutral: F32 | None = None, mirror: bool = False, micro_gain: float = 1.0
+    ) -> None:
+        self._detector = LandmarkDetector(finder, mode="video", faces=1) if isinstance(finder, Path) else finder
         self._fed = -1
         self.neutral = neutral
         """Taken up by the next :meth:`calibrate` or :meth:`reset`."""
+        self.mirror = mirror
+        self.spotted: deque[Micro] = deque(maxlen=64)
+        """Micro-expressions of this face, the newest last; they are known about 200 ms after their peak."""
+        self._spotter, self._magnifier = MicroSpotter(), Magnifier(micro_gain)
         self.reset()
 
     def reset(self) -> None:
         """Forget the face, its rest included. The network stays loaded."""
         self._shift: int | None = None
         self._seen: Ns | None = None
-        # A lid moves by 1 in a tenth of a second, so a blink passes unchanged; a head turns by 100 degrees a second.
-        self._shape_filter = OneEuro(slow=3.0, gain=6.0)
-        self._pose_filter = OneEuro(slow=1.5, gain=0.1)
+        self._missed = False
+        self._shape_filter = self.shape_smoothing()
+        self._pose_filter = self.pose_smoothing()
+        self._return = _Return()
+        self._spotter.reset()
+        self._magnifier.reset()
         self.calibrate()
+
+    @staticmethod
+    def shape_smoothing() -> OneEuro:
+        """Of coefficients: a lid moves by 1 in a tenth of a second, so a blink passes nearly unchanged."""
+        return OneEuro(slow=4.0, gain=8.0)
+
+    @staticmethod
+    def pose_smoothing() -> OneEuro:
+        """Of degrees and millimetres: a head turns by 100 degrees a second."""
+        return OneEuro(slow=3.0, gain=0.3)
 
     def calibrate(self) -> None:
         """Learn the face at rest anew from the next second."""
@@ -137,11 +183,13 @@ class FaceTracker:
         """Cues for one picture: ExpressionCue, PoseCue, GazeCue and BlinkCue, or None where no face is seen."""
         faces = self._detector.detect(narrow(frame.pixels), self._milliseconds(frame.pts))
         if not faces:
+            self._missed = True
             return None
-        if self._seen is not None and not 0 <= frame.pts - self._seen <= GAP:
+        if self._seen is not None and (self._missed or not 0 <= frame.pts - self._seen <= GAP):
             self._shape_filter.reset()
             self._pose_filter.reset()
-        self._seen = frame.pts
+            self._return.lost()
+        self._seen, self._missed = frame.pts, False
         return self._cues(frame.pts, faces[0])
 
     def _milliseconds(self, pts: Ns) -> int:
@@ -155,21 +203,66 @@ class FaceTracker:
     def _cues(self, pts: Ns, face: DetectedFace) -> tuple[Cue, ...]:
         angles = np.array((face.yaw, face.pitch, face.roll))
         self._rest.learn(pts, face.coefficients, angles, face.translation)
-        shapes = self._shape_filter.step(pts, self._rest.shapes(face.coefficients))
+        raw = self._rest.shapes(face.coefficients)
+        self.spotted.extend(self._spotter.step(pts, raw))
+        shapes = self._shape_filter.step(pts, self._magnifier.step(pts, raw))
         pose = self._pose_filter.step(pts, np.array((*self._rest.angles(angles), *self._rest.place(face.translation))))
+        shapes, pose, presence = self._return.step(pts, shapes, pose)
         arkit = np.clip(shapes, 0, 1).astype(np.float32)
+        if self.mirror:
+            arkit, pose = arkit[MIRRORED], pose * (-1, 1, -1, -1, 1, 1)
         yaw, pitch = facs.eye_look(arkit)
         # Beyond about 40 degrees the far half of the face is a guess.
-        confidence = float(np.clip((60 - abs(face.yaw)) / 20, 0.1, 1.0))
+        confidence = presence * float(np.clip((60 - abs(face.yaw)) / 20, 0.1, 1.0))
         left, right = float(arkit[_BLINK[0]]), float(arkit[_BLINK[1]])
         head = Pose(from_euler(pose[0], pose[1], pose[2]), (float(pose[3]), float(pose[4]), float(pose[5])))
         return (
             ExpressionCue(pts, freeze(arkit), confidence),
-            PoseCue(pts, head, 1.0),
+            PoseCue(pts, head, presence),
             # Behind a lid that is half shut the iris is not seen.
             GazeCue(pts, Gaze(yaw, pitch), confidence * float(np.clip(1.5 - 2 * max(left, right), 0, 1))),
             BlinkCue(pts, left, right, confidence),
         )
+
+
+class _Return:
+    """A face that comes back does not jump.
+
+    After a short loss the face is still held where it was: the difference to where it is now fades. After a long one
+    the synchronizer has let go of it: it comes in again by its confidence.
+    """
+
+    def __init__(self) -> None:
+        self._last: Ns | None = None
+        self._shown: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._carry: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._presence = 1.0
+        self._since = 0
+        self._back = False
+
+    def lost(self) -> None:
+        """There were pictures without the face since the last step."""
+        self._back = True
+
+    def step(
+        self, pts: Ns, shapes: NDArray[np.float64], pose: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Shapes (52,), pose (6,) and presence in [0, 1] to be shown."""
+        gap = 0 if self._last is None else max(0, pts - self._last)
+        self._last = pts
+        if self._back and self._shown is not None:
+            held = float(np.clip(1 - (gap - HELD) / RELEASE, 0, 1))
+            self._presence, self._since = min(self._presence, held), 0
+            self._carry = (self._shown[0] - shapes, self._shown[1] - pose) if held > 0 else None
+        else:
+            self._presence, self._since = min(1.0, self._presence + gap / RETURN), self._since + gap
+        self._back = False
+        left = float(np.clip(1 - self._since / RETURN, 0, 1))
+        if self._carry is not None and left > 0:
+            fade = left * left * (3 - 2 * left)
+            shapes, pose = shapes + fade * self._carry[0], pose + fade * self._carry[1]
+        self._shown = shapes, pose
+        return shapes, pose, self._presence
 
 
 class _Rest:

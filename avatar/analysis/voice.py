@@ -12,7 +12,8 @@ from avatar.analysis.brows import BrowAccents
 from avatar.analysis.emotion import WEIGHTS_FILE as EMOTION_FILE
 from avatar.analysis.emotion import EmotionEstimator
 from avatar.analysis.features import HALF, HOP, RATE, FrameStream, Hop, Resampler, clean
-from avatar.analysis.head_hmm import HEAD_FILE, HeadModel, HmmHead
+from avatar.analysis.head_hmm import HmmHead
+from avatar.analysis.head_model import HEAD_FILE, HeadModel
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.manner import SpeakerProfile
 from avatar.analysis.mouth import LIVE_MS, MouthShaper

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from avatar.core.interpolate import Interpolator, Varispeed
-from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, LipCue, Ns, freeze
+from avatar.core.types import F32, MILLISECOND, SECOND, AudioChunk, LipCue, Move, Ns, freeze
 
 SLIP = MILLISECOND
 """How far a source may run ahead or behind before it is played faster or slower; clocks that agree are not touched."""
@@ -41,6 +41,7 @@ class AudioTimeline:
         self._speed: Varispeed | None = None
         self._history: F32 = np.zeros(0, np.float32)
         self._scripts: deque[tuple[int, int, tuple[LipCue, ...]]] = deque()
+        self._moves: deque[Move] = deque()
         self.late = 0
         """Samples that came after their time had been read."""
         self.overruns = 0
@@ -64,6 +65,7 @@ class AudioTimeline:
         self._next = start + len(samples)
         if chunk.lips is not None:
             self._scripts.append((start, self._next, chunk.lips))
+        self._moves.extend(chunk.moves)
         self._lay(start, samples)
 
     def _behind(self, pts: Ns) -> float:
@@ -119,6 +121,7 @@ class AudioTimeline:
         self._ring[:] = 0
         self._next, self._speed, self.stretch = None, None, 0.0
         self._scripts.clear()
+        self._moves.clear()
 
     def read(self, n: int) -> AudioChunk:
         """The next ``n`` samples; silence where there is none."""
@@ -132,7 +135,10 @@ class AudioTimeline:
         begin, end = self._time(start), self._time(start + n)
         scripted = [lips for a, b, lips in self._scripts if a < start + n and b > start]
         lips = tuple(c for script in scripted for c in script if begin <= c.pts < end) if scripted else None
-        return AudioChunk(begin, freeze(samples), self.rate, lips=lips)
+        moves: list[Move] = []
+        while self._moves and self._moves[0].pts < end:
+            moves.append(self._moves.popleft())
+        return AudioChunk(begin, freeze(samples), self.rate, lips=lips, moves=tuple(moves))
 
     def _time(self, index: int) -> Ns:
         return Ns(round(index * SECOND / self.rate))

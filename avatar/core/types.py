@@ -56,6 +56,8 @@ class AudioChunk:
     lips: tuple[LipCue, ...] | None = None
     """What the mouth does during this chunk where the maker of the sound knows it (a synthesizer, a script);
     None = to be found by listening."""
+    moves: tuple[Move, ...] = ()
+    """What head, brows, eyes and hands do during this chunk where somebody has planned it (a dialogue act)."""
 
     @property
     def duration(self) -> Ns:
@@ -199,7 +201,22 @@ class EmotionCue:
     """(n,) of the voice's manner, n at most 64, or None."""
 
 
-Cue = LipCue | ProsodyCue | PoseCue | GazeCue | BlinkCue | ExpressionCue | EmotionCue
+@dataclass(frozen=True, slots=True)
+class GestureCue:
+    """A gesture of the body by name, for whoever has arms; its stroke is the moment that goes with the voice."""
+
+    pts: Ns
+    """When it begins: the arms are prepared."""
+    name: str
+    """As ``beat_right``; a body that does not know it leaves it out."""
+    stroke: Ns
+    """When its stroke peaks."""
+    end: Ns
+    """When the arms are back at rest."""
+
+
+Move = PoseCue | ExpressionCue | GazeCue | GestureCue
+Cue = LipCue | ProsodyCue | PoseCue | GazeCue | BlinkCue | ExpressionCue | EmotionCue | GestureCue
 
 
 # --- the face state ----------------------------------------------------------------------------------------------
@@ -233,6 +250,8 @@ class FaceState:
     emotion: Emotion = Emotion()
     voiced: bool = False
     confidence: Confidence = Confidence()
+    gesture: GestureCue | None = None
+    """What the body does now, if anything."""
 
     @cached_property
     def au(self) -> dict[int, float]:

@@ -49,6 +49,10 @@ log = logging.getLogger(__name__)
 MIN_SIZE, MAX_SIZE = 256, 1024
 MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
 """Degrees; beyond them a single photo shows its back sides."""
+SEEN_YAW = 1.5
+"""Hair, ears and shoulders hardly turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads 10
+degrees of yaw as 4.5, ``avatar eval reenact``): it is drawn larger, within the limit. Where the turn was solved for the
+mesh itself (``models/expression/faces.py``), it is divided by this."""
 MAX_GAZE = math.radians(15.0)
 MAX_SHIFT = 40.0
 """Millimetres of translation."""
@@ -271,7 +275,8 @@ class HeadEngine(Engine):
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""
         fitted = self._fitted
         yaw, pitch, roll = head.euler if all(map(math.isfinite, head.rotation)) else (0.0, 0.0, 0.0)
-        turn = to_matrix(from_euler(soft_limit(yaw, MAX_YAW), soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
+        yaw = soft_limit(SEEN_YAW * yaw, MAX_YAW)
+        turn = to_matrix(from_euler(yaw, soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
         scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
         pivot = fitted.rotation @ _PIVOT

@@ -54,6 +54,8 @@ def states(
             rate, heard = chunk.rate, chunk.end
             for cue in listen.step(chunk) or ():
                 synchronizer.push(cue, "voice")
+            for move in chunk.moves:
+                synchronizer.push(move, "script")
         while watch is not None and waiting is not None and waiting.pts <= t + SECOND // fps:
             for cue in watch.step(waiting) or ():
                 synchronizer.push(cue, "camera")

@@ -289,6 +289,8 @@ class Session:
                 chunk, self._broken = replace(chunk, discontinuity=True), False
             for cue in self._listen.step(chunk) or ():
                 self.synchronizer.push(cue, "voice")
+            for move in chunk.moves:
+                self.synchronizer.push(move, "script")
             leaving = (self._notice.step(chunk) if self._notice is not None else None) or chunk
             for outlet in self.outlets():
                 if outlet.sink.hears:

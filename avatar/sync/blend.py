@@ -20,17 +20,18 @@ from avatar.core.geometry import Quaternion, slerp
 from avatar.core.types import F32
 from avatar.sync.articulation import contacts
 
-Origin = Literal["program", "voice", "camera", "idle"]
+Origin = Literal["program", "script", "voice", "camera", "idle"]
 Part = Literal["mouth", "upper", "head", "gaze", "lids"]
 
 OWNERS: Mapping[Part, tuple[Origin, ...]] = {
     "mouth": ("program", "voice", "camera"),
-    "upper": ("program", "camera", "voice"),
-    "head": ("program", "camera", "voice"),
-    "gaze": ("program", "camera", "idle"),
+    "upper": ("program", "camera", "script", "voice"),
+    "head": ("program", "camera", "script", "voice"),
+    "gaze": ("program", "camera", "script", "idle"),
     "lids": ("program", "camera", "idle"),
 }
-"""First has the part. "voice" owns the mouth only while it speaks, so that a tracked smile shows between sentences."""
+"""First has the part. "script" is what a dialogue act has planned for a text. "voice" owns the mouth only while it
+speaks, so that a tracked smile shows between sentences."""
 
 # coefficient's beginning -> share of an emotion that stays while somebody speaks, share of that which stays where the
 # lips are open, where they touch, and where they are round.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from avatar.core import facs
-from avatar.core.geometry import IDENTITY, scale, slerp
+from avatar.core.geometry import IDENTITY, from_euler, multiply, scale, slerp
 from avatar.core.types import (
     F32,
     MILLISECOND,
@@ -20,6 +22,7 @@ from avatar.core.types import (
     FaceState,
     Gaze,
     GazeCue,
+    GestureCue,
     LipCue,
     Ns,
     Pose,
@@ -30,9 +33,11 @@ from avatar.core.types import (
 from avatar.sync.articulation import articulate
 from avatar.sync.blend import OWNERS, Origin, Part, add_emotion, layer, layer_rotation, leave_to_owners
 from avatar.sync.feeling import EmotionChoice, Feeling
+from avatar.sync.program import Override, ProgramFace
 from avatar.sync.timeline import Timeline
 
 _N = len(facs.ARKIT)
+Mouth = Literal["auto", "voice", "camera", "both"]
 
 
 def _ms(t: float) -> Ns:
@@ -51,6 +56,9 @@ class Style:
     jaw: float = 1.0
     """0 = mumbles, 1 = usual, 2 = enunciates; so is ``lips``. See :mod:`avatar.sync.articulation`."""
     lips: float = 1.0
+    mouth: Mouth = "auto"
+    """Who moves the mouth where a camera watches: the voice while it speaks and else the camera, one of them only, or
+    both by how sure each is."""
 
 
 class Synchronizer:
@@ -72,21 +80,25 @@ class Synchronizer:
         stale_voice = dict(hold=_ms(60), release=_ms(180))
         stale_camera = dict(hold=_ms(200), release=_ms(600))
         stale_program = dict(hold=_ms(300), release=_ms(500))
+        stale_script = dict(hold=_ms(60), release=_ms(300))
         # Lips whose sound has ended without a word (a text spoken to its end) shut as fast as those that hear silence.
         self._lips: dict[Origin, Timeline[LipCue]] = {"voice": Timeline(hold=_ms(40), release=_ms(60))}
         self._faces: dict[Origin, Timeline[ExpressionCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "voice": Timeline(**stale_voice),
         }
         self._heads: dict[Origin, Timeline[PoseCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "voice": Timeline(hold=_ms(200), release=_ms(1500)),
         }
         self._gazes: dict[Origin, Timeline[GazeCue]] = {
             "program": Timeline(**stale_program),
             "camera": Timeline(**stale_camera),
+            "script": Timeline(**stale_script),
             "idle": Timeline(hold=_ms(500), release=_ms(500)),
         }
         self._lids: dict[Origin, Timeline[BlinkCue]] = {
@@ -94,6 +106,9 @@ class Synchronizer:
             "idle": Timeline(hold=_ms(100), release=_ms(100)),
         }
         self._feeling = Feeling(seed)
+        self.program = ProgramFace()
+        """What programs tell, part by part; beats everything else."""
+        self._gestures: dict[Origin, list[GestureCue]] = {"program": [], "script": []}
         self.reset()
 
     def reset(self) -> None:
@@ -101,6 +116,9 @@ class Synchronizer:
         for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
             for timeline in group.values():
                 timeline.clear()
+        for cues in self._gestures.values():
+            cues.clear()
+        self.program.reset()
         self._feeling.reset()
         self._speaking = 0.0
         self._talking = 0.0
@@ -111,6 +129,8 @@ class Synchronizer:
         for group in (self._lips, self._faces, self._heads, self._gazes, self._lids):
             if origin in group:
                 group[origin].clear()
+        if origin in self._gestures:
+            self._gestures[origin].clear()
 
     def push(self, cue: Cue, origin: Origin) -> None:
         """Add a cue. Prosody has no part of its own in the face and is ignored. Raises KeyError where that kind of cue
@@ -128,6 +148,8 @@ class Synchronizer:
                 self._lids[origin].push(cue)
             case EmotionCue():
                 self._feeling.push(cue)
+            case GestureCue():
+                self._gestures[origin].append(cue)
             case ProsodyCue():
                 pass
 
@@ -144,7 +166,7 @@ class Synchronizer:
         self._last = t
         mouth, visemes, voiced, lips, sure = self._sample_lips(t)
         self._speaking += (float(voiced) - self._speaking) * (1 - np.exp(-dt / self.SPEECH_RISE))
-        face = self._sample_face(t, mouth, lips)
+        face = self._sample_face(t, mouth, lips, sure)
         self._talking = max(self._speaking, self._talking * float(np.exp(-dt / self.SPEECH_FALL)))
         felt, emotion = self._sample_emotion(t)
         face = add_emotion(face, felt, self._talking)
@@ -153,6 +175,10 @@ class Synchronizer:
         left, right = self._sample_lids(t)
         for name, value in (("eyeBlinkLeft", left), ("eyeBlinkRight", right)):
             face[facs.INDEX[name]] = max(face[facs.INDEX[name]], value)
+        told = self.program.sample(t)
+        if told is not None:
+            face += told.arkit_presence * (told.arkit - face)
+            head, gaze = _turned(head, told), _looking(gaze, told)
         facs.set_eye_look(face, gaze.yaw, gaze.pitch)
         expression = max((f[3] for f in (line.at(t) for line in self._faces.values()) if f), default=0.0)
         return FaceState(
@@ -164,7 +190,17 @@ class Synchronizer:
             emotion=emotion,
             voiced=voiced,
             confidence=Confidence(sure, expression, head_confidence, gaze_confidence),
+            gesture=(told.gesture if told is not None else None) or self._sample_gesture(t),
         )
+
+    def _sample_gesture(self, t: Ns) -> GestureCue | None:
+        """What the body does at ``t``: the newest that has begun, a program's first."""
+        found = None
+        for origin in ("script", "program"):
+            left = self._gestures[origin] = [cue for cue in self._gestures[origin] if cue.end > t]
+            begun = [cue for cue in left if cue.pts <= t]
+            found = max(begun, key=lambda cue: cue.pts) if begun else found
+        return found
 
     def _sample_lips(self, t: Ns) -> tuple[F32, F32, bool, float, float]:
         """Mouth, visemes, voiced, presence, confidence. An unsure mouth opens as far as a sure one: only how fresh its
@@ -182,7 +218,7 @@ class Synchronizer:
         voiced = a.voiced and presence > 0.5
         return mouth.astype(np.float32), visemes.astype(np.float32), voiced, presence, presence * a.confidence
 
-    def _sample_face(self, t: Ns, lips: F32, lips_presence: float) -> F32:
+    def _sample_face(self, t: Ns, lips: F32, lips_presence: float, sure: float) -> F32:
         vectors: dict[Origin, tuple[F32, float]] = {}
         for origin, timeline in self._faces.items():
             if (found := timeline.at(t)) is not None:
@@ -193,8 +229,14 @@ class Synchronizer:
             return layer([own[o] for o in OWNERS[part] if o in own], _N)
 
         # While nobody speaks and a camera watches, the camera has the mouth.
-        watched = "camera" in vectors
-        spoken = lips_presence * (self._speaking if watched else 1.0)
+        spoken = lips_presence
+        if "camera" in vectors and self.style.mouth != "voice":
+            seen = vectors["camera"][1]
+            spoken *= self._speaking
+            if self.style.mouth == "camera":
+                spoken *= 1.0 - seen
+            elif self.style.mouth == "both":
+                spoken *= sure / max(1e-6, sure + seen)
         mouth = layered("mouth", {**vectors, "voice": (lips, spoken)})
         face = layered("upper", vectors)
         face[facs.MOUTH_INDICES] = mouth[facs.MOUTH_INDICES]
@@ -255,3 +297,16 @@ class Synchronizer:
                 values.append((mixed, presence * a.confidence))
         left, right = layer(values, 2)
         return float(left), float(right)
+
+
+def _turned(head: Pose, told: Override) -> Pose:
+    rotation = slerp(head.rotation, from_euler(*told.head), told.head_presence)
+    if any(told.nudge):
+        rotation = multiply(rotation, from_euler(*told.nudge))
+    return Pose(rotation, head.translation)
+
+
+def _looking(gaze: Gaze, told: Override) -> Gaze:
+    yaw, pitch = (math.radians(angle) for angle in told.gaze)
+    left = told.gaze_presence
+    return Gaze(gaze.yaw + left * (yaw - gaze.yaw), gaze.pitch + left * (pitch - gaze.pitch))

@@ -47,6 +47,9 @@ class Clips:
     clips: tuple[Clip, ...]
     unknown: dict[str, int]
     """Labels that are none of CLASSES, and how many clips have them: left out."""
+    bored: bool = True
+    """Whether some are labelled bored, and not only calm. Calm voices are kept with the bored, as low arousal, but
+    where there are no others they are judged as a reading calls them, neutral."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -73,9 +76,10 @@ def read(folder: Path) -> Clips:
     for column in ("file", "speaker", "emotion"):
         if not rows or rows[0].get(column) is None:
             raise UsageError(f"{index} has no column {column}, or no row: the columns are file,speaker,emotion")
-    clips, unknown = [], Counter[str]()
+    clips, unknown, bored = [], Counter[str](), False
     for row in rows:
         name = (row["emotion"] or "").strip().lower()
+        bored |= name in ("bored", "boredom")
         name = ALIASES.get(name, name)
         path = folder / (row["file"] or "")
         if not path.is_file():
@@ -86,7 +90,7 @@ def read(folder: Path) -> Clips:
             unknown[name or "(none)"] += 1
     if not clips:
         raise UsageError(f"{index} has no recording of {', '.join(CLASSES)}; it has: {', '.join(unknown)}")
-    return Clips(tuple(clips), dict(unknown))
+    return Clips(tuple(clips), dict(unknown), bored)
 
 
 def sound(path: Path) -> F32:
@@ -155,7 +159,7 @@ def views(clips: Clips, copies: int, seed: int = 0, progress: Progress = lambda 
     for copy in range(copies):
         whole: list[F32] = []
         part: list[F32] = []
-        for clip, frames in zip(clips.clips, _through_sessions(clips, sounds, copy, seed), strict=True):
+        for clip, frames in zip(clips.clips, sessions_of(clips, sounds, copy, seed), strict=True):
             whole.append(described(frames))
             part.append(described(frames, np.random.default_rng((seed, copy, len(part), clip.label))))
             progress(done := done + 1, of)
@@ -164,7 +168,8 @@ def views(clips: Clips, copies: int, seed: int = 0, progress: Progress = lambda 
     return Views(np.array(plain), np.array(pieces), np.array(rest[0]), np.array(rest[1]))
 
 
-def _through_sessions(clips: Clips, sounds: list[F32], copy: int, seed: int) -> Iterator[F32]:
+def sessions_of(clips: Clips, sounds: list[F32], copy: int, seed: int = 0) -> Iterator[F32]:
+    """Frames (T, WIDTH) of each clip through its speaker's made-up session of this number; half of them are mild."""
     random = np.random.default_rng((seed, 1, copy))
     strength = 0.6 if copy % 2 == 0 else 1.0
     sessions = {speaker: Session.draw(random, strength) for speaker in sorted(set(clips.speakers.tolist()))}

@@ -22,6 +22,8 @@ from avatar.models.emotion.streamed import Heard, streamed
 
 Progress = Callable[[int, int], None]
 
+NEUTRAL, BORED = CLASSES.index("neutral"), CLASSES.index("boredom")
+EVERY_CLASS = np.ones(len(CLASSES), bool)
 ORDERS = 5
 """Orders in which a speaker's clips are heard."""
 STAGES = ((0, 3), (3, 10), (10, 20), (20, 10_000))
@@ -79,18 +81,24 @@ def usual() -> F32:
 
 
 def hear(
-    found: Found, speaker: str, labels: np.ndarray, answers: np.ndarray, shifts: ShiftModel, bored: bool = True
+    found: Found,
+    speaker: str,
+    labels: np.ndarray,
+    answers: np.ndarray,
+    shifts: ShiftModel,
+    there: np.ndarray = EVERY_CLASS,
 ) -> None:
     """All ways of knowing one speaker. "Running" takes all classes to be alike, as they are in acted corpora; "live"
-    expects mostly neutral, as the stream does.
+    expects mostly neutral, as the stream does; "open" may also say what the recordings do not have.
 
     :param labels: (n,) :param answers: (n, k) of the classifier to the speaker's clips.
-    :param bored: whether the recordings know boredom; where not, it counts as neutral.
+    :param there: (classes,) bool, which the recordings have: no other is said.
     """
     classes = len(shifts.bias)
+    shifts = replace(shifts, usual=expected(there))
 
     def said(answers: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        return decide(answers[:, :classes] - shift[:classes] + shifts.bias, bored)
+        return decide(answers[:, :classes] - shift[:classes] + shifts.bias, there)
 
     none = np.zeros(answers.shape[1])
     found.add("plain", speaker, labels, said(answers, none))
@@ -98,17 +106,35 @@ def hear(
     for order in range(ORDERS):
         random = np.random.default_rng(order)
         way = random.permutation(len(labels))
-        heard = _running(answers[way], shifts, bored)
+        heard = _running(answers[way], shifts, there)
         found.add("running", speaker, labels[way], heard)
-        found.add("live", speaker, labels[way], _running(answers[way], replace(shifts, usual=usual()), bored))
+        live = replace(shifts, usual=usual())
+        found.add("live", speaker, labels[way], _running(answers[way], live, there))
+        found.add("open", speaker, labels[way], _running(answers[way], replace(shifts, usual=None), said_at_all(there)))
         for first, last in STAGES:
             if len(way) > first:
                 found.add(f"running {first}", speaker, labels[way][first:last], heard[first:last])
-        neutral = random.permutation(np.flatnonzero(labels == CLASSES.index("neutral")))[:KNOWN_NEUTRAL]
+        neutral = random.permutation(np.flatnonzero(labels == NEUTRAL))[:KNOWN_NEUTRAL]
         rest = np.setdiff1d(np.arange(len(labels)), neutral)
         if len(neutral) == KNOWN_NEUTRAL and len(rest):
-            shift = shifts.known(answers[neutral], CLASSES.index("neutral"))
+            shift = shifts.known(answers[neutral], NEUTRAL)
             found.add("neutral history", speaker, labels[rest], said(answers[rest], shift))
+
+
+def expected(there: np.ndarray) -> F32:
+    """(classes,) log odds where those ``there`` are alike and the others all but impossible. Where there is no boredom,
+    a half of neutral sounds so."""
+    out = np.where(there, 0.0, -3.0)
+    if there[NEUTRAL] and not there[BORED]:
+        out[[NEUTRAL, BORED]] = np.log(0.5)
+    return out.astype(np.float32)
+
+
+def said_at_all(there: np.ndarray) -> np.ndarray:
+    """Every class, but boredom only where the recordings know it: a reading calls it neutral."""
+    out = EVERY_CLASS.copy()
+    out[BORED] = there[BORED]
+    return out
 
 
 def _heard_as_a_whole(model: EmotionModel, frames: F32) -> F32:
@@ -120,24 +146,22 @@ def _heard_as_a_whole(model: EmotionModel, frames: F32) -> F32:
     return np.mean([model.answers(functionals(part[a : a + WINDOW_HOPS]))[0] for a in firsts], axis=0)
 
 
-def decide(scores: np.ndarray, bored: bool) -> np.ndarray:
-    """(n, classes) log odds to classes (n,). Where the recordings know no boredom it counts as neutral, as in a
-    reading."""
-    if bored:
-        return np.asarray(scores.argmax(axis=-1))
+def decide(scores: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(n, classes) log odds to classes (n,), only those ``there``. Where the recordings know no boredom it counts as
+    neutral, as in a reading."""
     p = softmax(build.SHARPNESS * scores)
-    p[..., CLASSES.index("neutral")] += p[..., CLASSES.index("boredom")]
-    p[..., CLASSES.index("boredom")] = 0
-    return np.asarray(p.argmax(axis=-1))
+    if not there[BORED]:
+        p[..., NEUTRAL] += p[..., BORED]
+    return np.asarray(np.where(there, p, 0).argmax(axis=-1))
 
 
-def _running(answers: np.ndarray, shifts: ShiftModel, bored: bool) -> np.ndarray:
+def _running(answers: np.ndarray, shifts: ShiftModel, there: np.ndarray) -> np.ndarray:
     """(n,) classes of clips (n, k) in the order in which they are heard, each with what was heard up to it."""
     classes, out = len(shifts.bias), np.empty(len(answers), int)
     shift = np.zeros(answers.shape[1])
     for n, clip in enumerate(answers):
         shift = shifts.shift(answers[: n + 1], shift)
-        out[n] = decide(clip[:classes] - shift[:classes] + shifts.bias, bored)
+        out[n] = decide(clip[:classes] - shift[:classes] + shifts.bias, there)
     return out
 
 
@@ -160,11 +184,13 @@ def emotion(
         file = weights / WEIGHTS_FILE
         model = EmotionModel(file)
         answers = np.stack([_heard_as_a_whole(model, frames_of(sound(clip.file))) for clip in clips.clips])
-        bored = bool((clips.labels == CLASSES.index("boredom")).any())
-        even = ShiftModel(model.speakers.bias, model.speakers.means, model.speakers.prior, model.speakers.sharpness)
+        labels = clips.labels
+        if not clips.bored:
+            labels[labels == BORED] = NEUTRAL
+        there = np.isin(np.arange(len(CLASSES)), labels)
         for at, speaker in enumerate(np.unique(clips.speakers)):
             some = clips.speakers == speaker
-            hear(found, str(speaker), clips.labels[some], answers[some], even, bored)
+            hear(found, str(speaker), labels[some], answers[some], model.speakers, there)
             streamed(heard, clips, str(speaker), some, file, weights, LATENCY_TRIALS, at)
             progress(at + 1, len(np.unique(clips.speakers)))
     return _result(clips, found, heard, loso)
@@ -202,7 +228,7 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
     table = found.confusion("running")
     count = table.sum(axis=1)
     there = [c for c in range(len(CLASSES)) if count[c]]
-    ways = {name: found.uar(name) for name in ("running", "live", "plain", "neutral history", "all known")}
+    ways = {name: found.uar(name) for name in ("running", "live", "open", "plain", "neutral history", "all known")}
 
     def value(way: str) -> float | None:
         return (ways[way] or {}).get("uar")
@@ -217,6 +243,7 @@ def _result(clips: Clips, found: Found, heard: Heard, loso: bool) -> dict[str, A
         "uar_plain": value("plain"),
         "uar_neutral_history": value("neutral history"),
         "uar_live": value("live"),
+        "uar_open": value("open"),
         "uar_all_clips": value("all known"),
         "ways": ways,
         "by_clips_heard": {

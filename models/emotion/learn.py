@@ -7,25 +7,34 @@ import numpy as np
 from avatar.analysis.emotion import CLASSES, EMBEDDING
 from avatar.core.types import F32
 from avatar.models.emotion.clips import Views
+from avatar.models.emotion.families import prosody
 from avatar.models.emotion.linear import CLIP, Linear, Samples, fit, scale, standardised, without_speakers
 
 DECAYS = (3e-5, 1e-4, 3e-4)
 """Of which the training speakers choose one."""
-PLAIN_SHARE = 0.6
-"""How much of the mixture learnt from clean recordings alone; the rest knows pieces and other sessions as well."""
+SHARES = {"clean": 0.4, "sessions": 0.2, "prosody, clean": 0.2, "prosody, sessions": 0.3}
+"""Of the parts of the mixture: what learnt from clean recordings or also from pieces and other sessions, of all
+functionals or of prosody alone. Settled by what was lost when the other sex or another session was judged."""
+PROSODY_DECAY = 3e-3
+"""Of prosody in sessions: the fewer functionals, the surer the answers, so they are kept smaller."""
 ROBUST_WEIGHT = 0.4
 """How much a view of a clip in another session counts."""
 
 
 def classifier(views: Views, labels: np.ndarray, speakers: np.ndarray, some: np.ndarray, decay: float) -> Linear:
-    """What the shipped classifier learns from the clips ``some`` (n,) bool: the mean of one that knows clean recordings
-    and one that also knows pieces, rooms, noises and microphones."""
+    """What the shipped classifier learns from the clips ``some`` (n,) bool: a mixture of four, see :data:`SHARES`."""
     mean, std = scale(views.plain[some])
-    plain = fit(_plain(views, labels, speakers, some), mean, std, decay, len(CLASSES))
-    if not len(views.sessions):
-        return plain
-    robust = fit(_robust(views, labels, speakers, some), mean, std, decay / 3, len(CLASSES))
-    return Linear.mixed([(PLAIN_SHARE, plain), (1 - PLAIN_SHARE, robust)])
+    clean, everything = _plain(views, labels, speakers, some), np.ones(views.plain.shape[1], bool)
+    own = prosody() if views.plain.shape[1] == len(prosody()) else everything
+    parts = {
+        "clean": fit(clean, mean, std, decay, len(CLASSES)),
+        "prosody, clean": fit(clean, mean, std, decay, len(CLASSES), columns=own),
+    }
+    if len(views.sessions):
+        robust = _robust(views, labels, speakers, some)
+        parts["sessions"] = fit(robust, mean, std, decay, len(CLASSES))
+        parts["prosody, sessions"] = fit(robust, mean, std, PROSODY_DECAY, len(CLASSES), columns=own)
+    return Linear.mixed([(SHARES[name], part) for name, part in parts.items()])
 
 
 def _plain(views: Views, labels: np.ndarray, speakers: np.ndarray, some: np.ndarray) -> Samples:

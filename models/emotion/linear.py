@@ -16,9 +16,12 @@ from scipy.optimize import minimize
 
 from avatar.core.types import F32
 
+STEPS = 60
+"""Of L-BFGS; more change nothing that can be heard."""
 CLIP = 5.0
 """Standard deviations beyond which a functional says nothing more."""
 PRIOR_CLIPS = 6.0
+"""Clips without a shift that a speaker in training is taken to have said besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Linear:
 
     @classmethod
     def mixed(cls, parts: Sequence[tuple[float, Linear]]) -> Linear:
-        """The weighted mean of several on the same scale, which is linear again."""
+        """The weighted sum of several on the same scale, which is linear again."""
         first = parts[0][1]
         names = ("weights", "bias", "means")
         mixed = (sum(w * getattr(part, n) for w, part in parts).astype(np.float32) for n in names)
@@ -88,21 +91,44 @@ def without_speakers(x: F32, labels: np.ndarray, groups: np.ndarray, classes: in
     return out, means.astype(np.float32)
 
 
-def fit(samples: Samples, mean: F32, std: F32, decay: float, classes: int, steps: int = 150) -> Linear:
+def fit(
+    samples: Samples,
+    mean: F32,
+    std: F32,
+    decay: float,
+    classes: int,
+    steps: int = STEPS,
+    columns: np.ndarray | slice = slice(None),
+) -> Linear:
     """Multinomial logistic regression, every class of the same weight.
 
-    :param decay: of the squared weights, beside the mean loss.
+    :param decay: of the squared weights, beside the mean loss. :param columns: (d,) bool, functionals that it may use;
+        the weights of the others are 0.
     """
-    x = standardised(samples.features, mean, std)
+    x = standardised(samples.features, mean, std)[:, columns]
     x, means = without_speakers(x, samples.labels, samples.groups, classes)
     counts = np.bincount(samples.labels, samples.weights, minlength=classes)
     share = samples.weights / np.maximum(counts, 1e-9)[samples.labels]
-    weights, bias = logistic(x, np.eye(classes, dtype=np.float32)[samples.labels], share / share.sum(), decay, steps)
-    return Linear(mean, std, weights, bias, means @ weights)
+    wanted = np.eye(classes, dtype=np.float32)[samples.labels]
+    weights = np.zeros((len(mean), classes), np.float32)
+    weights[columns], bias = logistic(x, wanted, share / share.sum(), decay, steps)
+    return Linear(mean, std, weights, bias, means @ weights[columns])
 
 
 def logistic(x: F32, wanted: F32, share: np.ndarray, decay: float, steps: int) -> tuple[F32, F32]:
-    """Softmax regression by L-BFGS: (n, d), (n, k) and the shares of the loss (n,) to weights (d, k), bias (k,)."""
+    """Softmax regression by L-BFGS: (n, d), (n, k) and the shares of the loss (n,) to weights (d, k), bias (k,).
+
+    With fewer clips than functionals the weights lie in the span of the clips, so they are sought there."""
+    if len(x) >= x.shape[1]:
+        return _logistic(x, wanted, share, decay, steps)
+    sizes, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+    some = sizes > 1e-6 * sizes[-1]
+    axes = (x.T @ (vectors[:, some] / np.sqrt(sizes[some]))).astype(np.float32)
+    weights, bias = _logistic(x @ axes, wanted, share, decay, steps)
+    return axes @ weights, bias
+
+
+def _logistic(x: F32, wanted: F32, share: np.ndarray, decay: float, steps: int) -> tuple[F32, F32]:
     d, k = x.shape[1], wanted.shape[1]
     share = share.astype(np.float32)[:, None]
 

@@ -13,6 +13,7 @@ from avatar.core import facs
 from avatar.core.geometry import matrix_to_euler
 from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, freeze
 from avatar.engines.base import Engine
+from avatar.engines.head import SEEN_YAW
 from avatar.errors import PhotoError
 from avatar.models.expression import judge
 from avatar.models.expression.align import align
@@ -104,10 +105,12 @@ def state_of(basis: HeadBasis, bundle: AvatarBundle, shown: DetectedFace) -> Fac
     facs.set_eye_look(looks, float(yaw), float(pitch))
     relative = relative_to(bundle.coefficients, shown.coefficients)
     solved = solve(basis, fitted, bundle.landmarks, shown.landmarks, relative, looks)
+    turned, pitched, rolled = matrix_to_euler(solved.turn)
     return FaceState(
         Ns(0),
         freeze(solved.weights + looks),
-        Pose.degrees(*matrix_to_euler(solved.turn)),
+        # Solved for the mesh; a state says how far a head is seen to turn.
+        Pose.degrees(turned / SEEN_YAW, pitched, rolled),
         Gaze(float(yaw), float(pitch)),
     )
 

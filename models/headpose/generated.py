@@ -20,27 +20,45 @@ F64 = NDArray[np.float64]
 NOD_SHARE = 0.42
 SD = (3.3, 0.9, 0.8)
 """Degrees: pitch, yaw, roll."""
-LEAD_S = 0.16
+LEAD_S = 0.18
 """The head begins so long before the voice."""
 RECOGNISED_LATE = 5
 """Hops by which an accent's peak lies before its recognition."""
+CLEAR = 42
+"""Hops after a phrase's onset in which the head is still busy with rising: no nod is lowest there."""
+
+STYLES: dict[str, tuple[float, float]] = {
+    "neutral": (1.0, 1.0),
+    "happiness": (1.75, 1.15),
+    "anger": (1.7, 1.2),
+    "sadness": (1.15, 0.75),
+}
+"""Emotion -> (deviation, pace) in shares of the neutral ones. Busso et al. (2007): in emotional speech heads move
+further, happy and angry ones about twice as fast. That sad ones are slow for how far they go is designed."""
 
 
-def move(heard: Heard, seed: int, name: str) -> Clip:
-    """A clip of speech and a head that moves with it as people's do on average."""
+def move(heard: Heard, seed: int, name: str, emotion: str = "neutral", rises: bool = True) -> Clip:
+    """A clip of speech and a head that moves with it as people's do on average.
+
+    :param emotion: of :data:`STYLES`. :param rises: whether the head rises before a phrase; the live head does that by
+        itself, at the first sound, so it need not be learnt.
+    """
     random = np.random.default_rng((seed, 0x6E0D))
+    size, pace = STYLES[emotion]
     n = len(heard.features)
     fast = np.zeros((n, 3))
-    _accents(heard, fast, random)
     began, ended = phrases(heard)
-    _phrase_motion(fast, began, ended, random)
-    fast[:, 0] += 0.8 * gaussian_filter1d(heard.features[:, 0].astype(np.float64), 12)
-    slow = _postures(n, began, ended, random)
-    pose = gaussian_filter1d(fast + slow, 3, axis=0)
-    target = np.array(SD)
-    size = pose.std(0)
-    # Each stretch is as lively as people are on average; very short ones may be calmer.
-    pose *= np.where(size > 1e-6, np.minimum(target / np.maximum(size, 1e-6), 1.6), 1.0)
+    _accents(heard, fast, began, pace, random)
+    _phrase_motion(fast, began if rises else [], ended, pace, random)
+    fast[:, 0] += 0.5 * gaussian_filter1d(heard.features[:, 0].astype(np.float64), 20)
+    fast = gaussian_filter1d(fast, 3, axis=0)
+    # The gestures have the size that they have; the postures fill up what is published, as far as they can.
+    slow = _postures(n, began, ended, pace, random)
+    wanted = np.array(SD)
+    room = np.sqrt(np.maximum(wanted**2 - fast.std(0) ** 2, (0.5 * wanted) ** 2))
+    spread = slow.std(0)
+    slow *= np.where(spread > 1e-6, np.minimum(room / np.maximum(spread, 1e-6), 6.0), 1.0)
+    pose = size * (fast + slow)
     return Clip(heard.features, (pose - np.median(pose, axis=0)).astype(np.float32), name)
 
 
@@ -74,57 +92,53 @@ def _add(track: F64, centre: float, size: float, before: float, after: float) ->
     track[first:last] += size * 0.5 * (1 + np.cos(np.pi * np.clip(phase, -1, 1)))
 
 
-def _accents(heard: Heard, pose: F64, random: np.random.Generator) -> None:
-    found = [(i, m.accent) for i, m in enumerate(heard.melody) if m.accent > 0]
-    if not found:
+def _accents(heard: Heard, pose: F64, began: list[int], pace: float, random: np.random.Generator) -> None:
+    peaks = [(i - RECOGNISED_LATE, m.accent) for i, m in enumerate(heard.melody) if m.accent > 0]
+    free = [(i, a) for i, a in peaks if not any(-15 < i - onset < CLEAR for onset in began)]
+    if not free:
         return
-    strength = np.array([a for _, a in found])
-    # The stronger accents carry the nods, with some chance in it; on average the published share does.
-    rank = np.argsort(np.argsort(strength + random.normal(0, 0.1, len(strength)))) / max(1, len(found) - 1)
-    odds = np.where(rank >= 1 - NOD_SHARE, 0.92, 0.06)
-    last = -100
-    for (hop, accent), chance in zip(found, odds, strict=True):
-        peak = hop - RECOGNISED_LATE
-        if random.random() < chance and peak - last > 35:
-            last = peak
-            size = (3.0 + 4.0 * accent) * float(random.uniform(0.75, 1.25))
-            down, up = float(random.uniform(16, 22)), float(random.uniform(22, 34))
-            apex = peak + float(random.normal(2, 2))
-            _add(pose[:, 0], apex - down - 6, 0.18 * size, 14, 12)  # a small upbeat before
-            _add(pose[:, 0], apex, -size, down, up)
+    # The stronger accents carry the nods, with some chance in it: as many as the published share of all accents.
+    strength = np.array([a for _, a in free]) + random.normal(0, 0.1, len(free))
+    nodding: list[int] = []
+    for index in np.argsort(-strength):
+        if len(nodding) < NOD_SHARE * len(peaks) and all(abs(free[index][0] - free[j][0]) > 36 for j in nodding):
+            nodding.append(int(index))
+    for index, (peak, accent) in enumerate(free):
+        if index in nodding:
+            depth = (2.8 + 3.0 * accent) * float(random.uniform(0.8, 1.2))
+            down, up = float(random.uniform(15, 20)) / pace, float(random.uniform(20, 30)) / pace
+            apex = peak + float(random.normal(1, 1.5))
+            _add(pose[:, 0], apex, -depth, down, up)
             if random.random() < 0.3:
-                _add(pose[:, 1], apex, float(random.normal(0, 1.6)), down, 1.5 * up)
-                _add(pose[:, 2], apex, float(random.normal(0, 1.2)), down, 1.5 * up)
-        elif random.random() < 0.25:  # others turn or tilt the head
+                _add(pose[:, 1], apex, float(random.normal(0, 0.9)), down, 1.5 * up)
+                _add(pose[:, 2], apex, float(random.normal(0, 0.8)), down, 1.5 * up)
+        elif random.random() < 0.2:  # others turn or tilt the head
             axis = 1 + int(random.random() < 0.4)
-            _add(pose[:, axis], peak + 4, float(random.normal(0, (1.8, 1.4)[axis - 1])), 24, 40)
+            _add(pose[:, axis], peak + 4, float(random.normal(0, (1.0, 0.9)[axis - 1])), 24 / pace, 40 / pace)
 
 
-def _phrase_motion(pose: F64, began: list[int], ended: list[int], random: np.random.Generator) -> None:
+def _phrase_motion(pose: F64, began: list[int], ended: list[int], pace: float, random: np.random.Generator) -> None:
     for onset in began:
         # Up before the first sound, highest shortly after it, then slowly down.
-        rise = float(np.clip(random.normal(2.6, 0.8), 0.8, 4.5))
-        start = onset - HZ * LEAD_S * float(random.uniform(0.7, 1.4))
-        top = onset + float(random.uniform(8, 18))
-        _add(pose[:, 0], top, rise, top - start, float(random.uniform(50, 90)))
+        rise = float(np.clip(random.normal(3.0, 0.6), 1.5, 4.5))
+        start = onset - HZ * LEAD_S * float(random.uniform(0.8, 1.3))
+        top = onset + float(random.uniform(4, 10))
+        _add(pose[:, 0], top, rise, top - start, float(random.uniform(70, 110)) / pace)
     for end in ended:
-        sink = float(np.clip(random.normal(2.4, 0.8), 0.6, 4.5))
-        _add(
-            pose[:, 0],
-            end + float(random.uniform(-4, 10)),
-            -sink,
-            float(random.uniform(28, 45)),
-            float(random.uniform(45, 80)),
-        )
+        sink = float(np.clip(random.normal(2.2, 0.7), 0.6, 4.0))
+        low = end + float(random.uniform(0, 20))
+        _add(pose[:, 0], low, -sink, float(random.uniform(40, 60)) / pace, float(random.uniform(80, 120)) / pace)
 
 
-def _postures(n: int, began: list[int], ended: list[int], random: np.random.Generator) -> F64:
-    """A new place with each phrase and now and then in silence, and a slow drift."""
-    moments = sorted({0, *began, *(e + int(random.uniform(30, 150)) for e in ended)})
+def _postures(n: int, began: list[int], ended: list[int], pace: float, random: np.random.Generator) -> F64:
+    """A new place with each phrase, within long ones and now and then in silence, and a slow drift."""
+    moments = {0, *began, *(e + int(random.uniform(30, 150)) for e in ended)}
+    for begin, end in zip(began, ended, strict=False):
+        moments |= {int(m) for m in np.arange(begin + random.uniform(150, 300), end - 80, 260 / pace)}
     held = np.zeros((n, 3))
-    for moment in moments:
+    for moment in sorted(moments):
         if moment < n:
-            held[moment:] = random.normal(0, (1.3, 0.75, 0.65))
-    drift = gaussian_filter1d(random.standard_normal((n + 600, 3)), 60, axis=0)[300 : 300 + n]
-    drift *= np.array((0.7, 0.35, 0.3)) / max(1e-6, float(drift.std()))
-    return gaussian_filter1d(held, 22, axis=0) + drift
+            held[moment:] = np.array((1.0, 0.75, 0.65)) * random.uniform(-1, 1, 3)
+    drift = gaussian_filter1d(random.standard_normal((n + 600, 3)), 100 / pace, axis=0)[300 : 300 + n]
+    drift *= np.array((0.18, 0.15, 0.13)) / max(1e-6, float(drift.std()))
+    return gaussian_filter1d(held, 55 / pace, axis=0) + drift

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avatar.analysis.head_hmm import HEAD_FILE, HeadModel
+from avatar.analysis.head_model import HEAD_FILE, HeadModel
 from avatar.models.headpose.clips import Clip, clips_of_videos, hear
 from avatar.models.headpose.judge_live import decoder, emotions, live, spoken
 from avatar.models.headpose.judge_planted import planted
@@ -21,7 +21,7 @@ PUBLISHED: dict[str, Any] = {
     "nod_share": 0.42,
 }
 """Neutral speech, Busso et al., TASLP 2007; nods with pitch accents as in ``generated.py``."""
-VOICES = 4
+VOICES = 8
 
 
 def headpose(
@@ -35,7 +35,8 @@ def headpose(
     """Judge the shipped head model and its training.
 
     :param data: folder of videos or tracks of people; without it the rows of real clips are left out.
-    :param corpus: labelled speech whose test voices are heard. :param keep: folder for the motions, as npz.
+    :param corpus: labelled speech whose voices that are in no training are heard. :param keep: folder for
+        the motions, as npz.
 
     Raises UsageError, ModelFileError.
     """
@@ -51,7 +52,7 @@ def headpose(
         clips: list[Clip] = clips_of_videos(data)
         result["real"] = real(clips)
     progress(4, 6)
-    heard = {voice: hear(sound) for voice, sound in speech(corpus or default_corpus(), ("test",), limit=VOICES)}
+    heard = {voice: hear(sound) for voice, sound in speech(corpus or default_corpus(), ("test", "val"), limit=VOICES)}
     result["speech"] = spoken(model, heard, keep)
     result["emotion"] = emotions(model, heard)
     progress(5, 6)
@@ -65,7 +66,8 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
     made = []
     p = result["planted"]
     rows = [
-        [name, f"{row['log_likelihood']:.2f}" if row["log_likelihood"] is not None else "-",
+        [name, f"{row['log_likelihood']:.2f}",
+         f"{row['log_likelihood_in_sequence']:.2f}" if row["log_likelihood_in_sequence"] is not None else "-",
          f"{row['cca_minus_shuffled']['mean']:.3f}"]
         for name, row in p["rows"].items()
     ]  # fmt: skip
@@ -74,7 +76,14 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         f"{p['ari_gesture']:.3f}); apex off by {p['apex_frames']:.2f} frames at 30 a second (median), "
         f"{p['apex_within_one']:.2f} within one; learnt in {p['seconds']:.0f} s"
     ]
-    made.append(("Planted corpus", ["model", "log-likelihood a frame", "correlation less shuffled"], rows, notes))
+    made.append(
+        (
+            "Planted corpus",
+            ["model", "log-likelihood a frame, given the sound", "and the frames before", "correlation less shuffled"],
+            rows,
+            notes,
+        )
+    )
     axes = ("pitch", "yaw", "roll")
 
     def line(name: str, key: str, row: dict[str, Any]) -> list[str]:

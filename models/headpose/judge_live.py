@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import LAG, HeadModel, HmmHead
+from avatar.analysis.head_hmm import LAG, HmmHead
+from avatar.analysis.head_model import HeadModel
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import Melody
 from avatar.analysis.viterbi import FixedLagViterbi, GaussianScores

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import LAG, HeadModel, HmmHead
+from avatar.analysis.head_hmm import LAG, HmmHead
+from avatar.analysis.head_model import NEUTRAL, HeadModel
 from avatar.analysis.headpose import RuleHead
 from avatar.analysis.prosody import AccentDetector, Prosody
 from avatar.core.types import freeze
-from avatar.models.headpose import phmm
+from avatar.models.headpose import pairs, phmm
 from avatar.models.headpose.clips import HZ, Clip, gestures
 from avatar.models.headpose.learn import Learnt, study
 from avatar.models.headpose.metrics import correlations, interval
@@ -58,7 +60,8 @@ def planted(keep: Path | None = None, seed: int = 0) -> dict[str, Any]:
         "apex_missed": round(missed, 3),
         "seconds": round(spent, 1),
         "sizes": {"prosody": [found.prosody.branches, found.prosody.states],
-                  "gesture": [found.gesture.branches, found.gesture.states], "pairs": found.model.branches},
+                  "gesture": [found.gesture.branches, found.gesture.states],
+                  "pairs": list(found.joint.choice.shape)},
         "rows": compared(found, learning, testing),
     }  # fmt: skip
 
@@ -96,12 +99,15 @@ def apexes(model: HeadModel, sequences: Sequence[Planted], ahead: int = LAG) -> 
 
 def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Planted]) -> dict[str, Any]:
     """The joint model beside stage one alone, the rules and a BLSTM: log-likelihood of a frame of gesture features (6,)
-    in units of their deviations, and first canonical correlation less shuffled over pieces of 10 s."""
+    in units of their deviations, given the sound, and first canonical correlation less shuffled over pieces of 10 s.
+
+    A regression and a network see nothing of the gestures that went before, so nor may the HMMs; what those two make of
+    a frame when they know the ones before it as well is ``log_likelihood_in_sequence``."""
     train, test = [found.rows(p.clip) for p in learning], [found.rows(p.clip) for p in testing]
     seen = [x[:, N:] for x in test]
     rules = {p.clip.name: rule_track(p.clip) for p in (*learning, *testing)}
     fit = _affine([_features(found, rules[p.clip.name]) for p in learning], [x[:, N:] for x in train])
-    numbers = int(found.joint.n_components * 2 * found.joint.n_features + found.model.branches**2)
+    numbers = found.joint.numbers
     from avatar.models.headpose import blstm  # brings in torch, which nothing else here needs
 
     net = blstm.train([x[:, :N] for x in train], [x[:, N:] for x in train], numbers)
@@ -114,29 +120,32 @@ def compared(found: Learnt, learning: Sequence[Planted], testing: Sequence[Plant
         "blstm": [mean[:, :3] * found.scale[N : N + 3] for mean, _ in guesses],
     }
     likelihood = {
-        "joint": conditional(found, test),
-        "stage one": found.gesture.model.likelihood(seen),
+        "joint": float(np.mean([pairs.given_sound(found.joint, x) for x in test])),
+        "stage one": float(np.mean([unheard(found, x) for x in test])),
         "rules": float(np.mean([_gauss(x, *fit(_features(found, rules[p.clip.name]))) for x, p in
                                 zip(seen, testing, strict=True)])),
         "blstm": float(np.mean([_gauss(x, m, s) for x, (m, s) in zip(seen, guesses, strict=True)])),
     }  # fmt: skip
+    in_sequence = {
+        "joint": pairs.likelihood(found.joint, test) - pairs.likelihood(found.joint, test, both=False),
+        "stage one": found.gesture.model.likelihood(seen),
+    }
     real = _pieces([gestures(p.clip.pose)[:, :3] for p in testing])
     return {
         name: {
             "log_likelihood": round(likelihood[name], 3),
+            "log_likelihood_in_sequence": round(in_sequence[name], 3) if name in in_sequence else None,
             "cca_minus_shuffled": interval(correlations(_pieces(tracks[name]), real)),
         }
         for name in tracks
     }
 
 
-def conditional(found: Learnt, rows: Sequence[F64]) -> float:
-    """Mean log-likelihood of a row of gesture features given the prosody, by the joint model."""
-    joint = found.joint
-    whole = phmm.copied(joint)
-    whole.weights = None
-    alone = phmm.Streams.of(joint.startprob_, joint.transmat_, joint.means_[:, :N], joint.variances[:, :N])
-    return whole.likelihood(rows) - alone.likelihood([x[:, :N] for x in rows])
+def unheard(found: Learnt, x: F64) -> float:
+    """What :func:`pairs.given_sound` is for stage one alone: it knows how often a state comes, and hears nothing."""
+    model = found.gesture.model
+    share = model.get_stationary_distribution()
+    return float(logsumexp(model.scores(x[:, N:]), b=np.maximum(share, 1e-12)[None], axis=1).mean())
 
 
 def rule_track(clip: Clip) -> F64:
@@ -170,8 +179,10 @@ def _gauss(x: F64, mean: F64, spread: F64) -> float:
 
 def _aimless(model: HeadModel) -> HeadModel:
     """The same gestures as often, whatever is heard."""
-    even = np.tile(model.choice.sum(0, keepdims=True), (model.branches, 1)).astype(np.float32)
-    return replace(model, choice=freeze(even))
+    own = model.manners[NEUTRAL]
+    share = np.bincount(model.branch, 1 / model.lasts)  # by how often a pattern comes
+    even = np.tile((share[:, None] * own.choice).sum(0), (model.branches, 1)).astype(np.float32)
+    return replace(model, manners={NEUTRAL: replace(own, choice=freeze(even))})
 
 
 def _pieces(tracks: Sequence[F64]) -> list[F64]:

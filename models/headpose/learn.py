@@ -1,14 +1,14 @@
 """From clips to a :class:`avatar.analysis.head_hmm.HeadModel`, in two stages after Sargin et al. (TPAMI 2008).
 
 Stage one: prosody and gesture, each alone, become recurrent patterns (:mod:`avatar.models.headpose.phmm`). Stage two:
-the pairs of patterns that recur become branches of a multistream model, trained on both streams together. What the live
-decoder needs besides is counted: how long states last, and which pair it was where the prosody alone says which.
+the pairs of patterns that recur become one multistream model (:mod:`avatar.models.headpose.pairs`), trained on both
+streams together. What the live head needs besides is counted: how long states last, and how far the postures go.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import HeadModel, HmmHead
+from avatar.analysis.head_hmm import LAG, HmmHead
+from avatar.analysis.head_model import NEUTRAL, HeadModel, Manner
+from avatar.analysis.prosody import Melody
 from avatar.core.types import freeze
 from avatar.errors import UsageError
-from avatar.models.headpose import phmm
+from avatar.models.headpose import fitness, joint, pairs, phmm
 from avatar.models.headpose.clips import HZ, Clip, gestures, posture
 
 F64 = NDArray[np.float64]
+log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 LEAST_SECONDS = 8.0
@@ -32,11 +35,18 @@ THIN = 3
 PROSODY_SPANS, GESTURE_SPANS = (0.6, 0.5), (0.5, 0.6)
 """Seconds that a pattern lasts, about: where the search begins, in turn."""
 EXPLORED_SECONDS = 100.0
-MOST_PAIRS = 10
-LEAD = 12
-"""Hops by which a gesture may begin before the prosody pattern that it belongs to."""
-COVER = 0.9
-"""Share of the time that the recurrent pairs must cover; rarer pairs are left out."""
+MOST_GAIN = {"neutral": 1.3, "sadness": 1.3}
+MOST_GAIN_MOVED = 2.2
+"""Of gestures, neutral and other ones: what is not foretold is left to postures, or every wiggle becomes a nod."""
+ROUNDS = 3
+"""Of EM for the pairs, in the coarse grid; one more at the full rate. Many would shrink the patterns to syllables."""
+LEAST_HOPS = 5.0
+"""Hops that a state of the pairs lasts at least on average."""
+GESTURE_HOPS = 28
+"""Hops that a passage lasts at least, the usual one: a shorter one is a syllable and holds no gesture."""
+AGREED, AGREE_SECONDS = 0.965, 60.0
+"""Share of the hops on which the live decoder must name the same pattern as whole-sequence decoding, and on how much
+of the clips that is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +67,8 @@ class Learnt:
     model: HeadModel
     prosody: StageOne
     gesture: StageOne
-    joint: phmm.Streams
+    joint: pairs.Pairs
     """Over prosody and gesture together, in units of :attr:`scale`."""
-    states: int
-    """Of a branch of the joint model."""
     centre: F64
     """(12,) what is taken from prosody and gesture features before they are divided by ``scale`` (12,)."""
     scale: F64
@@ -71,7 +79,7 @@ class Learnt:
 
     def joint_branches(self, clip: Clip) -> NDArray[np.int64]:
         """(T,) the pair at each row, from both streams."""
-        return phmm.decode(self.joint, [self.rows(clip)])[0] // self.states
+        return pairs.decode(self.joint, self.rows(clip))[:, 0]
 
 
 def learn(clips: Sequence[Clip], *, seed: int = 0, progress: Progress | None = None) -> HeadModel:
@@ -90,10 +98,12 @@ def study(
     progress: Progress | None = None,
     tries: int = 3,
     sizes: Sequence[int] = (6, 4),
+    sized_by: Sequence[Clip] | None = None,
 ) -> Learnt:
     """:func:`learn` with everything that it made.
 
     :param tries: searches in each modality and number of states. :param sizes: numbers of states of a branch to try.
+    :param sized_by: the clips whose heads say how far this one goes, where that is not all of them.
     """
     tell = progress or (lambda done, of: None)
     steps = 2 * tries + 4
@@ -111,13 +121,12 @@ def study(
     gesture = _stage_one(
         [x[:, n:] for x in normal], GESTURE_SPANS, 3.0, 1.0, tries, sizes, random, lambda i: tell(tries + i, steps)
     )
-    joint, states = _stage_two(normal, prosody, gesture, random)
+    both = _stage_two(normal, prosody, gesture, np.random.default_rng((seed, 1)))
     tell(2 * tries + 2, steps)
-    curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve], np.float32)
-    model = _counted(clips, normal, gesture, joint, states, centre, scale, curves)
-    model = replace(model, gain=freeze(_gain(model, clips)))
+    curves = np.array([(0.0, *row) for row in prosody.curve] + [(1.0, *row) for row in gesture.curve])
+    model = fitted(_live(clips, normal, both, centre, scale, curves), sized_by or clips)
     tell(steps, steps)
-    return Learnt(model, prosody, gesture, joint, states, centre, scale)
+    return Learnt(model, prosody, gesture, both, centre, scale)
 
 
 def _raw(clip: Clip) -> F64:
@@ -149,11 +158,10 @@ def _stage_one(
     random: np.random.Generator,
     tell: Callable[[int], None],
 ) -> StageOne:
-    """Patterns of one modality: the best size and search by fitness."""
+    """Patterns of one modality: the best search of each size, and the size by :mod:`avatar.models.headpose.fitness`."""
     coarse = phmm.thinned(sequences, THIN)
     seen, later = _parts(coarse)
     most = int(np.clip(sum(map(len, seen)) / 60, 4, 9))
-    best: phmm.Found | None = None
     curve: dict[tuple[int, int], phmm.Found] = {}
     for attempt in range(tries):
         states = sizes[attempt % len(sizes)]
@@ -164,10 +172,8 @@ def _stage_one(
             key = (found.states, found.branches)
             if key not in curve or found.fitness > curve[key].fitness:
                 curve[key] = found
-            if best is None or found.fitness > best.fitness:
-                best = found
         tell(attempt + 1)
-    assert best is not None
+    best = fitness.chosen(curve)
     ordered = [curve[key] for key in sorted(curve)]
     table = tuple((f.branches, f.states, f.separation, f.likelihood, f.fitness) for f in ordered)
     return StageOne(phmm.refined(best, sequences, THIN), best.branches, best.states, table)
@@ -175,57 +181,36 @@ def _stage_one(
 
 def _stage_two(
     sequences: Sequence[F64], prosody: StageOne, gesture: StageOne, random: np.random.Generator
-) -> tuple[phmm.Streams, int]:
-    """The multistream model of recurrent pairs, and the states of its branches."""
-    n = len(FEATURES)
-    heard = phmm.decode(prosody.model, [x[:, :n] for x in sequences])
-    seen = phmm.decode(gesture.model, [x[:, n:] for x in sequences])
-    pieces: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    time: Counter[tuple[int, int]] = Counter()
-    for number, (p, g) in enumerate(zip(heard, seen, strict=True)):
-        for branch, begin, end in phmm.segments(p, prosody.states):
-            with_it = np.bincount(g[begin:end] // gesture.states, minlength=gesture.branches)
-            pair = (int(branch), int(with_it.argmax()))
-            pieces.setdefault(pair, []).append((number, int(begin), int(end)))
-            time[pair] += int(end - begin)
-    states = prosody.states
-    kept: list[tuple[int, int]] = []
-    covered = 0
-    for pair, hops in time.most_common():
-        often = [p for p in pieces[pair] if p[2] - p[1] >= states]
-        if len(often) < 2 or len(kept) >= MOST_PAIRS or covered > COVER * sum(time.values()):
-            continue
-        kept.append(pair)
-        covered += hops
-    means, variances, lasts = [], [], []
-    for pair in kept:
-        parts: list[list[F64]] = [[] for _ in range(states)]
-        for number, begin, end in pieces[pair]:
-            if end - begin >= states:
-                for k, part in enumerate(np.array_split(sequences[number][begin:end], states)):
-                    parts[k].append(part)
-        for rows in parts:
-            x = np.concatenate(rows)
-            means.append(x.mean(0))
-            variances.append(x.var(0) + 0.05)
-            lasts.append(len(x) / len(rows))
-    # The pairs are found in a coarse grid as well, where some turn out to be one, and then trained at the full rate.
-    start, transition = phmm.topology(len(kept), states, np.array(lasts) / THIN)
-    begin = phmm.Streams.of(start, transition, np.array(means), np.array(variances))
+) -> pairs.Pairs:
+    """The recurrent pairs: of several beginnings the one by which the sound alone explains most of what the head does,
+    among those that the live decoder follows in time and whose passages are long enough for a gesture. Stage one's
+    patterns come first; where they hold no gestures, pieces of both streams do."""
     coarse = phmm.thinned(sequences, THIN)
-    searched, later = _parts(coarse)
-    span = round(PROSODY_SPANS[0] * HZ / THIN)
-    count = sum(map(len, coarse))
-    found = [
-        each
-        for _ in range(2)
-        for each in phmm.explore(
-            searched, later or searched, states, span, random, least=min(3, len(kept)), rows=count, cycles=2,
-            model=phmm.copied(begin),
-        )
-    ]  # fmt: skip
-    best = max(found, key=lambda each: each.fitness)
-    return phmm.refined(best, sequences, THIN), states
+    best, reached = None, (False, -np.inf)
+    for begins in (
+        joint.led_by_sound(sequences, prosody, gesture, random),
+        joint.in_pieces(sequences, coarse, THIN, random),
+    ):
+        for begin in begins:
+            slow = pairs.train(joint.slower(begin, 1 / THIN), coarse, ROUNDS, LEAST_HOPS / THIN)
+            left, there = np.sum([pairs.explained(slow, x) for x in coarse], axis=0)
+            agreed = pairs.agreement(joint.slower(slow, THIN), _some(sequences, AGREE_SECONDS), LAG)
+            holds = float(np.median((THIN / (1 - slow.stay)).sum(1))) >= GESTURE_HOPS
+            rating = (True, 1 - left / max(there, 1e-9)) if holds and agreed >= AGREED else (False, holds + agreed)
+            log.debug("pairs %s: explained %.3f, agreed %.3f, %s", begin.choice.shape, 1 - left / there, agreed, holds)
+            if rating > reached:
+                best, reached = slow, rating
+        if reached[0]:
+            break
+    if best is None:
+        raise UsageError("no pattern of voice and head recurs in these clips; give a longer recording")
+    return pairs.train(joint.slower(best, THIN), sequences, 1, LEAST_HOPS)
+
+
+def _some(sequences: Sequence[F64], seconds: float) -> list[F64]:
+    """The first sequences, of so many seconds together."""
+    ends = np.cumsum([len(x) for x in sequences])
+    return list(sequences[: int(np.searchsorted(ends, seconds * HZ)) + 1])
 
 
 def _parts(thin: Sequence[F64]) -> tuple[list[F64], list[F64]]:
@@ -238,65 +223,67 @@ def _parts(thin: Sequence[F64]) -> tuple[list[F64], list[F64]]:
     return [x for x in seen if len(x) > 12], [x for x in rest if len(x) > 6]
 
 
-def _counted(
-    clips: Sequence[Clip],
-    sequences: Sequence[F64],
-    gesture: StageOne,
-    joint: phmm.Streams,
-    states: int,
-    centre: F64,
-    scale: F64,
-    curves: NDArray[np.float32],
+def _live(
+    clips: Sequence[Clip], sequences: Sequence[F64], model: pairs.Pairs, centre: F64, scale: F64, curves: F64
 ) -> HeadModel:
-    """The live model: in degrees, with durations, choices and postures as they were."""
+    """The live model: in degrees and hops, with durations and postures as they were."""
     n = len(FEATURES)
-    branches, kinds = joint.n_components // states, gesture.branches
-    alone = phmm.Streams.of(joint.startprob_, joint.transmat_, joint.means_[:, :n], joint.variances[:, :n])
-    heard = phmm.decode(alone, [x[:, :n] for x in sequences])
-    seen = phmm.decode(gesture.model, [x[:, n:] for x in sequences])
-    lasts: list[list[int]] = [[] for _ in range(gesture.model.n_components)]
-    choice = np.zeros((branches, kinds + 1))
-    offsets: dict[tuple[int, int], list[int]] = {}
-    for h, g in zip(heard, seen, strict=True):
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(g)) + 1, [len(g)]])
-        for begin, end in itertools.pairwise(edges):  # the first and the last are cut off
-            lasts[g[begin]].append(int(end - begin))
-        passages = phmm.segments(h, states)
-        made = phmm.segments(g, gesture.states)[1:]
-        # Each gesture belongs to the passage that is on a little after it began: heads may lead.
-        where = np.searchsorted(passages[:, 1], made[:, 1] + LEAD, side="right") - 1
-        for (kind, begin, _), index in zip(made, where, strict=True):
-            branch, began, _ = passages[index]
-            offsets.setdefault((int(branch), int(kind)), []).append(int(begin - began))
-            choice[branch, kind] += 1
-        counts = np.bincount(where, minlength=len(passages))
-        for (branch, _, _), count in zip(passages, counts, strict=True):
-            choice[branch, kinds] += count == 0
-    stay = 1 / np.maximum(1 - np.diag(gesture.model.transmat_), 1e-3)
-    mean = np.array([np.mean(x) if len(x) > 2 else s for x, s in zip(lasts, stay, strict=True)])
+    branches, states = model.stay.shape
+    start, transition = model.transition()
+    mean, spread = _durations(sequences, model)
+    return HeadModel(
+        branch=np.repeat(np.arange(branches), states),
+        start=start,
+        transition=transition,
+        prosody_mean=_f32(model.heard_mean.reshape(-1, n) * scale[:n] + centre[:n]),
+        prosody_sd=_f32(np.sqrt(model.heard_var).reshape(-1, n) * scale[:n]),
+        lasts=_f32(mean),
+        lasts_sd=_f32(spread),
+        manners={NEUTRAL: manner(clips, model, scale)},
+        curves=curves.astype(np.float32),
+    )
+
+
+def with_manner(found: Learnt, label: str, clips: Sequence[Clip]) -> Learnt:
+    """The model with the gestures and postures of clips in another emotion as well. What it hears stays as it is: the
+    same patterns bring other gestures."""
+    rows = phmm.thinned([found.rows(clip) for clip in clips], THIN)
+    slow = joint.slower(found.joint, 1 / THIN)
+    own = pairs.train(slow, rows, 2 * ROUNDS, LEAST_HOPS / THIN, heard=False)
+    model = replace(found.model, manners={**found.model.manners, label: manner(clips, own, found.scale)})
+    return replace(found, model=fitted(model, clips, label))
+
+
+def _durations(sequences: Sequence[F64], model: pairs.Pairs) -> tuple[F64, F64]:
+    """Mean and deviation (S,) of the hops that a state lasts, where the prosody alone says which it is."""
+    states = model.stay.shape[1]
+    lasts: list[list[int]] = [[] for _ in range(model.stay.size)]
+    for x in sequences:
+        path = pairs.decode(model, x, both=False)
+        at = path[:, 0] * states + path[:, 2]
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(at)) + 1, [len(at)]])
+        for begin, end in itertools.pairwise(edges[1:-1]):  # the first and the last are cut off
+            lasts[at[begin]].append(int(end - begin))
+    usual = 1 / (1 - model.stay.ravel())
+    mean = np.array([np.mean(x) if len(x) > 2 else s for x, s in zip(lasts, usual, strict=True)])
     spread = np.array([np.std(x) if len(x) > 2 else 0.4 * m for x, m in zip(lasts, mean, strict=True)])
-    offset = np.array([[np.median(offsets.get((b, g), [0])) for g in range(kinds)] for b in range(branches)])
+    return np.maximum(mean, 1.0), spread
+
+
+def manner(clips: Sequence[Clip], model: pairs.Pairs, scale: F64) -> Manner:
+    """The gestures and postures of clips whose pairs a model has learnt."""
+    n = len(FEATURES)
     slow = np.concatenate([posture(c.pose) for c in clips])
     moves = np.concatenate([np.diff(posture(c.pose), axis=0) for c in clips]) * HZ
     sd = slow.std(0)
     # A motion of one frequency f has a speed of 2 pi f times its deviation.
     seconds = np.clip(2 * np.pi * sd / np.maximum(moves.std(0), 1e-3) / 2, 1.0, 8.0)
-    return HeadModel(
-        branch=np.repeat(np.arange(branches), states),
-        start=joint.startprob_,
-        transition=joint.transmat_,
-        prosody_mean=_f32(joint.means_[:, :n] * scale[:n] + centre[:n]),
-        prosody_sd=_f32(np.sqrt(joint.variances[:, :n]) * scale[:n]),
-        gesture=np.repeat(np.arange(kinds), gesture.states),
-        gesture_mean=_f32(gesture.model.means_[:, :3] * scale[n : n + 3]),
-        duration_mean=_f32(np.maximum(mean, 1.0)),
-        duration_sd=_f32(spread),
-        choice=_f32(choice + 1e-3),
-        offset=_f32(offset),
-        posture_sd=_f32(np.clip(sd, 0.1, 6.0)),
-        posture_seconds=_f32(seconds),
+    return Manner(
+        mean=_f32(model.seen_mean[:, :, :3] * scale[n : n + 3]),
+        choice=_f32(model.choice),
         gain=_f32(np.ones(3)),
-        curves=curves,
+        posture_sd=_f32(np.clip(sd, 0.1, 8.0)),
+        posture_seconds=_f32(seconds),
     )
 
 
@@ -304,17 +291,52 @@ def _f32(x: F64) -> NDArray[np.float32]:
     return freeze(x.astype(np.float32))
 
 
-def _gain(model: HeadModel, clips: Sequence[Clip], seconds: float = 90.0) -> NDArray[np.float32]:
-    """What brings the deviation of the made gestures up to that of the real ones, each axis, within reason."""
-    still = replace(model, posture_sd=_f32(np.full(3, 1e-3)))
-    made, real, spent = [], [], 0
-    for number, clip in enumerate(clips):
-        if spent > seconds * HZ:
-            break
-        head = HmmHead(still, seed=number)
-        poses = np.array([head.follow(row) for row in clip.prosody.astype(np.float64)])[:, [1, 0, 2]]
-        made.append(gestures(poses)[:, :3])
-        real.append(gestures(clip.pose)[:, :3])
-        spent += len(clip.pose)
-    ratio = np.concatenate(real).std(0) / np.maximum(np.concatenate(made).std(0), 1e-3)
-    return np.clip(ratio, 0.6, 1.8).astype(np.float32)
+def fitted(
+    model: HeadModel, clips: Sequence[Clip], label: str = NEUTRAL, seconds: float = 90.0, rounds: int = 3
+) -> HeadModel:
+    """The model with gestures and postures of such a size that the head, as it runs live, deviates on each axis as the
+    clips' heads do: in its fast part and in all, within reason."""
+    some = list(clips[: int(np.searchsorted(np.cumsum([len(c.pose) for c in clips]), seconds * HZ)) + 1])
+    real_fast = np.concatenate([gestures(c.pose)[:, :3] for c in some]).std(0)
+    real_all = _spread([c.pose.astype(np.float64) for c in some])
+    for _ in range(rounds):
+        made = [_made(model, clip, label, number) for number, clip in enumerate(some)]
+        fast = real_fast / np.maximum(np.concatenate([gestures(x)[:, :3] for x in made]).std(0), 1e-3)
+        slow = real_all / np.maximum(_spread(made), 1e-3)
+        old = model.manners[label]
+        new = replace(
+            old,
+            gain=_f32(np.clip(old.gain * fast, 0.5, MOST_GAIN.get(label, MOST_GAIN_MOVED))),
+            posture_sd=_f32(np.clip(old.posture_sd * slow, 0.1, 8.0)),
+        )
+        model = replace(model, manners={**model.manners, label: new})
+    return model
+
+
+def _made(model: HeadModel, clip: Clip, label: str, seed: int) -> F64:
+    head = HmmHead(model, seed=seed)
+    head.emotion = (label, 0.0 if label == NEUTRAL else 1.0)
+    settle = clip.prosody[:1].astype(np.float64)
+    for _ in range(2 * HZ):  # until the emotion is there
+        head.follow(settle[0])
+    melody = melody_of(clip.prosody)
+    rows = clip.prosody.astype(np.float64)
+    return np.array([head.follow(row, m) for row, m in zip(rows, melody, strict=True)])[:, [1, 0, 2]]
+
+
+def _spread(poses: Sequence[F64]) -> F64:
+    """(3,) mean over pieces of 10 s of the deviation within."""
+    n = 10 * HZ
+    found = [x[i : i + n].std(0) for x in poses for i in range(0, max(1, len(x) - n // 2), n)]
+    return np.asarray(np.mean(found, axis=0))
+
+
+def melody_of(prosody: NDArray[np.floating]) -> list[Melody]:
+    """Phrases in features (T, P), where the sound itself is not at hand: by the level."""
+    out, quiet, talking = [], 100, False
+    for loud in prosody[:, 2]:
+        quiet = 0 if loud > -2.0 else quiet + 1
+        began, ended = quiet == 0 and not talking, talking and quiet == 20
+        talking = (talking or began) and not ended
+        out.append(Melody(0.0, began, ended))
+    return out

@@ -94,14 +94,33 @@ def patterns(
     rest: float = 0.0,
     rounds: int = 6,
 ) -> tuple[F64, float]:
-    """Patterns (branches, states, f), and the mean squared distance of a row that they leave.
+    """Patterns (branches, states, f), and the mean squared distance of a row that they leave; see :func:`covered`.
 
-    :param span: rows that a pattern lasts, about. :param rest: how much a pattern should begin where the features are
-        near zero, in rows; gestures begin and end at rest.
+    :param rest: how much a pattern should begin where the features are near zero, in rows; gestures begin and end at
+        rest.
+    """
+    prices = [rest * (x * x).sum(1) for x in sequences]
+    return covered(sequences, branches, states, span, random, prices, rounds)[:2]
+
+
+def covered(
+    sequences: Sequence[F64],
+    branches: int,
+    states: int,
+    span: int,
+    random: np.random.Generator,
+    restless: Sequence[F64],
+    rounds: int = 6,
+) -> tuple[F64, float, list[tuple[int, int, int]]]:
+    """Patterns (branches, states, f), the mean squared distance of a row that they leave, and the pieces of the last
+    round: (sequence, begin, end).
+
+    :param span: rows that a pattern lasts, about. :param restless: of each sequence (T,), the price of a cut at a row.
     """
     lengths = sorted({max(states, round(span * f)) for f in LENGTHS})
-    cuts = [Cuts(x, states, lengths) for x in sequences if len(x) >= lengths[0]]
-    prices = [rest * (x * x).sum(1) for x in sequences if len(x) >= lengths[0]]
+    own = [i for i, x in enumerate(sequences) if len(x) >= lengths[0]]
+    cuts = [Cuts(sequences[i], states, lengths) for i in own]
+    prices = [restless[i] for i in own]
     flat = np.concatenate([c.means[len(c.means) // 2] for c in cuts])
     chosen = [flat[int(random.integers(len(flat)))]]
     nearest = ((flat - chosen[0]) ** 2).sum((1, 2))
@@ -110,14 +129,16 @@ def patterns(
         nearest = np.minimum(nearest, ((flat - chosen[-1]) ** 2).sum((1, 2)))
     centres = np.array(chosen)
     before = cost = np.inf
+    pieces: list[tuple[int, int, int]] = []
     for _ in range(rounds):
-        sums, counts, cost = np.zeros_like(centres), np.zeros(branches), 0.0
-        for c, price in zip(cuts, prices, strict=True):
+        sums, counts, cost, pieces = np.zeros_like(centres), np.zeros(branches), 0.0, []
+        for number, c, price in zip(own, cuts, prices, strict=True):
             found, spent = tile(c, centres, price)
             cost += spent
             for label, begin, i in found:
                 sums[label] += c.means[i][begin]
                 counts[label] += 1
+                pieces.append((number, begin, begin + c.lengths[i]))
         used = counts > 0
         centres[used] = sums[used] / counts[used, None, None]
         for k in np.flatnonzero(~used):
@@ -125,4 +146,4 @@ def patterns(
         if before - cost < 1e-3 * cost:
             break
         before = cost
-    return centres, cost / sum(c.rows for c in cuts)
+    return centres, cost / sum(c.rows for c in cuts), pieces

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from avatar.errors import ModelFileError
-from avatar.models import registry
-from avatar.models.matte import tflite
+from avatar.models import registry, tflite
 from avatar.models.onnx_file import Graph, save
 
 SOURCE = registry.ModelFile(

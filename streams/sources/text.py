@@ -11,16 +11,16 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from avatar.analysis.phonemes import PhonemeMark, lip_cues, move_closures
-from avatar.core.types import F32, SECOND, AudioChunk, LipCue, Ns, freeze
+from avatar.analysis.phonemes import ClauseMark, PhonemeMark, lip_cues, move_closures
+from avatar.core.types import F32, SECOND, AudioChunk, GestureCue, LipCue, Move, Ns, freeze
 from avatar.errors import MediaError, UsageError
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ class Speech:
     """(n,) mono in [-1, 1]."""
     rate: int
     marks: tuple[PhonemeMark, ...] = ()
+    clauses: tuple[ClauseMark, ...] = ()
+    moves: tuple[Move, ...] = ()
+    """What head, brows, eyes and hands do with it, in order of ``pts`` from 0 on."""
 
     @property
     def duration(self) -> float:
@@ -66,14 +69,19 @@ class Speech:
             return self
         import soxr
 
-        return Speech(soxr.resample(self.samples, self.rate, rate).astype(np.float32), rate, self.marks)
+        samples = soxr.resample(self.samples, self.rate, rate).astype(np.float32)
+        return replace(self, samples=samples, rate=rate)
 
     def chunks(self, start_pts: Ns, chunk_ms: int = 20, rate: int = 48_000) -> Iterator[AudioChunk]:
         """The sound in pieces on the session's timeline, with the lips where phonemes are known.
 
-        The last piece may be shorter.
+        The last piece may be shorter. Where the body moves on after the last word, silence follows until it rests.
         """
         samples = self.resampled(rate).samples
+        if self.moves:
+            still = max(0, -(-self.moves[-1].pts * rate // SECOND) - len(samples))
+            samples = np.concatenate([samples, np.zeros(still, np.float32)])
+        moves, m = self.moves, 0
         size = max(1, rate * chunk_ms // 1000)
         lips, k = self.lips, 0
         for first in range(0, len(samples), size):
@@ -86,7 +94,17 @@ class Speech:
                 LipCue(Ns(start_pts + c.pts), c.visemes, c.mouth, c.voiced, c.confidence) for c in lips[begin:k]
             )
             pts = Ns(start_pts + first * SECOND // rate)
-            yield AudioChunk(pts, piece, rate, lips=cues if lips else None)
+            first_move = m
+            while m < len(moves) and moves[m].pts < end:
+                m += 1
+            planned = tuple(_later(move, start_pts) for move in moves[first_move:m])
+            yield AudioChunk(pts, piece, rate, lips=cues if lips else None, moves=planned)
+
+
+def _later(move: Move, by: Ns) -> Move:
+    if isinstance(move, GestureCue):
+        return replace(move, pts=Ns(move.pts + by), stroke=Ns(move.stroke + by), end=Ns(move.end + by))
+    return replace(move, pts=Ns(move.pts + by))
 
 
 class Voice(Protocol):
@@ -126,11 +144,14 @@ class _Event(ctypes.Structure):
 
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-_EVENT_END, _EVENT_PHONEME = 0, 7
+_EVENT_END, _EVENT_CLAUSE, _EVENT_PHONEME = 0, 5, 7
 _SYNCHRONOUS = 2
 _PHONEME_EVENTS, _PHONEME_IPA, _DONT_EXIT = 0x01, 0x02, 0x8000
 _UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
+
+_TOP = 0.98
+"""Of full scale; louder would cut the wave's tops off."""
 
 
 class _Library:
@@ -165,6 +186,8 @@ class _Library:
         lib.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
         self._sound: list[np.ndarray] = []
         self._events: list[tuple[float, str]] = []
+        self._clauses: list[int] = []
+        self._ends: list[int] = []
         lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceInfo))
         lib.espeak_ListVoices.argtypes = [ctypes.c_void_p]
         self._files = self._find_files()
@@ -181,6 +204,9 @@ class _Library:
                 # The union holds up to eight bytes without a zero at the end, so it is read raw.
                 raw = ctypes.string_at(ctypes.addressof(event) + _Event.id.offset, 8).split(b"\0")[0]
                 self._events.append((event.audio_position / 1000, raw.decode("utf-8", "ignore")))
+            elif event.type == _EVENT_CLAUSE:
+                self._clauses.append(len(self._events))
+                self._ends.append(event.text_position)
             i += 1
         return 0
 
@@ -219,19 +245,23 @@ class _Library:
             clauses.append(self.lib.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _PHONEME_IPA).decode())
         return " ".join(clauses)
 
-    def speak(self, text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> tuple[F32, list]:
+    def speak(
+        self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
+    ) -> tuple[F32, list[tuple[float, str]], list[tuple[int, int]]]:
+        """Samples, (seconds, phoneme) of each phoneme, and of each clause how many phonemes and characters end it."""
         lib = self.lib
         self.choose(voice)
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
             lib.espeak_SetParameter(parameter, value, 0)
         self._seed()
-        self._sound, self._events = [], []
+        self._sound, self._events, self._clauses, self._ends = [], [], [], []
         data = text.encode("utf-8", "ignore") + b"\0"
         if lib.espeak_Synth(data, len(data), 0, 1, 0, _UTF8, None, None) != 0:
             raise UsageError("espeak-ng could not speak this text: shorten it")
         lib.espeak_Synchronize()
         sound = np.concatenate(self._sound) if self._sound else np.zeros(0, np.int16)
-        return (sound / 32768).astype(np.float32), self._events
+        clauses = list(zip(self._clauses, self._ends, strict=True))
+        return (sound / 32768).astype(np.float32), self._events, clauses
 
 
 class EspeakVoice:
@@ -245,7 +275,13 @@ class EspeakVoice:
             return _Library.get().phonemes(text.replace("\0", " "), voice)
 
     def synthesize(
-        self, text: str, voice: str = "en-us", rate: int = 165, pitch: int = 50, pitch_range: int = 50
+        self,
+        text: str,
+        voice: str = "en-us",
+        rate: int = 165,
+        pitch: int = 50,
+        pitch_range: int = 50,
+        loudness: float = 0.0,
     ) -> Speech:
         """Speak ``text``.
 
@@ -253,6 +289,7 @@ class EspeakVoice:
         :param rate: words a minute, 80 to 450.
         :param pitch: 0 to 99.
         :param pitch_range: 0 (monotone) to 99.
+        :param loudness: decibels against the voice's own, -20 to 6; as loud as goes without cutting off its tops.
 
         Raises UsageError where there is nothing to speak or no such voice.
         """
@@ -262,14 +299,41 @@ class EspeakVoice:
             raise UsageError(f"the text is too long: {len(text)} characters, at most {self.MAX_CHARACTERS} at once")
         with _Library.lock:
             library = _Library.get()
-            samples, events = library.speak(
-                text.replace("\0", " "), voice, min(450, max(80, rate)), min(99, max(0, pitch)), pitch_range
+            spoken = text.replace("\0", " ")
+            samples, events, clauses = library.speak(
+                spoken,
+                voice,
+                min(450, max(80, rate)),
+                min(99, max(0, pitch)),
+                min(99, max(0, pitch_range)),
             )
         if len(samples) == 0:
             raise UsageError(f'the voice "{voice}" has no sound for this text: choose a voice of its language')
+        gain = 10 ** (min(6.0, max(-20.0, loudness)) / 20)
+        if gain != 1:
+            samples = samples * np.float32(min(gain, max(1.0, _TOP / float(np.abs(samples).max(initial=1e-3)))))
         ends = [t for t, _ in events[1:]] + [len(samples) / library.rate]
         marks = [PhonemeMark(a, max(a, b), ipa) for (a, ipa), b in zip(events, ends, strict=True)] if events else []
-        return Speech(freeze(samples), library.rate, move_closures(marks, samples, library.rate))
+        moved = move_closures(marks, samples, library.rate)
+        return Speech(freeze(samples), library.rate, moved, _clauses_of(spoken, moved, clauses))
+
+
+def _clauses_of(text: str, marks: Sequence[PhonemeMark], ends: Sequence[tuple[int, int]]) -> tuple[ClauseMark, ...]:
+    """The clauses of a spoken text. :param ends: of each, how many marks and characters there are to its end."""
+    out: list[ClauseMark] = []
+    mark = character = 0
+    for next_mark, next_character in ends:
+        sounded = [m for m in marks[mark:next_mark] if m.ipa.strip() and m.end_s > m.start_s]
+        # A mark that the library counts to what follows ends this clause all the same.
+        while next_character < len(text) and not text[next_character - 1 : next_character + 1].strip().isalnum():
+            if text[next_character].isspace():
+                break
+            next_character += 1
+        words = text[character:next_character].strip()
+        if sounded and words:
+            out.append(ClauseMark(sounded[0].start_s, sounded[-1].end_s, words))
+        mark, character = next_mark, next_character
+    return tuple(out)
 
 
 # --- speech from a file ------------------------------------------------------------------------------------------

@@ -23,12 +23,14 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 
 from avatar.config import load
+from avatar.core.program import CommandError, parse
 from avatar.core.types import FaceState, Ns
 from avatar.errors import AvatarError
 from avatar.portrait import bundle
 from avatar.portrait.photo import read_photo
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer
 from avatar.streams.signaling import without_names
+from avatar.streams.sources import osc
 from avatar.streams.sources.media_file import read_audio
 from avatar.streams.sources.states_file import read_states
 from avatar.streams.wire import state_from_json, state_to_line
@@ -76,6 +78,17 @@ def _states(data: bytes) -> object:
 
 def _frame(data: bytes) -> object:
     return state_from_json(json.loads(data))
+
+
+_COMMAND = json.dumps(
+    {"client": "a", "priority": 60, "hold": 1.5, "fade": 0.2, "arkit": {"jawOpen": 0.5}, "au": {"12": 0.8},
+     "head": {"yaw": 10}, "gaze": {"pitch": 5}, "gesture": "nod", "release": False}
+).encode()  # fmt: skip
+_OSC = b"/avatar/head\0\0\0\0,ffhsTb\0" + bytes(16) + b"nod\0" + b"\0\0\0\4abcd"
+
+
+def _command(data: bytes) -> object:
+    return parse(json.loads(data), Ns(0), "client")
 
 
 def _config(data: bytes) -> object:
@@ -183,6 +196,8 @@ TARGETS = {
         # The hub turns whatever an offer's parser raises into one line; it must end, and not take the program along.
         Target("offer", _offer, lambda: [OFFER.encode()], (Exception,)),
         Target("avatar", _avatar, _avatar_files),
+        Target("command", _command, lambda: [_COMMAND], (CommandError, ValueError, RecursionError)),
+        Target("osc", osc.read, lambda: [_OSC, b"#bundle\0" + bytes(11) + bytes([len(_OSC)]) + _OSC], (osc.OscError,)),
         Target("packets", _packets, lambda: [bytes(range(256)) * 4, bytes(2000)]),
     )
 }  # fmt: skip

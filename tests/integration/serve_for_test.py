@@ -78,7 +78,7 @@ class SmallControl:
             raise UsageError(f"there is no avatar {name!r}")
         return b"\xff\xd8thumb"
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, act: object = None, voice: object = None, emotion: object = None) -> None:
         self.said.append(text)
 
     async def record(self, on: bool) -> dict[str, Any]:

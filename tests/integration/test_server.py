@@ -137,6 +137,13 @@ async def test_say_and_record(site):
     assert await site.ask("POST", "/api/say", json={"text": "Hello"}) == (200, {"ok": True})
     assert site.control.said == ["Hello"]
     assert await site.ask("POST", "/api/say", json={}) == (400, {"error": "the request lacks 'text', a text"})
+    asked = {"text": "Is it late?", "act": "ask", "voice": "de", "emotion": {"label": "anger"}}
+    assert await site.ask("POST", "/say", json=asked) == (200, {"ok": True})
+    assert site.control.said[-1] == "Is it late?"
+    status, answer = await site.ask("POST", "/say", json={"text": "x", "act": 5})
+    assert (status, answer["error"]) == (400, "the request lacks 'act', a text")
+    status, answer = await site.ask("POST", "/say", json={"text": "x", "actt": "ask"})
+    assert (status, answer["error"]) == (400, "unknown key 'actt'; there are: text, act, voice, emotion")
     assert await site.ask("POST", "/api/record", json={"on": True}) == (200, {"recording": "a.mp4"})
     status, answer = await site.ask("POST", "/api/record", json={"on": "yes"})
     assert (status, answer["error"]) == (400, "the request lacks 'on', true or false")

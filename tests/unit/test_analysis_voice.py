@@ -11,7 +11,7 @@ import pytest
 from test_calibrations import small_head
 
 import avatar.models
-from avatar.analysis.head_hmm import HEAD_FILE, HeadModel
+from avatar.analysis.head_model import HEAD_FILE, HeadModel
 from avatar.analysis.mouth import CALM_MS, LIVE_MS
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.core.facs import INDEX, UPPER_INDICES, VISEME_INDEX

@@ -12,7 +12,7 @@ import pytest
 
 from avatar.analysis.calibration import AXES, Habits
 from avatar.analysis.head_features import FEATURES
-from avatar.analysis.head_hmm import HeadModel
+from avatar.analysis.head_model import HeadModel, Manner
 from avatar.analysis.speaker import Speaker
 from avatar.calibrations import DEFAULT, Calibrations, find
 from avatar.core import facs
@@ -31,15 +31,17 @@ def small_head(degrees: float = 1.0) -> HeadModel:
         transition=np.full((s, s), 0.5),
         prosody_mean=np.stack([np.full(p, -0.5), np.full(p, 0.5)]).astype(np.float32),
         prosody_sd=np.ones((s, p), np.float32),
-        gesture=np.zeros(1, np.int64),
-        gesture_mean=np.full((1, 3), degrees, np.float32),
-        duration_mean=np.full(1, 20, np.float32),
-        duration_sd=np.full(1, 5, np.float32),
-        choice=np.tile(np.array([1.0, 0.0], np.float32), (s, 1)),
-        offset=np.zeros((s, 1), np.float32),
-        posture_sd=np.ones(3, np.float32),
-        posture_seconds=np.full(3, 2, np.float32),
-        gain=np.ones(3, np.float32),
+        lasts=np.full(s, 20, np.float32),
+        lasts_sd=np.full(s, 5, np.float32),
+        manners={
+            "neutral": Manner(
+                mean=np.full((1, 1, 3), degrees, np.float32),
+                choice=np.ones((s, 1), np.float32),
+                gain=np.ones(3, np.float32),
+                posture_sd=np.ones(3, np.float32),
+                posture_seconds=np.full(3, 2, np.float32),
+            )
+        },
     )
 
 
@@ -65,7 +67,7 @@ def test_what_is_kept_comes_back(store: Calibrations) -> None:
     assert found.habits == HABITS
     assert found.speaker.hertz == pytest.approx(2**7.5)
     assert np.allclose(found.speaker.neutral, SPEAKER.neutral, atol=1e-4)
-    assert np.array_equal(found.head.gesture_mean, small_head().gesture_mean)
+    assert np.array_equal(found.head.manners["neutral"].mean, small_head().manners["neutral"].mean)
     assert (found.made, found.program) == ("2026-01-02T03:04:05+00:00", "vultus 0.1.0")
 
 
@@ -90,7 +92,7 @@ def test_it_is_for_its_owner_only(store: Calibrations) -> None:
 def test_a_new_one_takes_the_place_of_the_old_one_and_a_failure_leaves_the_old_one(store: Calibrations) -> None:
     keep(store, degrees=1.0)
     keep(store, degrees=2.0)
-    assert store.load("me").head.gesture_mean[0, 0] == 2.0
+    assert store.load("me").head.manners["neutral"].mean[0, 0, 0] == 2.0
 
     def full(path: Path) -> None:
         path.write_bytes(b"half")
@@ -98,7 +100,7 @@ def test_a_new_one_takes_the_place_of_the_old_one_and_a_failure_leaves_the_old_o
 
     with pytest.raises(StorageError, match="No space left"):
         store.save("me", "", "", SPEAKER, HABITS, full)
-    assert store.load("me").head.gesture_mean[0, 0] == 2.0
+    assert store.load("me").head.manners["neutral"].mean[0, 0, 0] == 2.0
     assert [path.name for path in store.folder.iterdir()] == ["me"], "nothing is left behind"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import avatar.models
+from avatar.analysis import voice_frames
 from avatar.analysis.emotion import CLASSES, EMBEDDING, EVERY, WEIGHTS_FILE, EmotionEstimator, HeldClass, is_flat
 from avatar.analysis.features import RATE, Resampler
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile
@@ -16,7 +17,7 @@ from avatar.analysis.voice_frames import WIDTH
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
 from avatar.core.types import EMOTIONS, AudioChunk, EmotionCue, Ns
 from avatar.errors import ModelFileError, UsageError
-from avatar.models.emotion import clips
+from avatar.models.emotion import clips, families, linear
 from avatar.models.emotion.augment import Session, stretched
 from avatar.models.emotion.linear import Samples, fit, scale
 from avatar.models.emotion.stream import Listener
@@ -157,6 +158,15 @@ def test_a_speaker_who_is_always_neutral_is_not_taken_for_average():
     assert model.posterior(model.means[1] + shift, found).argmax() == 1  # and another emotion still stands out
 
 
+def test_all_balance_is_a_running_mean_and_none_is_the_classes_own():
+    means, heard = np.eye(3, dtype=np.float32) * 6, RANDOM.normal(2, 5, (20, 3))
+    model = ShiftModel(np.zeros(3, np.float32), means, 2.0, 1.0, None, 1.0)
+    assert model.shift(heard) == pytest.approx((heard.sum(axis=0) - 20 * 2) / 22, abs=1e-4)
+    always_one = np.tile(means[1], (20, 1))
+    apart = [np.abs(ShiftModel(model.bias, means, 2.0, 1.0, None, b).shift(always_one)).max() for b in (0, 0.3, 1)]
+    assert apart[0] < 0.1 < apart[1] < apart[2]
+
+
 def test_nothing_heard_is_no_shift():
     assert not shifts().shift(np.zeros((0, 3))).any()
 
@@ -222,7 +232,51 @@ def test_an_even_race_never_flips():
     assert said == {"neutral"}
 
 
+def test_who_speaks_in_a_lively_voice_must_lead_by_more_to_leave_neutral():
+    def updates_to_anger(before: list[float]) -> int:
+        held = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
+        for p in before:
+            assert held.step(sure_of(0, p)) == "neutral"
+        return next(n for n in range(1, 50) if held.step(sure_of(3, 0.75)) == "anger")
+
+    even, lively = [0.95] * 200, [0.95, 0.3, 0.9, 0.3] * 50
+    assert updates_to_anger(even) < updates_to_anger(lively)
+    assert updates_to_anger(even) <= 2
+
+
+def test_silence_teaches_nothing_about_a_lively_voice():
+    held, quiet = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05)), HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
+    for _ in range(600):
+        quiet.step(sure_of(0, 1.0))
+    assert [held.step(sure_of(3, 0.6)) for _ in range(9)] == [quiet.step(sure_of(3, 0.6)) for _ in range(9)]
+
+
 # --- training -----------------------------------------------------------------------------------------------------
+
+
+def test_every_functional_has_a_name_and_pitch_moves_those_of_pitch_alone():
+    frames = RANDOM.normal(0, 1, (120, WIDTH)).astype(np.float32)
+    frames[:, -1] = 1
+    other = frames.copy()
+    other[:, voice_frames.F0] += np.linspace(0, 3, 120)
+    named = families.columns()
+    assert len(named) == len(functionals(frames))
+    moved = {named[i][0] for i in np.flatnonzero(np.abs(functionals(other) - functionals(frames)) > 1e-4)}
+    assert "f0" in moved
+    assert moved <= {"f0", "rhythm", *voice_frames.VOICE_NAMES}
+    assert families.prosody()[[i for i, (d, _) in enumerate(named) if d == "f0"]].all()
+    assert not families.prosody()[[i for i, (d, _) in enumerate(named) if d.startswith(("band", "mfcc"))]].any()
+
+
+def test_the_classifier_found_among_few_clips_is_the_one_found_among_all_functionals():
+    random = np.random.default_rng(2)
+    x = random.normal(size=(40, 60)).astype(np.float32)
+    labels = random.integers(3, size=40)
+    x[:, :3] += 2 * np.eye(3)[labels].astype(np.float32)
+    wanted, share = np.eye(3, dtype=np.float32)[labels], np.full(40, 1 / 40)
+    few, _ = linear.logistic(x, wanted, share, 1e-2, 200)
+    all_of_them, _ = linear._logistic(x, wanted, share, 1e-2, 200)
+    assert few == pytest.approx(all_of_them, abs=2e-3)
 
 
 def test_functionals_are_finite_whatever_comes():
@@ -278,6 +332,8 @@ def test_unknown_labels_are_counted_and_aliases_understood(tmp_path):
     found = clips.read(index(tmp_path, [("a.wav", "x", "Joy"), ("a.wav", "x", "envy"), ("a.wav", "y", "calm")]))
     assert [CLASSES[c.label] for c in found.clips] == ["happiness", "boredom"]
     assert found.unknown == {"envy": 1}
+    assert not found.bored  # calm alone is judged as neutral
+    assert clips.read(index(tmp_path, [("a.wav", "x", "Bored")])).bored
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avatar.analysis.head_features import FEATURES, ProsodyFeatures
-from avatar.analysis.head_hmm import LAG, HeadModel, HmmHead
+from avatar.analysis.head_hmm import LAG, HmmHead
+from avatar.analysis.head_model import HeadModel, Manner
 from avatar.analysis.prosody import Melody, Prosody
 from avatar.analysis.viterbi import FixedLagViterbi, GaussianScores, log
 from avatar.errors import ModelFileError
@@ -15,36 +16,43 @@ P = len(FEATURES)
 QUIET, ACCENT = np.array([0, 0, -4, 0, 0, 0.0]), np.array([2, 1, 1, 0, 0, 0.0])
 
 
-def little(**changes) -> HeadModel:
-    """Two branches, quiet and accent; the accent brings a nod of 6 degrees, 48 hops long, five hops after it began."""
+def little(manners=None, **changes) -> HeadModel:
+    """Two patterns of three states, quiet and accent; the accent brings a nod of 6 degrees, lowest in its middle."""
     stay = 0.9
-    transition = np.zeros((4, 4))
-    for s in range(4):
+    transition = np.zeros((6, 6))
+    for s in range(6):
         transition[s, s] = stay
-        if s % 2 == 0:
+        if s % 3 < 2:
             transition[s, s + 1] = 1 - stay
         else:
-            transition[s, [0, 2]] = (1 - stay) / 2
+            transition[s, [0, 3]] = (1 - stay) / 2
     made = dict(
-        branch=np.array([0, 0, 1, 1]),
-        start=np.array([0.5, 0, 0.5, 0]),
+        branch=np.array([0, 0, 0, 1, 1, 1]),
+        start=np.array([0.5, 0, 0, 0.5, 0, 0]),
         transition=transition,
-        prosody_mean=np.array([QUIET, QUIET, ACCENT, ACCENT], np.float32),
-        prosody_sd=np.full((4, P), 0.7, np.float32),
-        gesture=np.array([0, 0, 0]),
-        gesture_mean=np.array([[0, 0, 0], [-6, 0, 0], [0, 0, 0]], np.float32),
-        duration_mean=np.full(3, 16, np.float32),
-        duration_sd=np.full(3, 1, np.float32),
-        choice=np.array([[0, 1], [1, 0]], np.float32) + 1e-6,
-        offset=np.array([[0], [5]], np.float32),
-        posture_sd=np.array([1.5, 0.8, 0.6], np.float32),
-        posture_seconds=np.array([2, 3, 3], np.float32),
-        gain=np.ones(3, np.float32),
+        prosody_mean=np.array([QUIET] * 3 + [ACCENT] * 3, np.float32),
+        prosody_sd=np.full((6, P), 0.7, np.float32),
+        lasts=np.full(6, 14, np.float32),
+        lasts_sd=np.full(6, 2, np.float32),
+        manners={"neutral": manner()} if manners is None else manners,
     )
     return HeadModel(**(made | changes))
 
 
-def accents(count: int, every: int = 150, at: int = 80, lasts: int = 30) -> np.ndarray:
+def manner(degrees=(-6.0, 0.0, 0.0), **changes) -> Manner:
+    mean = np.zeros((2, 3, 3), np.float32)
+    mean[1, 1] = degrees
+    made = dict(
+        mean=mean,
+        choice=np.array([[1, 0], [0, 1]], np.float32) + 1e-6,
+        gain=np.ones(3, np.float32),
+        posture_sd=np.array([1.5, 0.8, 0.6], np.float32),
+        posture_seconds=np.array([2, 3, 3], np.float32),
+    )
+    return Manner(**(made | changes))
+
+
+def accents(count: int, every: int = 150, at: int = 80, lasts: int = 42) -> np.ndarray:
     """(n, P) features: quiet with an accent now and then."""
     rows = np.tile(QUIET, (count * every, 1))
     for i in range(count):
@@ -134,8 +142,8 @@ def test_model_survives_its_file(tmp_path):
     model.save(tmp_path / "head.npz")
     again = HeadModel.load(tmp_path / "head.npz")
     np.testing.assert_array_equal(again.transition, model.transition)
-    np.testing.assert_array_equal(again.gesture_mean, model.gesture_mean)
-    assert (again.branches, again.gestures) == (2, 1)
+    np.testing.assert_array_equal(again.manners["neutral"].mean, model.manners["neutral"].mean)
+    assert (again.branches, again.states) == (2, 3)
 
 
 def test_a_file_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch):
@@ -143,7 +151,7 @@ def test_a_file_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(HeadModel, "VERSION", 7)
         little().save(path)
-    with pytest.raises(ModelFileError, match=r"head\.npz: a head model of version 7, this program reads 1; train") as e:
+    with pytest.raises(ModelFileError, match=r"head\.npz: a head model of version 7, this program reads 2; train") as e:
         HeadModel.load(path)
     assert "\n" not in str(e.value)
 
@@ -158,9 +166,9 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, spoil):
             little().save(path)
             path.write_bytes(path.read_bytes()[:300])
         case "shape":
-            little(gain=np.ones(2, np.float32)).save(path)
+            little({"neutral": manner(gain=np.ones(2, np.float32))}).save(path)
         case "nan":
-            little(gain=np.full(3, np.nan, np.float32)).save(path)
+            little({"neutral": manner(gain=np.full(3, np.nan, np.float32))}).save(path)
     with pytest.raises(ModelFileError) as e:
         HeadModel.load(path)
     assert "\n" not in str(e.value)
@@ -179,8 +187,8 @@ def test_a_nod_goes_with_each_accent_and_is_lowest_in_time(ahead):
     for i in range(1, 6):
         begin = i * 150 + 80
         lowest = begin + int(made[begin : begin + 70].argmin())
-        # The nod begins five hops after the accent and is lowest 24 hops later.
-        assert abs(lowest - (begin + 29)) <= 4
+        # The accent lasts 42 hops, and the nod is lowest in its middle.
+        assert abs(lowest - (begin + 21)) <= 4
         assert made[lowest] < -3
 
 
@@ -218,8 +226,54 @@ def test_strength_and_emotion_scale_the_motion():
 def test_another_model_is_taken_up_without_a_jump():
     head = HmmHead(little(), seed=5)
     before = track(head, accents(2)[:210])[-1]
-    head.use(little(gesture_mean=np.array([[0, 0, 0], [0, 8, 0], [0, 0, 0]], np.float32)))
+    head.use(little({"neutral": manner((0, 8, 0))}))
     after = track(head, accents(4))
     assert np.abs(after[0] - before).max() < 0.6
     assert np.abs(np.diff(after, axis=0)).max() < 0.6
     assert after[:, 1].max() > 3
+
+
+def test_each_emotion_has_its_own_gestures_and_none_jumps():
+    moved = {"neutral": manner((0, 4, 0)), "anger": manner((0, -8, 0))}
+    head = HmmHead(little(moved), seed=1, ahead=5)
+    calm = track(head, accents(6))
+    head.emotion = ("anger", 1.0)
+    angry = track(head, accents(8))
+    head.emotion = ("neutral", 0.0)
+    after = track(head, accents(8))
+    assert calm[:, 1].max() > 2.5
+    assert angry[300:, 1].min() < -4
+    assert after[600:, 1].min() > -4
+    assert np.abs(np.diff(np.concatenate([calm, angry, after]), axis=0)).max() < 1.0, "at 30 a second below 3 degrees"
+
+
+def test_half_an_emotion_borrows_some_of_its_gestures():
+    head = HmmHead(little({"neutral": manner((0, 6, 0)), "anger": manner((0, -6, 0))}), seed=4, ahead=5)
+    head.emotion = ("anger", 0.5)
+    made = track(head, accents(40))[300:, 1]
+    turns = [made[i * 150 : i * 150 + 150][np.abs(made[i * 150 : i * 150 + 150]).argmax()] for i in range(37)]
+    assert 0.2 < np.mean(np.array(turns) > 0) < 0.8
+
+
+def test_the_head_follows_a_voice_that_takes_its_time():
+    """The nod's lowest point lies in the middle of the accent, whatever time the accent takes."""
+    for lasts in (30, 42, 50):
+        rows = np.tile(QUIET, (400, 1))
+        rows[150 : 150 + lasts] = ACCENT
+        # The three states differ, so that the decoder knows where in the accent the voice is.
+        model = little(prosody_mean=np.array([QUIET] * 3 + [ACCENT, 1.8 * ACCENT, ACCENT], np.float32))
+        third = lasts // 3
+        rows[150 + third : 150 + 2 * third] = 1.8 * ACCENT
+        made = track(HmmHead(model, ahead=15, vary=False), rows)[15:, 0]
+        assert abs(int(made.argmin()) - (150 + lasts // 2)) <= 5
+
+
+def test_the_head_rises_before_the_voice_where_the_sound_is_known_early():
+    head = HmmHead(little(), seed=0, ahead=15)
+    quiet, voice = Prosody(0.0, 0.0, -60.0, 0.0, -4.0, False), Prosody(150.0, 0.9, -20.0, 0.0, 0.0, True)
+    head._deviation *= 0
+    made = []
+    for i in range(300):
+        made.append(head.step(Melody(began=i == 202), voice if i >= 200 else quiet)[1])
+    pitch = np.array(made)[15:]  # the pose of moment i comes 15 hops later
+    assert pitch[200] - pitch[185] > 0.3

@@ -144,3 +144,105 @@ def test_learning_makes_the_same_usable_model_again():
     np.testing.assert_allclose(a.transition.sum(1), 1, atol=1e-6)
     head = HmmHead(a)
     assert np.isfinite([head.follow(row) for row in clip.prosody[:300]]).all()
+
+
+def test_pairs_find_which_gesture_goes_with_which_sound():
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
+    from avatar.models.headpose import pairs
+
+    random = np.random.default_rng(0)
+    true = two_pairs()
+    x = sampled(true, 3000, random)
+    blank = np.full((2, 2), 0.5)
+    rough = pairs.replace(
+        true, choice=blank, seen_mean=true.seen_mean * 0.3, heard_mean=true.heard_mean + 0.3, seen_var=true.seen_var * 9
+    )
+    found = pairs.train(rough, [x], 20)
+    np.testing.assert_allclose(found.choice, true.choice, atol=0.15)
+    assert pairs.likelihood(found, [x]) > pairs.likelihood(rough, [x])
+    # The sound alone says which pattern it is, and so does the plain model over it that the live decoder uses.
+    assert pairs.agreement(found, [x], 60) > 0.99
+    left, there = pairs.explained(found, x, 1)
+    assert left < 0.7 * there
+
+
+def test_pairs_that_hear_nothing_new_keep_what_they_hear():
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
+    from avatar.models.headpose import pairs
+
+    true = two_pairs()
+    x = sampled(true, 600, np.random.default_rng(1))
+    other = pairs.train(pairs.replace(true, seen_mean=0 * true.seen_mean), [x], 5, heard=False)
+    np.testing.assert_array_equal(other.heard_mean, true.heard_mean)
+    np.testing.assert_array_equal(other.stay, true.stay)
+    assert np.abs(other.seen_mean).max() > 1
+
+
+def test_passages_do_not_shrink_below_what_was_asked():
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
+    from avatar.models.headpose import pairs
+
+    x = np.random.default_rng(2).standard_normal((500, 2))
+    found = pairs.train(two_pairs(), [x], 5, least=6.0)
+    assert (1 / (1 - found.stay) >= 6 - 1e-9).all()
+
+
+def two_pairs():
+    """Two sounds of three states; the first brings a nod, mostly, the second nothing."""
+    from avatar.models.headpose.pairs import Pairs
+
+    return Pairs(
+        start=np.full(2, 0.5),
+        follow=np.full((2, 2), 0.5),
+        choice=np.array([[0.9, 0.1], [0.05, 0.95]]),
+        stay=np.full((2, 3), 0.85),
+        heard_mean=np.array([[[1.0], [3.0], [1.0]], [[-1.0], [-2.0], [-1.0]]]),
+        heard_var=np.full((2, 3, 1), 0.3),
+        seen_mean=np.array([[[0.0], [-4.0], [0.0]], [[0.0], [0.0], [0.0]]]),
+        seen_var=np.full((2, 3, 1), 0.3),
+    )
+
+
+def sampled(model, rows, random):
+    """(rows, 2) drawn from a model of one feature in each modality."""
+    out, b, k = [], 0, 0
+    g = int(random.random() < model.choice[b, 1])
+    for _ in range(rows):
+        out.append(
+            (
+                random.normal(model.heard_mean[b, k, 0], model.heard_var[b, k, 0] ** 0.5),
+                random.normal(model.seen_mean[g, k, 0], model.seen_var[g, k, 0] ** 0.5),
+            )
+        )
+        if random.random() > model.stay[b, k]:
+            k += 1
+            if k == model.stay.shape[1]:
+                k, b = 0, int(random.integers(2))
+                g = int(random.random() < model.choice[b, 1])
+    return np.array(out)
+
+
+def test_the_size_is_where_compactness_and_separation_balance():
+    pytest.importorskip("hmmlearn", reason="hmmlearn learns the head (extra: calibrate)")
+    from avatar.models.headpose.fitness import balance
+
+    # Compactness rises fast up to five patterns and hardly after, separation falls from five on.
+    share = balance([-3.7, -3.2, -2.9, -2.88, -2.84], [40, 41, 40, 33, 20])
+    assert int(share.argmax()) == 2
+    assert balance([-1.0, -1.0], [2.0, 2.0]).tolist() == [0.0, 0.0]
+
+
+def test_emotional_heads_move_more_and_happy_and_angry_ones_twice_as_fast():
+    from avatar.analysis.prosody import Melody, Prosody
+    from avatar.models.headpose.clips import Heard
+
+    hops = tuple(Prosody(150.0, 0.9, -20.0, 0.0, 0.3, 60 <= i % 400 < 360) for i in range(4000))
+    melody = tuple(Melody(accent=0.6 if h.speaking and i % 60 == 30 else 0.0) for i, h in enumerate(hops))
+    heard = Heard(np.zeros((4000, 6), np.float32), hops, melody)
+    speed = {
+        e: np.abs(np.diff(move(heard, 0, "made", e).pose, axis=0)).mean()
+        for e in ("neutral", "happiness", "anger", "sadness")
+    }
+    assert 1.6 < speed["happiness"] / speed["neutral"] < 2.4
+    assert 1.6 < speed["anger"] / speed["neutral"] < 2.4
+    assert speed["sadness"] < 1.2 * speed["neutral"]

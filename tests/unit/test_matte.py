@@ -11,7 +11,7 @@ import avatar.models
 from avatar.core.types import FaceState, Ns, Pose
 from avatar.engines.head import HeadEngine
 from avatar.errors import UsageError
-from avatar.models.matte import tflite
+from avatar.models import tflite
 from avatar.models.matte.build import converted
 from avatar.network import one_thread_session
 from avatar.portrait import bundle as bundles

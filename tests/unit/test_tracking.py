@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 from skimage import data
 
-from avatar.analysis.tracking import FaceTracker, OneEuro, _Rest
+from avatar.analysis.face_nets import FaceFile, FaceNets
+from avatar.analysis.tracking import MIRRORED, FaceTracker, OneEuro, _Rest
 from avatar.core import facs
-from avatar.core.types import SECOND, BlinkCue, ExpressionCue, GazeCue, Ns, PoseCue, VideoFrame, freeze
+from avatar.core.types import SECOND, BlinkCue, ExpressionCue, GazeCue, LipCue, Ns, PoseCue, VideoFrame, freeze
+from avatar.errors import ModelFileError
 from avatar.models import registry
+from avatar.models.inputs import camera as judge
+from avatar.models.landmarker import convert
 from avatar.pipeline.stage import Stage
 from avatar.portrait import bundle
+from avatar.portrait.landmarks import LandmarkDetector
+from avatar.sync.synchronizer import Style, Synchronizer
 
 FPS = 30
 
@@ -20,9 +26,15 @@ def at(i: float) -> Ns:
 
 
 @pytest.fixture(scope="module")
-def tracker():
+def file() -> FaceFile:
     (model,) = registry.fetch("face_landmarker_v2.task")
-    found = FaceTracker(model)
+    return convert.read(model)
+
+
+@pytest.fixture(scope="module", params=["networks", "task"])
+def tracker(request, file):
+    (model,) = registry.fetch("face_landmarker_v2.task")
+    found = FaceTracker(FaceNets(file) if request.param == "networks" else model)
     yield found
     found.close()
 
@@ -232,3 +244,121 @@ def test_a_known_rest_says_nothing_about_where_the_eyes_look():
     for i in range(30):
         rest.learn(at(i), coefficients(eyeLookOutLeft=0.2, eyeLookInRight=0.2), np.zeros(3), (0, 0, 0))
     assert np.abs(rest.shapes(coefficients(eyeLookOutLeft=0.2, eyeLookInRight=0.2))).max() < 0.01
+
+
+# --- the networks run alone ----------------------------------------------------------------------------------------
+
+
+def test_the_networks_alone_say_what_the_task_says(file, face):
+    nets = FaceNets(file)
+    (model,) = registry.fetch("face_landmarker_v2.task")
+    with LandmarkDetector(model, mode="image", faces=1) as task:
+        for roll, right in ((0, 0), (12, 30), (-8, -60)):
+            picture = moved(face, roll=roll, right=right)
+            nets.reset()
+            ours, theirs = nets.detect(picture)[0], task.detect(picture)[0]
+            assert np.abs(ours.landmarks - theirs.landmarks)[:, :2].mean() < 0.01 * theirs.eye_distance
+            assert np.abs(ours.coefficients - theirs.coefficients).max() < 0.08
+            assert abs(ours.yaw - theirs.yaw) + abs(ours.pitch - theirs.pitch) + abs(ours.roll - theirs.roll) < 2
+            assert ours.translation == pytest.approx(theirs.translation, abs=12)
+            # From the same points the same coefficients and pose: what differs is where each of them looks.
+            same = nets._face(theirs.landmarks.astype(np.float64), 640, 480)
+            assert np.abs(same.coefficients - theirs.coefficients).max() < 1e-3
+            assert (same.yaw, same.pitch, same.roll) == pytest.approx((theirs.yaw, theirs.pitch, theirs.roll), abs=0.01)
+
+
+def test_a_file_that_is_none_is_one_clear_line(tmp_path):
+    (tmp_path / "a.task").write_bytes(b"nothing")
+    with pytest.raises(ModelFileError, match="avatar models fetch"):
+        convert.read(tmp_path / "a.task")
+
+
+@pytest.fixture(scope="module")
+def two_faces() -> np.ndarray:
+    """A smaller face on the left, a larger one on the right."""
+    picture = np.full((480, 900, 3), 120, np.uint8)
+    for name, size, x in (("max", 320, 40), ("sam", 420, 440)):
+        portrait = bundle.load(registry.avatars_dir() / name).portrait
+        picture[20 : 20 + size, x : x + size] = cv2.resize(portrait, (size, size), interpolation=cv2.INTER_AREA)
+    return freeze(picture)
+
+
+@pytest.mark.parametrize(("prefer", "right"), [("largest", True), ("left", False), ("right", True)])
+def test_of_several_faces_the_chosen_one_is_followed(file, two_faces, prefer, right):
+    nets = FaceNets(file, prefer)
+    for _ in range(3):
+        (found,) = nets.detect(two_faces)
+        assert (found.landmarks[:, 0].mean() > 450) == right
+
+
+def test_another_face_can_be_chosen_and_is_kept_through_a_loss(file, two_faces):
+    nets = FaceNets(file)
+    nets.choose(0.2, 0.4)
+    for picture in (two_faces, np.zeros_like(two_faces), np.zeros_like(two_faces), two_faces):
+        found = nets.detect(picture)
+    assert found[0].landmarks[:, 0].mean() < 450
+
+
+def test_a_mirror_changes_sides(file, face):
+    plain, mirror = FaceTracker(FaceNets(file)), FaceTracker(FaceNets(file), mirror=True)
+    for i in range(50):
+        picture = moved(face, roll=0 if i < 35 else 12, right=0 if i < 35 else 40)
+        a, b = by_kind(plain.step(VideoFrame(at(i), picture))), by_kind(mirror.step(VideoFrame(at(i), picture)))
+    assert b[PoseCue].pose.euler == pytest.approx(np.array(a[PoseCue].pose.euler) * (-1, 1, -1), abs=1e-3)
+    assert b[PoseCue].pose.translation[0] == pytest.approx(-a[PoseCue].pose.translation[0])
+    assert b[ExpressionCue].arkit == pytest.approx(a[ExpressionCue].arkit[MIRRORED])
+    assert b[GazeCue].gaze.yaw == pytest.approx(-a[GazeCue].gaze.yaw, abs=1e-6)
+    assert (b[BlinkCue].left, b[BlinkCue].right) == (a[BlinkCue].right, a[BlinkCue].left)
+
+
+@pytest.mark.parametrize("lost", [6, 12, 45])
+def test_a_face_that_comes_back_does_not_jump(file, face, lost):
+    """The head is turned while it is not seen: the state goes there no faster than a person would."""
+    tracker, sync = FaceTracker(FaceNets(file)), Synchronizer()
+    empty = freeze(np.full((480, 640, 3), 90, np.uint8))
+    angles = []
+    for i in range(40 + lost + 30):
+        seen = not 40 <= i < 40 + lost
+        picture = moved(face, roll=0 if i < 32 else 15 if i < 40 else -15) if seen else empty
+        for cue in tracker.step(VideoFrame(at(i), picture)) or ():
+            sync.push(cue, "camera")
+        angles.append(sync.sample(at(i)).head.euler[2])
+    assert angles[39] == pytest.approx(15, abs=3)
+    assert angles[-1] == pytest.approx(-15, abs=3)
+    assert np.abs(np.diff(angles[40:])).max() < 9, "degrees a picture; a jump would be 30"
+    if lost == 45:
+        assert abs(angles[40 + lost - 1]) < 0.1, "it has gone back to rest"
+
+
+def test_smoothing_flattens_no_blink_and_is_never_late():
+    assert judge.blinks(judge._shape_smoothing) < 0.10
+    smooth = FaceTracker.pose_smoothing()
+    turn = 20 * np.sin(2 * np.pi * np.arange(90) / 45)
+    out = np.array([smooth.step(at(i), np.array([v]))[0] for i, v in enumerate(turn)])
+    fine = np.arange(30, 89, 0.1)
+    late = [
+        np.corrcoef(np.interp(fine - k, np.arange(90), turn), np.interp(fine, np.arange(90), out))[0, 1]
+        for k in np.arange(0, 3, 0.1)
+    ]
+    assert np.argmax(late) / 10 <= 1
+
+
+def test_a_still_face_before_a_noisy_camera_is_still(file):
+    shaken = judge.jitter(judge.watch(FaceNets(file), judge.still_face(60)))
+    assert shaken["head_deg"] < 0.3
+    assert shaken["coefficient"] < 0.02
+
+
+# --- whose mouth it is -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mouth", "jaw"), [("auto", 0.8), ("voice", 0.8), ("camera", 0.2), ("both", 0.5)])
+def test_the_mouth_is_the_voices_the_cameras_or_both(mouth, jaw):
+    face = Synchronizer(Style(mouth=mouth))
+    spoken, seen = coefficients(jawOpen=0.8), coefficients(jawOpen=0.2)
+    visemes = np.eye(15, dtype=np.float32)[10]
+    for i in range(30):
+        face.push(LipCue(at(i), visemes, spoken, voiced=True), "voice")
+        face.push(ExpressionCue(at(i), seen), "camera")
+        state = face.sample(at(i))
+    assert state.arkit[facs.INDEX["jawOpen"]] == pytest.approx(jaw, abs=0.02)

@@ -15,8 +15,10 @@ import numpy as np
 
 _KINDS = {0: np.float32, 1: np.float16, 2: np.int32}
 OPERATORS = {
-    0: "add", 1: "pool", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "logistic", 18: "mul", 19: "relu",
-    23: "resize", 32: "custom", 117: "hardswish",
+    0: "add", 1: "pool", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "logistic", 17: "maxpool",
+    18: "mul", 19: "relu", 22: "reshape", 23: "resize", 32: "custom", 34: "pad", 39: "transpose", 40: "mean", 41: "sub",
+    42: "div", 45: "slice", 54: "prelu", 59: "neg", 74: "sum", 75: "sqrt", 76: "rsqrt", 99: "squared_difference",
+    117: "hardswish",
 }  # fmt: skip
 """Numbers of ``BuiltinOperator`` that are known here."""
 ACTIVATIONS = {0: "", 1: "relu"}
@@ -75,6 +77,8 @@ class Operator:
     same: bool = True
     """Padded so that the output has the input's size over the stride; else not padded."""
     activation: str = ""
+    axis: int = 0
+    """Of a concatenation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,11 @@ def _operator(table: _Table, codes: list[tuple[int, str]]) -> Operator:
     options = table.table(4)
     if kind == "custom" or options is None:
         return Operator(name or kind, inputs, output)
-    if kind in ("conv", "depthwise", "pool"):
-        activation = ACTIVATIONS[options.number({"conv": 3, "depthwise": 4, "pool": 5}[kind], "b")]
-        size = options.number(3, "i") if kind == "pool" else 1
+    if kind == "concat":
+        return Operator(kind, inputs, output, axis=options.number(0, "i"))
+    if kind in ("conv", "depthwise", "pool", "maxpool"):
+        activation = ACTIVATIONS[options.number({"conv": 3, "depthwise": 4}.get(kind, 5), "b")]
+        size = options.number(3, "i") if kind.endswith("pool") else 1
         return Operator(kind, inputs, output, options.number(2, "i"), size, options.number(0, "b") == 0, activation)
     if kind in ("add", "mul"):
         return Operator(kind, inputs, output, activation=ACTIVATIONS[options.number(0, "b")])
