@@ -245,7 +245,7 @@ class WebRtcSink(Sink):
         outlet.close()
 
     @property
-    def dropped(self) -> dict[str, int]:
+    def dropped_of(self) -> dict[str, int]:
         """Pictures and sound frames that peers' connections were too slow for, over the sink's life."""
         return {
             "video": self._dropped["video"] + sum(outlet.video.dropped for outlet in self._outlets),

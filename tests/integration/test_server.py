@@ -438,3 +438,17 @@ async def test_another_site_cannot_start_a_recording(site):
         status, _ = await site.ask("POST", "/api/calibration", json=body, headers=headers)
         assert status == 403
     assert site.control.own_head.asked == []
+
+
+async def test_the_meters_of_a_real_session_with_every_kind_of_sink():
+    from avatar.assembly import Pipeline
+    from avatar.config import load
+
+    pipeline = Pipeline(load(None, ['output.sinks=["webrtc", "parameters", "null"]', "avatar.size=256"]).config)
+    for sink in pipeline.sinks:
+        pipeline.attach(sink)
+    said = json.loads(json.dumps(pipeline.control.meters()))
+    assert said["dropped"] == {"frames": 0, "states": 0, "sound": 0, "sound_in_s": 0.0}
+    assert said["viewers"] == said["encodes"] == 0
+    for sink in pipeline.sinks:
+        await pipeline.session.detach(sink)

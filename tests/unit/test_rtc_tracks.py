@@ -181,8 +181,8 @@ async def test_a_slow_peer_goes_on_from_a_key_frame_and_loses_sound_in_the_end()
         now[0] = n / 50
         await sink.audio(chunk(20 * n))
         await sink.video(picture(20 * n))
-    assert sink.dropped["video"] > 50
-    assert sink.dropped["audio"] >= 30, "half a second may wait"
+    assert sink.dropped_of["video"] > 50
+    assert sink.dropped_of["audio"] >= 30, "half a second may wait"
     assert not outlet.viewer.wants_key, "who sends nothing costs the others no key frames"
     sent = [await tasks[0]] + [await outlet.video.recv() for _ in range(4)]
     assert [packet.is_keyframe for packet in sent] == [True, False, False, False, False]
@@ -191,10 +191,10 @@ async def test_a_slow_peer_goes_on_from_a_key_frame_and_loses_sound_in_the_end()
     now[0] = 2.0
     await sink.video(picture(2000))
     assert (await task).is_keyframe, "and on from here"
-    before = sink.dropped
+    before = sink.dropped_of
     sink.detach(outlet)
     sink.detach(outlet)
-    assert sink.dropped == before, "the count outlives the peer"
+    assert sink.dropped_of == before, "the count outlives the peer"
     await sink.close()
 
 
