@@ -34,7 +34,7 @@ export async function checkLabel({ message, sdp }) {
 
 function words(facts) {
   const off = facts.badge.startsWith("none") ? ` The badge in the picture was taken off: ${facts.badge.slice(6)}.` : "";
-  return `AI-generated; its label's signature is right. Session ${facts.session}; ${WORDS[facts.consent.kind]}.${off}`;
+  return `AI-generated, not a recording of a person; its label's signature is right. Session ${facts.session}; ${WORDS[facts.consent.kind]}.${off}`;
 }
 
 function bytes(base64) {
