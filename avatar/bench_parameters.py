@@ -26,7 +26,7 @@ from avatar.core.types import MILLISECOND, SECOND, AvatarFrame, Emotion, FaceSta
 from avatar.errors import RunError
 from avatar.pipeline.outlet import Outlet
 from avatar.streams.base import Sink, StreamFormat
-from avatar.streams.sinks.parameters.base import LinkSink
+from avatar.streams.sinks.parameters.base import DatagramSink, LinkSink
 from avatar.streams.sinks.parameters.ifacialmocap import IFacialMocapSink
 from avatar.streams.sinks.parameters.live_link import LiveLinkSink
 from avatar.streams.sinks.parameters.robot import RobotSink
@@ -175,9 +175,8 @@ async def _play(outlets: list[Outlet], clock: SessionClock, seconds: float, prog
 
 
 def _report(sinks: dict[str, Sink], arrived: dict[str, dict[str, Any]], count: int, wall: float) -> dict[str, Any]:
-    each = {name: 1 for name in sinks}
-    for name in ("vmc", "vrchat", "robot"):  # of several datagrams
-        each[name] = len(sinks[name].encode(track()[0]))  # type: ignore[attr-defined]
+    state = track()[0]
+    each = {name: len(s.encode(state)) if isinstance(s, DatagramSink) else 1 for name, s in sinks.items()}
     rows = {}
     for name, sink in sinks.items():
         states = arrived[name]["messages"] // each[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -26,7 +27,16 @@ _TAIL, _BEFORE = 4, 25
 """Voiced frames of 10 ms that are compared for a final rise."""
 
 
-def espeak_settings(delivery: Delivery) -> dict[str, float]:
+class VoiceSettings(TypedDict):
+    """Arguments of :meth:`avatar.streams.sources.text.EspeakVoice.synthesize`."""
+
+    rate: int
+    pitch: int
+    pitch_range: int
+    loudness: float
+
+
+def espeak_settings(delivery: Delivery) -> VoiceSettings:
     """A delivery in the units of :meth:`avatar.streams.sources.text.EspeakVoice.synthesize`."""
     pitch_range = min(99, round(USUAL_RANGE * delivery.pitch_range))
     level = delivery.pitch - RANGE_RAISES * (pitch_range - USUAL_RANGE)
@@ -72,7 +82,7 @@ def spoken(
         raise UsageError(f"act {act!r}: one of {', '.join(ACTS)}")
     if emotion[0] not in EMOTIONS:
         raise UsageError(f"emotion {emotion[0]!r}: one of {', '.join(EMOTIONS)}")
-    made = EspeakVoice().synthesize(text, voice, **espeak_settings(delivery_of(*emotion)))  # type: ignore[arg-type]
+    made = EspeakVoice().synthesize(text, voice, **espeak_settings(delivery_of(*emotion)))
     rises = None
     if act is None:
         track = pitches(made.samples, made.rate)

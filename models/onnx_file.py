@@ -132,21 +132,21 @@ def with_output(model: bytes, name: str) -> bytes:
     at = 0
     while at < len(model):
         start = at
-        key, at = _read_varint(model, at)
+        key, at = read_varint(model, at)
         kind, field = key & 7, key >> 3
         if kind == 2:
-            length, at = _read_varint(model, at)
+            length, at = read_varint(model, at)
             if field == 7:
                 return model[:start] + _bytes(7, model[at : at + length] + extra) + model[at + length :]
             at += length
         elif kind == 0:
-            _, at = _read_varint(model, at)
+            _, at = read_varint(model, at)
         else:
             at += 8 if kind == 1 else 4
     raise ValueError("not an ONNX model: it has no graph")
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number that begins at ``at``, and where the next thing begins."""
     value = shift = 0
     while True:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar.core import facs
-from avatar.core.types import F32, U8, FaceState
+from avatar.core.types import F32, U8, FaceState, Ns
 from avatar.engines.base import Engine
 from avatar.engines.layers import CHROMA_GREEN
 from avatar.errors import EngineError
@@ -57,7 +57,7 @@ class ScreenEngine(Engine):
         super().__init__(bundle, size, weights)
         self._back: Colour = BACK
         self._background = "keep"
-        self.render(FaceState(pts=0))  # type: ignore[arg-type]
+        self.render(FaceState(Ns(0)))
 
     def set_background(self, name: str) -> None:
         """keep, green or a colour. Raises EngineError for what only a photo can have."""

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -96,8 +97,7 @@ async def main() -> None:
     for name in DATAGRAMS:
         line = _port()
         ports[name] = line.getsockname()[1]
-        count = counts[name]
-        await loop.create_datagram_endpoint(lambda count=count: _Datagrams(count), sock=line)  # type: ignore[misc]
+        await loop.create_datagram_endpoint(partial(_Datagrams, counts[name]), sock=line)
     async with serve(lambda line: _studio(line, counts["vtube_studio"]), "127.0.0.1", 0, compression=None) as server:
         ports["vtube_studio"] = server.sockets[0].getsockname()[1]
         _say(ports)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from avatar.core.types import SECOND, Ns
@@ -63,3 +63,16 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Like ``asyncio.run``, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+class InlineLane:
+    """Stands for :class:`avatar.pipeline.executors.ThreadLane`, whose thread lives in real time: work is done at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        return work(*args)
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -19,7 +19,7 @@ from avatar.analysis.face_nets import FaceFile
 from avatar.core.types import freeze
 from avatar.errors import ModelFileError
 from avatar.models import tflite
-from avatar.models.onnx_file import Graph
+from avatar.models.onnx_file import Graph, read_varint
 
 MEMBERS = {
     "detector": "face_detector.tflite",
@@ -240,8 +240,8 @@ def _geometry(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         if field == 1 and isinstance(value, bytes):
             mesh = [v for f, v in _fields(value) if f == 3 and isinstance(v, float)]
         elif field == 2 and isinstance(value, bytes):
-            pair = dict(_fields(value))
-            weights[int(pair.get(1, 0))] = float(pair[2])  # type: ignore[arg-type]
+            pair = {name: number for name, number in _fields(value) if not isinstance(number, bytes)}
+            weights[int(pair.get(1, 0))] = float(pair[2])
     points = np.array(mesh, np.float64).reshape(-1, 5)[:, :3]  # x, y, z, u, v
     basis = np.zeros(len(points))
     for number, weight in weights.items():
@@ -254,13 +254,13 @@ def _fields(data: bytes) -> list[tuple[int, int | float | bytes]]:
     out: list[tuple[int, int | float | bytes]] = []
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         kind, field = key & 7, key >> 3
         if kind == 0:
-            value, at = _varint(data, at)
+            value, at = read_varint(data, at)
             out.append((field, value))
         elif kind == 2:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at)
             out.append((field, data[at : at + length]))
             at += length
         elif kind == 5:
@@ -269,13 +269,3 @@ def _fields(data: bytes) -> list[tuple[int, int | float | bytes]]:
         else:
             raise ValueError(f"a field of kind {kind}")
     return out
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at

@@ -96,6 +96,7 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
 
 def _unpack(form: str, data: bytes, at: int) -> float:
     try:
-        return struct.unpack_from(form, data, at)[0]  # type: ignore[no-any-return]
+        value: float = struct.unpack_from(form, data, at)[0]
     except struct.error:
         raise OscError("the message ends within an argument") from None
+    return value

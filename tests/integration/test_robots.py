@@ -243,10 +243,9 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     node = SimpleNamespace(create_publisher=publisher, get_clock=lambda: now, destroy_node=lambda: None)
     rclpy, context = ModuleType("rclpy"), ModuleType("rclpy.context")
     hri_msgs, msg = ModuleType("hri_msgs"), ModuleType("hri_msgs.msg")
-    context.Context = lambda: SimpleNamespace(try_shutdown=lambda: None)  # type: ignore[attr-defined]
-    rclpy.init = lambda context: None  # type: ignore[attr-defined]
-    rclpy.create_node = lambda name, context: node  # type: ignore[attr-defined]
-    msg.Expression, msg.FacialActionUnits = Expression, FacialActionUnits  # type: ignore[attr-defined]
+    vars(context).update(Context=lambda: SimpleNamespace(try_shutdown=lambda: None))
+    vars(rclpy).update(init=lambda context: None, create_node=lambda name, context: node)
+    vars(msg).update(Expression=Expression, FacialActionUnits=FacialActionUnits)
     for module in (rclpy, context, hri_msgs, msg):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return topics

@@ -21,22 +21,9 @@ from avatar.core.types import SECOND, Ns, VideoFrame
 from avatar.errors import CalibrationError, DeviceError, RunError, UsageError
 from avatar.streams.base import Source
 from avatar.testing.fakes import FakeSource, silence
-from avatar.testing.virtual_loop import VirtualClock, run_virtual
+from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
 
 PIECE = Piece(np.zeros(16_000, np.float32), np.arange(30) / 30, np.zeros((30, 3)))
-
-
-class InlineLane:
-    """Threads live in real time; here the work is done at once."""
-
-    def __init__(self, name: str) -> None:
-        pass
-
-    async def run(self, work: Any, *args: Any) -> Any:
-        return work(*args)
-
-    def close(self) -> None:
-        pass
 
 
 class Notes:

@@ -30,7 +30,7 @@ from avatar.streams.sources.microphone import SampleClock
 from avatar.sync.synchronizer import Synchronizer
 from avatar.testing.day import Day, Setup
 from avatar.testing.fakes import MemorySink
-from avatar.testing.virtual_loop import VirtualClock, run_virtual
+from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
 
 RATE = 48_000
 TEN = 10 * MILLISECOND
@@ -136,19 +136,6 @@ def test_a_device_whose_count_jumps_is_another_device():
 
 
 # --- a session ------------------------------------------------------------------------------------------------------
-
-
-class InlineLane:
-    """Threads live in real time; here the work is done at once."""
-
-    def __init__(self, name):
-        pass
-
-    async def run(self, work, *args):
-        return work(*args)
-
-    def close(self):
-        pass
 
 
 class LoudnessLips:

@@ -22,7 +22,7 @@ from avatar.streams.sinks.parameters.shaping import Shape
 from avatar.sync.synchronizer import Synchronizer
 from avatar.testing.fakes import FakeSource, MemorySink, silence
 from avatar.testing.servo_face import SimulatedFace
-from avatar.testing.virtual_loop import VirtualClock, run_virtual
+from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
 
 FPS = 60
 HOLD = 0.6 / FPS
@@ -149,17 +149,6 @@ def test_the_example_face_speaks_in_step():
 
 
 # --- in a session, in virtual time ------------------------------------------------------------------------------------
-
-
-class InlineLane:
-    def __init__(self, name):
-        pass
-
-    async def run(self, work, *args):
-        return work(*args)
-
-    def close(self):
-        pass
 
 
 class Clapper:

@@ -23,23 +23,10 @@ from avatar.pipeline import session as session_module
 from avatar.pipeline.session import Session, Timing
 from avatar.sync.synchronizer import Synchronizer
 from avatar.testing.fakes import FakeSource, MemorySink
-from avatar.testing.virtual_loop import VirtualClock, run_virtual
+from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
 
 RATE = 48_000
 TIMING = Timing(Ns(160 * MILLISECOND), Ns(30 * MILLISECOND), Ns(24 * MILLISECOND), fps=30)
-
-
-class InlineLane:
-    """Threads live in real time; here the work is done at once."""
-
-    def __init__(self, name):
-        self.name = name
-
-    async def run(self, work, *args):
-        return work(*args)
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(autouse=True)
