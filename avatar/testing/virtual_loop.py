@@ -66,7 +66,7 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
 
 
 class InlineLane:
-    """Stands for :class:`avatar.pipeline.executors.ThreadLane`, whose thread lives in real time: work is done at once."""
+    """Stands for :class:`avatar.pipeline.executors.ThreadLane`, whose thread lives in real time: works at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
