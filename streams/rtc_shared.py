@@ -60,13 +60,6 @@ class Viewer:
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
-    rate: float = 0.0
-    """Bits a second that its pictures have lately taken."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether its network carries everything twice."""
-        return self.estimate is None or self.estimate > 2.2 * self.rate
 
     def lose(self) -> None:
         """The pictures that it gets are not in one piece any more."""
@@ -97,12 +90,9 @@ class Rung:
     viewers: list[Viewer] = field(default_factory=list)
     step: int = 0
     """Number in :data:`STEPS`."""
-    rate: float = 0.0
-    """Bits a second that it has lately made."""
     _count: int = 0
     _rises: float | None = None
     """Since when the network has carried the next better step, in seconds."""
-    _made_at: float | None = None
 
     def climb(self, bits: float, now: float) -> None:
         """Choose the step for a network that carries ``bits`` a second for 512 x 512: down at once, up one at a time,
@@ -121,13 +111,6 @@ class Rung:
         """Whether this picture is left out, so that fewer are sent."""
         self._count += 1
         return self._count % STEPS[self.step].every != 0
-
-    def note(self, size: int, now: float) -> None:
-        """A picture of ``size`` bytes was made."""
-        if self._made_at is not None and now > self._made_at:
-            share = min(1.0, now - self._made_at)
-            self.rate += share * (8 * size / (now - self._made_at) - self.rate)
-        self._made_at = now
 
 
 class Pictures:
@@ -167,8 +150,6 @@ class Pictures:
             if rates:
                 rung.climb(min(rates), self._seconds())
                 rung.encoder.target_bitrate = min(rates)
-            for viewer in group:
-                viewer.rate = rung.rate
         return list(self._rungs.values())
 
     def encode(self, rung: Rung, i420: U8, ticks: int) -> Coded | None:
@@ -186,7 +167,6 @@ class Pictures:
         packet = rung.encoder.packet(frame, key)
         if packet is None:
             return None
-        rung.note(packet.size, now)
         if packet.is_keyframe:
             rung.key_at = now
         return Coded(packet, packet.is_keyframe)

@@ -146,9 +146,3 @@ def test_a_shrunk_picture_is_the_same_smaller():
     assert back.shape == (32, 48, 3)
     assert np.abs(back[:, 8].astype(int) - (200, 30, 30)).max() <= 5
     assert np.abs(back[:, 40].astype(int) - (20, 60, 210)).max() <= 5
-
-
-def test_everything_is_sent_twice_only_where_there_is_room():
-    assert Viewer("video/VP8").has_room
-    assert Viewer("video/VP8", 2_000_000, rate=600_000).has_room
-    assert not Viewer("video/VP8", 700_000, rate=600_000).has_room
