@@ -147,3 +147,9 @@ def test_every_file_of_a_fold_says_whom_it_has_not_seen():
     folds = [path for path in (ROOT / "models" / "weights" / "without").rglob("*") if path.suffix in (".npz", ".onnx")]
     assert folds
     assert all(path.with_name(path.name + ".people.json").is_file() for path in folds)
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name cannot be collected together: the folders of the tests are no packages."""
+    names = [path.stem for path in (ROOT / "tests").rglob("*.py")]
+    assert {name for name in names if names.count(name) > 1} <= {"conftest", "__init__"}
