@@ -49,9 +49,9 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     """p50 and p95 in milliseconds of every stage of the live path, on the demo speech, one after the other."""
     import cv2
 
-    from avatar.assembly import IdleMotion, find_avatar, make_engine, make_listener, make_watcher, registry, style
     from avatar.engines.badge import Badge
     from avatar.engines.watermark import Message, Watermark
+    from avatar.parts import IdleMotion, find_avatar, make_engine, make_listener, make_watcher, registry, style
     from avatar.streams.pixels import to_i420
     from avatar.streams.sources.text import load_speech
     from avatar.sync.synchronizer import Synchronizer
@@ -104,7 +104,7 @@ def _emotion(samples: F32) -> dict[str, float]:
     from avatar.analysis.emotion import EVERY, WEIGHTS_FILE, EmotionEstimator
     from avatar.analysis.prosody import yin
     from avatar.analysis.vad import VAD_FILE, SileroVad, SpeechGate
-    from avatar.assembly import registry
+    from avatar.parts import registry
 
     folder = registry.weights_dir()
     estimator, vad, gate = EmotionEstimator(folder / WEIGHTS_FILE), SileroVad(folder / VAD_FILE), SpeechGate()

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from avatar import plugins
-from avatar.assembly import find_avatar, make_engine
 from avatar.config import Config
 from avatar.engines.choice import speaking
 from avatar.metrics import percentiles
 from avatar.network import one_thread_session
+from avatar.parts import find_avatar, make_engine
 
 YARDSTICK = "ganimation_published"
 ROUNDS = 40

@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avatar.assembly import library, make_engine
 from avatar.config import Config
 from avatar.engines.choice import speaking
 from avatar.engines.watermark import Message, Watermark
 from avatar.labels import make_badge
 from avatar.metrics import percentiles
+from avatar.parts import library, make_engine
 
 FRAMES = 400
 

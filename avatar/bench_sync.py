@@ -153,9 +153,9 @@ def _mouth(config: Config) -> flash.Mouth:
     """How this avatar's mouth looks as it opens."""
     import cv2
 
-    from avatar.assembly import find_avatar, make_engine
     from avatar.core import facs
     from avatar.core.types import FaceState, Ns, freeze
+    from avatar.parts import find_avatar, make_engine
     from avatar.testing.browser import MOUTH
 
     cv2.setNumThreads(1)

@@ -127,11 +127,11 @@ def analyze(args: argparse.Namespace) -> int:
 def image(args: argparse.Namespace) -> int:
     import cv2
 
-    from avatar.assembly import choose_engine, find_avatar
     from avatar.core import facs
     from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
     from avatar.engines import layers
     from avatar.labels import labelled, labelled_transparent, origin_of, seal_picture
+    from avatar.parts import choose_engine, find_avatar
     from avatar.trust.provenance import session_of
 
     config = _offline_config(args)

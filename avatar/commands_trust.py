@@ -16,7 +16,7 @@ def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
 
 
 def create(args: argparse.Namespace) -> int:
-    from avatar.assembly import background_doubt, create_avatar, library
+    from avatar.parts import background_doubt, create_avatar, library
     from avatar.portrait.consent import ConsentRecord
     from avatar.portrait.report import lines
 
@@ -42,7 +42,7 @@ def _until(day: str) -> str:
 
 def avatars(args: argparse.Namespace) -> int:
     """List, or delete one, show its papers, renew them, revoke them."""
-    from avatar.assembly import library
+    from avatar.parts import library
 
     shelf = library()
     if args.delete:

@@ -184,7 +184,7 @@ class Control:
 
     def _modes(self) -> list[str]:
         """Where an emotion may come from here."""
-        from avatar.assembly import hears_emotion
+        from avatar.parts import hears_emotion
 
         return [mode for mode in MODES if mode != "auto" or hears_emotion()]
 
@@ -222,7 +222,7 @@ class Control:
     async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
         are the same, since the avatar behind its name is another."""
-        from avatar.assembly import choose_engine
+        from avatar.parts import choose_engine
 
         pipeline = self._pipeline
         same = avatar in (None, pipeline.bundle.name) and engine in (None, pipeline.engine.name)
@@ -318,7 +318,7 @@ class Control:
     ) -> dict[str, Any]:
         """Make an avatar of an uploaded photo, and of a second one with a smile, and show it; the new state with the
         photo's ``report``."""
-        from avatar.assembly import create_avatar
+        from avatar.parts import create_avatar
         from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)

@@ -129,8 +129,8 @@ def provider_check(version: str, listed: list[str], loaded: list[str]) -> Check:
 
 def engine() -> Check:
     """Which quality and engine ``auto`` are here, and how long a picture takes."""
-    from avatar.assembly import choose_engine, find_avatar
     from avatar.config import Config
+    from avatar.parts import choose_engine, find_avatar
 
     asked = Config().avatar.model_copy(update={"engine": "auto"})
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avatar import assembly
+from avatar import parts
 from avatar.calibrations import DEFAULT, Calibrations
 from avatar.config import Config
 from avatar.core.types import SECOND, U8
@@ -66,7 +66,7 @@ def acquire(source: Path) -> Photos:
     calm: tuple[float, int, U8] | None = None
     broad: tuple[float, int, U8] | None = None
     due = 0
-    with assembly.detector() as finder:
+    with parts.detector() as finder:
         for frame in read_video(source):
             if frame.pts < due:
                 continue
@@ -98,8 +98,8 @@ def learn(source: Path, photos: Photos, name: str, record: ConsentRecord, overwr
     head was learnt."""
 
     def create(smile: bytes | None) -> None:
-        shelf = assembly.library()
-        assembly.create_avatar(shelf, photos.neutral, name, name, record.kind, smile, overwrite, record)
+        shelf = parts.library()
+        parts.create_avatar(shelf, photos.neutral, name, name, record.kind, smile, overwrite, record)
 
     line = "learn: shape and texture from the photo"
     try:

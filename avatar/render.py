@@ -14,7 +14,13 @@ import numpy as np
 
 from avatar.analysis.dialogue import Act
 from avatar.analysis.mouth import CALM_MS
-from avatar.assembly import (
+from avatar.config import Config
+from avatar.core.types import EMOTIONS, SECOND, AudioChunk, Cue, EmotionLabel, FaceState, Ns, VideoFrame
+from avatar.engines import layers
+from avatar.engines.base import Engine
+from avatar.errors import UsageError
+from avatar.labels import labelled, labelled_transparent, origin_of, seal, tags
+from avatar.parts import (
     IdleMotion,
     background_doubt,
     choose_engine,
@@ -24,12 +30,6 @@ from avatar.assembly import (
     named_calibration,
     style,
 )
-from avatar.config import Config
-from avatar.core.types import EMOTIONS, SECOND, AudioChunk, Cue, EmotionLabel, FaceState, Ns, VideoFrame
-from avatar.engines import layers
-from avatar.engines.base import Engine
-from avatar.errors import UsageError
-from avatar.labels import labelled, labelled_transparent, origin_of, seal, tags
 from avatar.pipeline import offline
 from avatar.pipeline.notice import ToneNotice
 from avatar.pipeline.resample import Resampler

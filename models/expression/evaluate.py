@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from avatar import plugins
-from avatar.assembly import LANDMARKER
 from avatar.core.types import F32
 from avatar.engines.base import Engine
 from avatar.errors import PhotoError, UsageError
@@ -32,6 +31,7 @@ from avatar.models.expression.faces import RENDER_SIZE, Eyes, Face, Pair, draw, 
 from avatar.models.expression.identity import FaceNet, distances
 from avatar.models.expression.judge import SmileJudge
 from avatar.models.expression.sheet import contact_sheets, make_folder
+from avatar.parts import LANDMARKER
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.landmarks import LandmarkDetector
 

@@ -22,7 +22,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from avatar.assembly import detector, find_avatar, hears_emotion, make_engine
 from avatar.config import Config, load
 from avatar.core import facs
 from avatar.core.types import SECOND, U8, EmotionLabel, FaceState, Ns, freeze
@@ -32,6 +31,7 @@ from avatar.models.visemes.judge import held_out
 from avatar.models.visemes.judge.held_out import Clip
 from avatar.models.visemes.judge.metrics import closures
 from avatar.models.visemes.judge.rendered import BOUND, MARGIN_S, TEXTS, gap_of, rest_of
+from avatar.parts import detector, find_avatar, hears_emotion, make_engine
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.render import Input, render
 from avatar.sync.expression import FELT, PROTOTYPES, emotion_face

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from avatar import plugins
-from avatar.assembly import find_avatar, library, make_engine
 from avatar.config import Config
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Gaze, Ns, Pose, freeze
 from avatar.errors import AvatarError
 from avatar.labels import make_badge
 from avatar.models import registry
+from avatar.parts import find_avatar, library, make_engine
 from avatar.render import Input, plan
 
 CELL, TEXT = 224, 22

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avatar import plugins
-from avatar.assembly import LANDMARKER
 from avatar.core import facs
 from avatar.core.types import U8, FaceState, Ns, freeze
 from avatar.engines.base import Engine
@@ -32,6 +31,7 @@ from avatar.models.expression.faces import RENDER_SIZE
 from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder
 from avatar.models.expression.signals import KIN, SIGNALS, Seen, coefficient, lid_openings
+from avatar.parts import LANDMARKER
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector

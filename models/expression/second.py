@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 
 from avatar import plugins
-from avatar.assembly import LANDMARKER
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.disjoint import Unseen
@@ -24,6 +23,7 @@ from avatar.models.expression.evaluate import COPY, Drawn, Progress, drawn, engi
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Pair, read_pair
 from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder
+from avatar.parts import LANDMARKER
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.photo import read_photo

@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import scipy.optimize
 
-from avatar.assembly import LANDMARKER, find_avatar, make_engine
 from avatar.config import Config
 from avatar.core import facs
 from avatar.core.geometry import mapped, similarity
@@ -33,6 +32,7 @@ from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.expression import metrics
 from avatar.models.expression.evaluate import engine_names
+from avatar.parts import LANDMARKER, find_avatar, make_engine
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.render import Input, plan
 

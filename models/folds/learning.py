@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avatar.assembly import LANDMARKER
 from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
 from avatar.engines.head import HeadEngine, shape_weights
@@ -26,6 +25,7 @@ from avatar.models.expression.identity import FaceNet
 from avatar.models.folds import designed
 from avatar.models.folds.mean_face import mean_face, skin_mask
 from avatar.models.folds.ridge import symmetric_ridge
+from avatar.parts import LANDMARKER
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.photo import read_photo

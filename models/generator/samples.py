@@ -261,7 +261,7 @@ def _frames(video: Path) -> Iterator[U8]:
 
 def make(data: Path, target: Path, weights: Path) -> None:
     """All samples of the bundle ``data`` into ``target`` (.npz)."""
-    from avatar.assembly import LANDMARKER
+    from avatar.parts import LANDMARKER
 
     cv2.setNumThreads(1)
     with LandmarkDetector(registry.path(LANDMARKER)) as detector:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from avatar.assembly import LANDMARKER
 from avatar.core.types import F32, U8
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.expression import folders
 from avatar.models.glasses.synthesis import wear
 from avatar.models.onnx_file import Graph, save
+from avatar.parts import LANDMARKER
 from avatar.portrait.glasses import CROP, EYES, MIDDLE, as_input, crop_matrix
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.photo import read_photo

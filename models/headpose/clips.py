@@ -168,7 +168,7 @@ def _of_track(path: Path) -> Iterator[Clip]:
 
 def _of_video(path: Path) -> Iterator[Clip]:
     from avatar.analysis.tracking import FaceTracker
-    from avatar.assembly import LANDMARKER
+    from avatar.parts import LANDMARKER
     from avatar.streams.sources.media_file import describe, read_audio, read_video
 
     if not describe(path).has_audio:

@@ -207,9 +207,9 @@ def sheet(clips: dict[Act, Clip], avatar: str, path: Path) -> Path:
     """One row an act: before, preparation, the main stroke's peak, after it, the finishing gesture, its end."""
     import cv2
 
-    from avatar.assembly import find_avatar, make_engine
     from avatar.config import Config
     from avatar.labels import labelled, origin_of
+    from avatar.parts import find_avatar, make_engine
     from avatar.trust.provenance import session_of
 
     bundle = find_avatar(avatar)

@@ -74,7 +74,7 @@ def reenact(
 
     Raises UsageError where no face is found, PhotoError where the first frame is no portrait.
     """
-    from avatar.assembly import choose_engine, find_avatar
+    from avatar.parts import choose_engine, find_avatar
     from avatar.render import Input, plan
     from avatar.streams.sources.media_file import read_video
 

@@ -19,7 +19,7 @@ import av
 import cv2
 import numpy as np
 
-from avatar import assembly, plugins
+from avatar import parts, plugins
 from avatar.core.facs import ARKIT
 from avatar.core.types import SECOND, U8, FaceState, Ns, Pose, freeze
 from avatar.engines.base import Engine
@@ -70,7 +70,7 @@ def _jpeg(picture: U8, rng: np.random.Generator) -> U8:
 
 def _engines(bundle: AvatarBundle) -> Iterator[Engine]:
     for name in plugins.names("engines"):
-        yield assembly.make_engine(name, bundle, SIZE)
+        yield parts.make_engine(name, bundle, SIZE)
 
 
 def _stills(folder: Path, rng: np.random.Generator, finder: LandmarkDetector) -> Iterator[Sample]:
@@ -134,7 +134,7 @@ def _clips(folder: Path, finder: LandmarkDetector) -> Iterator[Sample]:
         for engine in _engines(bundle):
             drawn = [engine.render(state) for state in _states(path.with_suffix(".npz"), WINDOW)]
             yield from _versions(drawn, engine.name, test, drawn=True)
-    shelf = assembly.library()
+    shelf = parts.library()
     for index, entry in enumerate(entry for entry in shelf.entries() if entry.builtin):
         for engine in _engines(shelf.load(entry.name)):
             drawn = [engine.render(state) for state in speaking(2 * WINDOW)[WINDOW:]]
@@ -147,7 +147,7 @@ def samples(data: Path, progress: Progress = lambda done, of: None) -> list[Samp
     if not (data / "faces" / "london").is_dir() or not (data / "talking").is_dir():
         raise UsageError(f"{data}: the detector learns from the folders faces/london and talking in it")
     made: list[Sample] = []
-    with assembly.detector() as finder:
+    with parts.detector() as finder:
         for sample in (*_stills(data / "faces" / "london", np.random.default_rng(3), finder),):
             made.append(sample)
             progress(len(made), PEOPLE * 16)

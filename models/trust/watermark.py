@@ -12,10 +12,10 @@ import av
 import cv2
 import numpy as np
 
-from avatar.assembly import library, make_engine
 from avatar.core.types import U8, FaceState
 from avatar.engines.choice import speaking
 from avatar.engines.watermark import Message, Watermark
+from avatar.parts import library, make_engine
 from avatar.trust import watermark_reader
 from avatar.trust.verify import windows as clip_windows
 

@@ -5,10 +5,10 @@ import pytest
 
 from avatar import outputs, plugins
 from avatar.analysis.voice import VoiceAnalyzer
-from avatar.assembly import library, make_engine
 from avatar.config import load
 from avatar.core.types import AudioChunk, Ns, freeze
 from avatar.models import registry
+from avatar.parts import library, make_engine
 from avatar.pipeline.resample import Resampler
 from avatar.streams.base import StreamFormat
 from avatar.streams.sinks.null import NullSink

@@ -5,9 +5,9 @@ import json
 import cv2
 import pytest
 
-from avatar.assembly import find_avatar, make_engine
 from avatar.core.facs import arkit_vector
 from avatar.core.types import FaceState, Ns, Pose, freeze
+from avatar.parts import find_avatar, make_engine
 
 PEOPLE = ("ada", "raf", "lin")
 SMILE = {"mouthSmile": 0.7, "eyeSquint": 0.3, "mouthUpperUp": 0.2, "jawOpen": 0.15}

@@ -203,7 +203,7 @@ class Sly(Engine):
 def test_a_plug_in_engine_is_labelled_whatever_it_hands_out(sam, monkeypatch, form):
     monkeypatch.setattr(Sly, "form", form)
     monkeypatch.setattr(plugins, "load", lambda group, name: Sly)
-    from avatar.assembly import make_engine
+    from avatar.parts import make_engine
 
     asked = load(None).config.avatar
     engine = make_engine("sly", sam, 512)

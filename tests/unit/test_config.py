@@ -3,9 +3,9 @@
 import pytest
 
 from avatar import outputs
-from avatar.assembly import make_listener, shipped_configs, timing
 from avatar.config import Config, load
 from avatar.errors import ConfigError
+from avatar.parts import make_listener, shipped_configs, timing
 from avatar.streams.sinks.parameters.shaping import Shape
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avatar import assembly
+from avatar import parts
 from avatar.config import load
 from avatar.control import Control
 from avatar.core import facs
@@ -26,7 +26,7 @@ from avatar.sync.synchronizer import Style, Synchronizer
 
 @pytest.fixture(params=[True, False])
 def hears(request, monkeypatch):
-    monkeypatch.setattr(assembly, "hears_emotion", lambda: request.param)
+    monkeypatch.setattr(parts, "hears_emotion", lambda: request.param)
     return request.param
 
 
@@ -66,7 +66,7 @@ def ask(made: Control, **changes: object) -> EmotionChoice:
     ],
 )
 def test_the_configuration_says_where_it_comes_from(settings, choice):
-    assert assembly.emotion_choice(load(None, settings).config) == choice
+    assert parts.emotion_choice(load(None, settings).config) == choice
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_every_emotion_can_be_set():
 def test_hearing_needs_something_to_hear_with(hears):
     config = load(None, ["face.emotion=auto"]).config
     if hears:
-        assert assembly.emotion_choice(config).mode == "auto"
+        assert parts.emotion_choice(config).mode == "auto"
     else:
         with pytest.raises(ConfigError, match="encoder are missing"):
-            assembly.emotion_choice(config)
+            parts.emotion_choice(config)
 
 
 # --- the page -----------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_hearing_is_offered_only_where_it_is_possible(hears):
 @pytest.mark.parametrize("begins", [{"source": "page", "peer": "x"}, {"camera": True, "peer": "x"}])
 @pytest.mark.parametrize("mode", ["auto", "mirror"])
 def test_who_speaks_from_another_machine_is_not_read_until_it_is_chosen(begins, mode, monkeypatch):
-    monkeypatch.setattr(assembly, "hears_emotion", lambda: True)
+    monkeypatch.setattr(parts, "hears_emotion", lambda: True)
     made = control(EmotionChoice(mode))
     assert ask(made, **begins).mode == mode, "the own machine goes on"
     assert ask(made, **begins, remote=True).mode == "off"
@@ -281,7 +281,7 @@ def test_a_chosen_emotion_moves_the_head_too():
     ("off", False, False, False), ("off", True, False, True), ("auto", False, True, True), ("auto", True, True, True),
 ])  # fmt: skip
 def test_the_listener_looks_for_an_emotion_only_when_it_is_asked_for(emotion, live, at_once, later):
-    listener = assembly.make_listener(load(None, [f"face.emotion={emotion}"]).config, live=live)
+    listener = parts.make_listener(load(None, [f"face.emotion={emotion}"]).config, live=live)
 
     def cues(start: float) -> int:
         sound = 0.1 * np.random.default_rng(1).standard_normal(16_000).astype(np.float32)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from avatar.analysis.phonemes import PhonemeMark, lip_cues
-from avatar.assembly import find_avatar, library
 from avatar.core.facs import ARKIT, INDEX, VISEME_INDEX, arkit_vector
 from avatar.core.types import freeze
 from avatar.models.visemes.judge.metrics import (
@@ -21,6 +20,7 @@ from avatar.models.visemes.judge.metrics import (
     peak,
 )
 from avatar.models.visemes.judge.recognised import missed_targets
+from avatar.parts import find_avatar, library
 
 RATE = 16_000
 # "a b a p a s a" with pauses at both ends

@@ -56,7 +56,7 @@ def test_features_do_not_change():
 
 def test_a_face_is_nearer_to_itself_than_to_another():
     pytest.importorskip("dlib", reason="needs the extra: test")
-    from avatar.assembly import library
+    from avatar.parts import library
 
     net = FaceNet()
     found = []

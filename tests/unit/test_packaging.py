@@ -39,7 +39,7 @@ RULES = {
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
 # fmt: on
-WIRING = {"assembly", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
+WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
 WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
 WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
 

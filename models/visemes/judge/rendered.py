@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from avatar.assembly import IdleMotion, detector, find_avatar, library, make_listener, style
 from avatar.config import Config, load
 from avatar.core.types import SECOND, U8, FaceState
 from avatar.errors import AvatarError
@@ -25,6 +24,7 @@ from avatar.models.visemes.judge import held_out, sheets
 from avatar.models.visemes.judge.align import Aligner
 from avatar.models.visemes.judge.held_out import Clip
 from avatar.models.visemes.judge.metrics import HOPS, closures, correlation, peak, runs
+from avatar.parts import IdleMotion, detector, find_avatar, library, make_listener, style
 from avatar.pipeline import offline
 from avatar.portrait.landmarks import DetectedFace, LandmarkDetector
 from avatar.render import Input, render
