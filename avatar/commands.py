@@ -237,9 +237,8 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {
-        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
-    }
+    known = ("data", "dataset", "corpus", "video", "minutes", "avatar", "engine", "limit", "units", "report", "keep")
+    options = {key: getattr(args, key) for key in known}
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)

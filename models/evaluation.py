@@ -64,7 +64,7 @@ TASKS: dict[str, Task] = {
     ),
     "expression": Task(
         "avatar.models.expression.evaluate",
-        ("data", "engine", "limit", "keep"),
+        ("data", "dataset", "engine", "limit", "units", "report", "keep"),
         "neutral portraits made to smile, against the same people's real smiles",
     ),
     "smile_photo": Task(

@@ -63,6 +63,7 @@ def of_dataset(reader: FaceDataset) -> People:
         "subjects": len(subjects),
         "published_subjects": reader.published,
         "children_left_out": len(children),
+        "pairs": sum(person.smile is not None for person in persons),
     }
     notes = [_words(source), *(["these are micro-expressions: an apex is barely a smile"] if _micro(reader) else [])]
     if children:
