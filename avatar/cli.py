@@ -144,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    shown = "expression: what the neutral photos are made to show (happiness), as the data set's photos do"
+    judge.add_argument("--expression", metavar="NAME", help=shown)
     units = "expression: portraits on which single action units are measured (6; 0 = none)"
     judge.add_argument("--units", type=_number, metavar="N", help=units)
     judge.add_argument("--report", type=Path, metavar="F.html", help="expression: a page with tables and pictures")

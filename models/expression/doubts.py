@@ -53,8 +53,8 @@ def _identity(result: dict[str, Any]) -> list[tuple[str, str]]:
         made.append(
             (
                 "identity_distance",
-                f"a real smile is {real['identity_distance']:.3f} from its own neutral photo: to be nearer than that "
-                f"({', '.join(timid)}) is no merit, it may only move less",
+                f"the real photo is {real['identity_distance']:.3f} from the same person's neutral one: to be nearer "
+                f"than that ({', '.join(timid)}) is no merit, it may only move less",
             )
         )
     made.append(
@@ -71,19 +71,19 @@ def _identity(result: dict[str, Any]) -> list[tuple[str, str]]:
 def _judge(result: dict[str, Any]) -> list[tuple[str, str]]:
     judge = result["judge"]
     if judge is None:
-        return [("judged", "one person alone: no judge of smiles can learn from others")]
+        return [("judged", "one person alone: no judge can learn from others")]
     made = []
     if judge["accuracy"] < SURE:
-        made.append(("judged", f"the judge of smiles is right on only {judge['accuracy']:.3f} of the real photos"))
+        made.append(("judged", f"the judge is right on only {judge['accuracy']:.3f} of the real photos"))
     if over := [
         name
         for name, row in result["rows"].items()
         if name != "copy" and row["judged"] is not None and row["judged"] > judge["smile_found"]
     ]:
         text = (
-            f"the judge finds {judge['smile_found']:.3f} of the real smiles: more than that ({', '.join(over)}) means "
+            f"the judge finds it in {judge['smile_found']:.3f} of the real photos: more than that ({', '.join(over)})"
         )
-        made.append(("judged", text + "smiles larger than these people's, not better ones"))
+        made.append(("judged", f"{text} means more than these people show, not better"))
     return made
 
 

@@ -1,4 +1,5 @@
-"""``avatar eval expression``: how well engines turn a neutral portrait into the same person's real smile.
+"""``avatar eval expression``: how well engines turn a neutral portrait into the same person's real smile, or another
+expression that their photos show (``--expression``; "smile" stands for it below).
 
 For each person of a folder (:mod:`.folders`): the neutral photo becomes an avatar, the real smile gives the state
 (:mod:`avatar.portrait.solve`), the engine draws it with weights that have not learnt from this person
@@ -25,6 +26,7 @@ from avatar.core.types import F32
 from avatar.engines.base import Engine
 from avatar.errors import EngineError, PhotoError, UsageError
 from avatar.models import registry
+from avatar.models.data.faces.people import SMILE
 from avatar.models.data.faces.people import people as find_people
 from avatar.models.disjoint import Unseen
 from avatar.models.expression import folders, metrics, report_page
@@ -64,6 +66,7 @@ def expression(
     weights: Path,
     data: Path | None = None,
     dataset: str | None = None,
+    expression: str = SMILE,
     engine: str = "head",
     limit: int | None = None,
     units: int = UNITS_ON,
@@ -75,6 +78,7 @@ def expression(
 
     :param data: a folder of people with an ``index.csv``, or a data set of faces in its published layout.
     :param dataset: which data set, where the folder does not say it itself.
+    :param expression: what the neutral photos are made to show.
     :param engine: names with commas between, or ``all``.
     :param limit: so many people at most, in the order of their names. The others are still impostors.
     :param units: portraits on which single action units are measured; 0 leaves that out.
@@ -86,7 +90,7 @@ def expression(
     names = engine_names(engine)
     if data is None:
         raise UsageError("eval expression: give --data DIR, a folder of people with neutral and smile photos")
-    found = find_people(data, dataset)
+    found = find_people(data, dataset, expression)
     if keep is not None:
         make_folder(keep)
     if report is not None:
@@ -114,6 +118,7 @@ def expression(
         if not table.pairs:
             raise UsageError(f"{data}: none of its photos can be used ({table.skipped[0]})")
         result = {"task": "expression", "people": len(table.pairs), "source": found.source, "skipped": table.skipped}
+        result["expression"] = expression
         result |= figures(table.pairs, table.rows, others)
         still = [(pair.bundle, unseen.folder(pair.name)) for pair in table.pairs if resting(pair.bundle)][:units]
         if still:
@@ -161,7 +166,7 @@ def _keep(table: _Table, folder: Path) -> None:
         [pair.neutral.pixels, pair.smile.pixels, *(table.rows[name][i].face.pixels for name in names)]
         for i, pair in enumerate(table.pairs)
     ]
-    contact_sheets("smile", ["", "real smile", *names], [pair.name for pair in table.pairs], lines, folder)
+    contact_sheets("smile", ["", "real", *names], [pair.name for pair in table.pairs], lines, folder)
     every = {"real": [pair.smile.pixels for pair in table.pairs]}
     every |= {name: [one.face.pixels for one in row] for name, row in table.rows.items()}
     for name, pictures in every.items():
@@ -268,7 +273,7 @@ _COLUMNS = {
     "MSE": "mse",
     "mouth": "mouth_psnr",
     "lmk %": "landmark_error",
-    "smiles": "judged",
+    "judged": "judged",
     "ident": "identity_distance",
     "margin": "identity_margin",
     "rank-1": "rank1",
@@ -295,10 +300,10 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         "one person: neither a judge nor impostors"
         if judge is None
         else f"the judge itself is right on {judge['accuracy']:.3f} of the real photos, each time learnt from other "
-        f"people: it takes {judge['neutral_taken_for_smile']:.3f} of the neutral ones for smiles and finds "
-        f"{judge['smile_found']:.3f} of the smiles",
+        f"people: it takes {judge['neutral_taken_for_smile']:.3f} of the neutral ones for {word(result)} and finds "
+        f"{judge['smile_found']:.3f} of the real ones",
         "PSNR in dB inside the face; mouth: inside the mouth; lmk %: distance of the landmarks in percent of that of "
-        "the eyes; smiles: judged to smile",
+        f"the eyes; judged: judged to show {word(result)}",
         f"ident: distance to one's own neutral photo; margin: how much nearer than the nearest of "
         f"{result['gallery'] - 1} others; id-IS: the Inception Score's formula with a classifier of these people; "
         f"ms: processor time of a picture",
@@ -312,7 +317,13 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         if row["no_face"]:
             notes.append(f"{name}: in {row['no_face']} pictures no face was found")
     notes += [f"left out: {line}" for line in result["skipped"]]
-    return [(f"neutral to smile, {result['people']} people{origin(result)}", ["row", *_COLUMNS], cells, notes)]
+    return [(f"neutral to {word(result)}, {result['people']} people{origin(result)}", ["row", *_COLUMNS], cells, notes)]
+
+
+def word(result: dict[str, Any]) -> str:
+    """What is made of the neutral photos."""
+    expression = result.get("expression", SMILE)
+    return "smile" if expression == SMILE else str(expression)
 
 
 def origin(result: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PICTURE = {
     "psnr": ("PSNR dB", 2), "ssim": ("SSIM", 3), "mse": ("MSE", 0), "mouth_psnr": ("PSNR mouth", 2),
-    "landmark_error": ("landmarks %", 2), "judged": ("judged smiling", 3), "ms": ("ms a frame", 1),
+    "landmark_error": ("landmarks %", 2), "judged": ("judged to show it", 3), "ms": ("ms a frame", 1),
 }  # fmt: skip
 _IDENTITY = {
     "identity_distance": ("distance to oneself", 3), "identity_margin": ("margin to the nearest other", 3),
@@ -33,10 +33,10 @@ _IDENTITY = {
     "rank10": ("rank-10", 3), "identity_inception": ("Inception formula, identity", 2),
 }  # fmt: skip
 _MEANING = {
-    "PSNR, SSIM, MSE": "Inside the face of the real smile, eyes on eyes, 256 x 256. PSNR mouth: inside the lips' hull. "
-    "They reward a picture that is right on average; a blurred smile scores well.",
-    "landmarks %": "Mean distance of 468 landmarks to the real smile's, in percent of the distance of the eyes.",
-    "judged smiling": "By a judge (HOG, linear support vector machine) that no engine has learnt from, trained in "
+    "PSNR, SSIM, MSE": "Inside the face of the real photo, eyes on eyes, 256 x 256. PSNR mouth: inside the lips' hull. "
+    "They reward a picture that is right on average; a blurred one scores well.",
+    "landmarks %": "Mean distance of 468 landmarks to the real photo's, in percent of the distance of the eyes.",
+    "judged to show it": "By a judge (HOG, linear support vector machine) that no engine has learnt from, trained in "
     "folds on real photos of other people only.",
     "distance, margin": "Euclidean distance of dlib's 128 numbers to one's own neutral photo, and how much further "
     "the nearest other person is. A margin near 0 means that the picture could be somebody else.",
@@ -46,6 +46,7 @@ _MEANING = {
     "much of every other unit's own range moves with it, mean.",
     "ms a frame": "Processor time of one drawing after the first, median of five, at 512 x 512. Copying costs nothing.",
 }
+REAL = "real photo"
 _CASES = 3
 
 
@@ -70,18 +71,18 @@ def write(path: Path, result: dict[str, Any], pairs: Sequence[Pair], rows: Mappi
 
 def page(result: dict[str, Any], pairs: Sequence[Pair], rows: Mapping[str, Sequence[Drawn]]) -> str:
     """The HTML."""
-    from avatar.models.expression.evaluate import COPY, origin
+    from avatar.models.expression.evaluate import COPY, origin, word
 
-    title = f"Neutral to smile: {result['people']} people{origin(result)}"
+    title = f"Neutral to {word(result)}: {result['people']} people{origin(result)}"
     engines = [name for name in result["rows"] if name != COPY]
-    every = {**result["rows"], "real smile": result["real"]}
-    ground = (COPY, "real smile")
+    every = {**result["rows"], REAL: result["real"]}
+    ground = (COPY, REAL)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(_head(result, engines))}</p>',
         _doubts(result),
         "<h2>Pictures</h2>",
-        table("Against the same people's real smiles. copy is the neutral photo itself.", _PICTURE, every, ground),
+        table("Against the same people's real photos. copy is the neutral photo itself.", _PICTURE, every, ground),
     ]
     if len(pairs) > 1 and engines:
         parts += ["<h2>Gain over the no-op</h2>", _chart(result, engines)]
@@ -145,7 +146,7 @@ def _portraits(result: dict[str, Any]) -> str:
 def _together(pairs: Sequence[Pair], rows: Mapping[str, Sequence[Drawn]], engines: Sequence[str]) -> str:
     made = []
     for i in range(min(_CASES, len(pairs))):
-        shown = [picture(pairs[i].neutral.pixels, "neutral"), picture(pairs[i].smile.pixels, "real smile")]
+        shown = [picture(pairs[i].neutral.pixels, "neutral"), picture(pairs[i].smile.pixels, REAL)]
         shown += [picture(rows[name][i].face.pixels, name) for name in engines]
         made.append(f'<div class="case"><h3>{escape(pairs[i].name)}</h3><div class="row">{"".join(shown)}</div></div>')
     return f'<div class="cases">{"".join(made)}</div>'
@@ -161,9 +162,9 @@ def _cases(result: dict[str, Any], name: str, pairs: Sequence[Pair], rows: Mappi
         real: U8 = pair.smile.pixels
         shown = [
             picture(pair.neutral.pixels, "neutral"),
-            picture(real, "real smile"),
+            picture(real, REAL),
             picture(one.face.pixels, name if one.found else f"{name}: no face was found"),
-            picture(difference(one.face.pixels, real), f"{name} and the real smile, three times their difference"),
+            picture(difference(one.face.pixels, real), f"{name} and the real photo, three times their difference"),
             picture(difference(pair.neutral.pixels, real), "the same of the no-op"),
         ]
         each = result["rows"][name]["each"][i]

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import cv2
+import face_fixtures as made
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-import face_fixtures as made
 
 from avatar.core.facs import arkit_vector
 from avatar.core.types import FaceState, Ns, freeze

@@ -141,6 +141,15 @@ def test_the_catalogue_says_licence_and_where_to_apply():
         assert re.search(r"https?://", entry.apply)
 
 
+def test_any_expression_can_be_asked_for(tmp_path):
+    found = people(made.rafd(tmp_path), expression="contempt")
+    assert ["contemptuous" in person.smile.name for person in found.persons] == [True, True]
+    with pytest.raises(UsageError, match="--expression joy: choose one of happiness"):
+        people(tmp_path, expression="joy")
+    with pytest.raises(DatasetError, match="nobody in it has both a neutral picture and fear, from the front"):
+        people(tmp_path, expression="fear")
+
+
 # --- CK+ --------------------------------------------------------------------------------------------------------------
 
 

@@ -274,7 +274,7 @@ def test_opinions_come_out_as_they_were_made_up(studies, study):
     assert found["pairs"]["copy over head"]["share"] < 0.25
     assert found["pairs"]["copy over head"]["hi"] < 0.5
     table = rows(raters)
-    assert list(csv.DictReader(io.StringIO(as_csv(table))))[0]["rater"] == "r001"
+    assert next(iter(csv.DictReader(io.StringIO(as_csv(table)))))["rater"] == "r001"
     assert {row["why_not"] for row in table if not row["counted"]} == {"failed a check"}
     assert not any(studies.raters(study)[0] in str(row.values()) for row in table)
 

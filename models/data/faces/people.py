@@ -1,4 +1,5 @@
-"""What `avatar eval expression` needs of a folder of faces: a neutral photo and a smile of each person.
+"""What `avatar eval expression` needs of a folder of faces: a neutral photo and a smile of each person, or another
+expression in its place.
 
 A folder with an ``index.csv`` (:mod:`avatar.models.expression.folders`) is read as it is; any other one is looked at
 for the layout of a data set. Pairs are taken as the set offers them: of pictures the frontal ones in the same light,
@@ -14,11 +15,13 @@ from typing import Any
 
 from avatar.errors import DatasetError, UsageError
 from avatar.models.data.faces.catalogue import CATALOGUE, open_dataset, recognise
-from avatar.models.data.faces.sample import FaceDataset, Sample
+from avatar.models.data.faces.sample import EXPRESSIONS, FaceDataset, Sample
 from avatar.models.expression import folders
 from avatar.models.expression.folders import Person
 
 NEUTRAL, SMILE = "neutral", "happiness"
+TARGETS = tuple(label for label in EXPRESSIONS if label not in (NEUTRAL, "other"))
+"""What a neutral face can be made to show."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +34,34 @@ class People:
     notes: list[str] = field(default_factory=list)
 
 
-def people(folder: Path, dataset: str | None = None) -> People:
-    """Everybody with a neutral photo; at least one of them also smiles.
+def people(folder: Path, dataset: str | None = None, expression: str = SMILE) -> People:
+    """Everybody with a neutral photo; at least one of them also shows the expression.
 
     :param dataset: a name of the catalogue; None = the folder says itself what it is.
+    :param expression: one of :data:`TARGETS`.
 
     Raises UsageError with one line.
     """
+    if expression not in TARGETS:
+        raise UsageError(f"--expression {expression}: choose one of {', '.join(TARGETS)}")
     if dataset is None and (folder / folders.INDEX).is_file():
-        return People(folders.people(folder), {"folder": str(folder), "dataset": None})
+        word = folders.SMILE if expression == SMILE else expression
+        return People(folders.people(folder, word), {"folder": str(folder), "dataset": None})
     reader = recognise(folder) if dataset is None else open_dataset(folder, dataset)
     if reader is None:
         known = "; ".join(f"{entry.name}: {entry.layout}" for entry in CATALOGUE.values())
         raise UsageError(f"{folder}: no {folders.INDEX} in it, and the layout of no data set ({known})")
-    return of_dataset(reader)
+    return of_dataset(reader, expression)
 
 
-def of_dataset(reader: FaceDataset) -> People:
-    """Raises DatasetError where nobody has both a neutral picture and a smile."""
+def of_dataset(reader: FaceDataset, expression: str = SMILE) -> People:
+    """Raises DatasetError where nobody has both a neutral picture and the expression."""
     samples = list(reader.samples())
     subjects = {sample.subject for sample in samples}
     children = {sample.subject for sample in samples if sample.child}
-    persons = pairs(sample for sample in samples if not sample.child)
+    persons = pairs((sample for sample in samples if not sample.child), expression)
     if not any(person.smile for person in persons):
-        raise DatasetError(f"{reader.root}: nobody in it has both a neutral picture and a smile that are frontal")
+        raise DatasetError(f"{reader.root}: nobody in it has both a neutral picture and {expression}, from the front")
     source = {
         "folder": str(reader.root),
         "dataset": reader.name,
@@ -65,7 +72,7 @@ def of_dataset(reader: FaceDataset) -> People:
         "children_left_out": len(children),
         "pairs": sum(person.smile is not None for person in persons),
     }
-    notes = [_words(source), *(["these are micro-expressions: an apex is barely a smile"] if _micro(reader) else [])]
+    notes = [_words(source), *(["these are micro-expressions: an apex is barely to be seen"] if _micro(reader) else [])]
     if children:
         notes.append(f"{len(children)} children among its subjects are left out")
     if reader.left_out:
@@ -90,8 +97,9 @@ def _words(source: dict[str, Any]) -> str:
     return f"taken for {title}"
 
 
-def pairs(samples: Iterable[Sample]) -> list[Person]:
-    """One neutral picture and one smile of each subject, by subject. The first sample in the order of names counts."""
+def pairs(samples: Iterable[Sample], expression: str = SMILE) -> list[Person]:
+    """One neutral picture and one of the expression of each subject, by subject. The first sample in the order of names
+    counts."""
     neutral: dict[str, list[Sample]] = {}
     smiles: dict[str, list[Sample]] = {}
     stills: dict[str, Path] = {}
@@ -103,9 +111,9 @@ def pairs(samples: Iterable[Sample]) -> list[Person]:
             assert sample.apex is not None
             first = sample.pictures[sample.onset or 0]
             stills.setdefault(sample.subject, first)
-            if sample.expression == SMILE and sample.subject not in sequences:
+            if sample.expression == expression and sample.subject not in sequences:
                 sequences[sample.subject] = (first, sample.pictures[sample.apex])
-        elif sample.expression in (NEUTRAL, SMILE):
+        elif sample.expression in (NEUTRAL, expression):
             (neutral if sample.expression == NEUTRAL else smiles).setdefault(sample.subject, []).append(sample)
     found: dict[str, Person] = {name: Person(name, path, None) for name, path in stills.items()}
     for name, (first, apex) in sequences.items():
