@@ -120,6 +120,7 @@ async function begin() {
 }
 
 async function withdraw() {
+  if (!confirm("Delete all your answers? This cannot be undone.")) return;
   try {
     await call("api/withdraw", { rater });
     sessionStorage.removeItem(KEY);
