@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from avatar.errors import StorageError, UsageError
+from avatar import plugins
+from avatar.engines.base import Engine
+from avatar.errors import EngineError, StorageError, UsageError
 from avatar.models.expression import metrics, report_page
 from avatar.models.expression.doubts import doubts
-from avatar.models.expression.evaluate import Drawn, figures, origin, tables
+from avatar.models.expression.evaluate import Drawn, _Table, figures, origin, tables
 from avatar.models.expression.faces import Face, Pair
 
 # --- measures ---------------------------------------------------------------------------------------------------------
@@ -170,3 +172,22 @@ def test_whose_figures_these_are():
     assert origin({"source": source, "people": 10}) == " of RaFD, 10 of 67 subjects"
     assert origin({"source": source | {"standing": "made"}, "people": 57}) == " made for tests in the layout of RaFD"
     assert origin({"source": {"dataset": None}, "people": 3}) == ""
+
+
+def test_an_engine_that_cannot_draw_somebody_leaves_the_table(made, monkeypatch):
+    class Timid(Engine):
+        name = "timid"
+
+        def __init__(self, bundle, size, weights):
+            raise EngineError("the photo is too dark for it")
+
+        def render(self, state):
+            raise AssertionError
+
+    monkeypatch.setattr(plugins, "load", lambda group, name: Timid)
+    table = _Table(["timid"])
+    for pair in made[1][:2]:
+        table.add(pair, None, None)
+    assert list(table.rows) == ["copy"]
+    assert len(table.rows["copy"]) == 2
+    assert table.failed == {"timid": "<b>0</b>: the photo is too dark for it"}
