@@ -1,9 +1,9 @@
 """How much is sent to a viewer, and how fast: congestion control and pacing, told the time and doing no I/O.
 
-The receiver says what its network carries (REMB: it sees queues grow before anything is lost). Some networks have no
-queue to speak of, and only lose; so losses count as well, in the way of Google's congestion control
-(draft-ietf-rmcat-gcc-02, section 6): more than a tenth lost takes off half of that share, hardly any adds a twentieth.
-The lower of the two holds.
+The receiver estimates what its network carries by the growth of queues (REMB). It can only say what it has seen: at
+most half again of what it gets, and a face at rest sends little. So an estimate well above what was sent is no limit,
+and the rate grows past it; one below it is, and the rate falls to it at once. Some networks have no queue and only
+lose, so losses count as well, in the way of Google's congestion control (draft-ietf-rmcat-gcc-02, sections 5 and 6).
 """
 
 from __future__ import annotations
@@ -11,41 +11,67 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-MANY, FEW = 0.10, 0.02
-"""Shares of lost packets above which less is sent, and below which more."""
-GROWTH = 1.05
-"""A report."""
-LEAST = 100_000
-"""Bits a second: below it a face is none, and more losses say nothing about the pictures."""
+MANY, MOST = 0.15, 0.30
+"""Shares of lost packets above which less is sent, and above which no more than what came through. A tenth lost by
+chance is what copies are for: sending less would not mend it."""
+LEAST, GREATEST = 100_000, 5_000_000
+"""Bits a second: below the first a face is none, above the second it gains nothing."""
 
 
 class SendRate:
-    """What one connection carries."""
+    """What one connection carries: falls at once, grows by 8 % a second, and slowly near where it fell last.
 
-    def __init__(self) -> None:
-        self._heard: int | None = None
-        self._held: float | None = None
-        """What losses leave; None until they were too many."""
+    :param seconds: the time; for tests.
+    """
 
-    def remb(self, bits: int) -> None:
-        """The receiver estimates that its network carries so many bits a second."""
-        self._heard = bits
+    GROWTH, CAREFUL = 1.08, 1.015
+    """A second."""
+    NEAR = 0.75
+    """Share of the last limit above which it grows carefully."""
+    REMEMBERED_S = 20.0
+    """After this a limit is forgotten: networks change."""
 
-    def report(self, lost: float, sent: float) -> None:
-        """A receiver report: this share of the packets since the last one is missing, of ``sent`` bits a second."""
-        if lost > MANY:
-            base = sent if self._held is None else min(self._held, sent)
-            self._held = max(base * (1 - 0.5 * lost), LEAST)
-        elif lost < FEW and self._held is not None:
-            self._held *= GROWTH
-            if self._heard is not None and self._held >= self._heard:
-                self._held = None
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._bits: float | None = None
+        self._sent = 0.0
+        self._limit = float("inf")
+        self._limited_at = self._grown_at = seconds()
 
     @property
     def bits(self) -> int | None:
-        """Bits a second that the network carries; None where nothing is known yet."""
-        known = [bits for bits in (self._heard, self._held) if bits is not None]
-        return round(min(known)) if known else None
+        """Bits a second; None where nothing is known yet."""
+        return round(self._bits) if self._bits is not None else None
+
+    def remb(self, bits: int) -> None:
+        """The receiver estimates that its network carries so many bits a second."""
+        if self._bits is None:
+            self._bits = bits
+        elif bits < 1.1 * self._sent:
+            self._fall(bits)
+
+    def report(self, lost: float, sent: float) -> None:
+        """A receiver report: this share of the packets since the last one is missing, of ``sent`` bits a second."""
+        self._sent = sent
+        if lost > MOST:
+            self._fall(sent * (1 - lost))
+        elif lost > MANY:
+            self._fall((sent if self._bits is None else self._bits) * (1 - 0.5 * lost))
+        else:
+            self._grow()
+
+    def _fall(self, bits: float) -> None:
+        self._limit, self._limited_at = self._sent, self._seconds()
+        self._grown_at = self._limited_at
+        self._bits = max(min(bits, self._bits or bits), LEAST)
+
+    def _grow(self) -> None:
+        now = self._seconds()
+        passed, self._grown_at = min(now - self._grown_at, 2.0), now
+        if self._bits is None:
+            return
+        near = self._bits > self.NEAR * self._limit and now - self._limited_at < self.REMEMBERED_S
+        self._bits = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
 
 
 class Pacer:
