@@ -61,7 +61,8 @@ class SendRate:
             self._grow()
 
     def _fall(self, bits: float) -> None:
-        self._limit, self._limited_at = self._sent, self._seconds()
+        # Where the queue grew, the receiver names 85 % of what came through.
+        self._limit, self._limited_at = bits / 0.85, self._seconds()
         self._grown_at = self._limited_at
         self._bits = max(min(bits, self._bits or bits), LEAST)
 
