@@ -45,10 +45,10 @@ class SendRate:
 
     def remb(self, bits: int) -> None:
         """The receiver estimates that its network carries so many bits a second."""
-        if self._bits is None:
-            self._bits = bits
-        elif bits < 1.1 * self._sent:
+        if bits < 1.1 * self._sent:
             self._fall(bits)
+        elif self._bits is None:
+            self._bits = bits
 
     def report(self, lost: float, sent: float) -> None:
         """A receiver report: this share of the packets since the last one is missing, of ``sent`` bits a second."""
