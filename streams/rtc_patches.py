@@ -12,6 +12,7 @@ of the last packet with the moment  picture share, so encoding time and queues d
 it was sent
 first report after 0.5-1.5 s        two more at the start: a browser synchronizes from each track's second report on
 all packets of a picture at once    :class:`avatar.streams.rtc_rate.Pacer`: a key frame's are spread
+whatever is asked for is sent again  :class:`avatar.streams.rtc_rate.Repeats`: within what goes through
 only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: losses do too
 what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
 the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
@@ -36,18 +37,26 @@ from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import TimestampMapper
 from aiortc.rtcrtpsender import RTCEncodedFrame
-from aiortc.rtp import RTP_HISTORY_SIZE, AnyRtcpPacket, RtcpRrPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+from aiortc.rtp import (
+    RTP_HISTORY_SIZE,
+    AnyRtcpPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    RtpPacket,
+)
 
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
-from avatar.streams.rtc_rate import Pacer
+from avatar.streams.rtc_rate import ALL, Pacer, Repeats
 from avatar.streams.rtc_shared import Packer, Viewer
 
 _SENDER_USES = (
     *("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count"),
-    *("rtp_history", "rtx_payload_type", "transport", "rtp_task"),
+    *("rtp_history", "rtx_payload_type", "transport", "rtp_task", "lsr", "lsr_time"),
 )
 _RECEIVER_USES = ("jitter_buffer", "codecs", "decoder_queue", "decoder_thread", "timestamp_mapper")
 
@@ -115,7 +124,10 @@ class Losses:
         self._until = float("-inf")
 
     def report(self, ssrc: int, share: float) -> None:
-        """A receiver report says that this share of a stream's latest packets is missing."""
+        """A receiver report says that this share of a stream's latest packets is missing. Where all are, the network
+        was away."""
+        if share >= ALL:
+            return
         self._share[ssrc] = mean = 0.7 * self._share.get(ssrc, 0.0) + 0.3 * share
         if mean > self.HIGH:
             self._until = self._seconds() + self.HOLD
@@ -173,6 +185,7 @@ class LiveSender(RTCRtpSender):
     _viewer: Viewer
     _paced: PacedTransport | None
     _copies: set[asyncio.Task[None]]
+    _repeats: Repeats
     _rate: int
     _ticks: int
     _frames: int
@@ -180,6 +193,8 @@ class LiveSender(RTCRtpSender):
     _RTCRtpSender__transport: Any
     _RTCRtpSender__rtp_task: asyncio.Future[None] | None
     _RTCRtpSender__rtp_timestamp: int
+    _RTCRtpSender__lsr: int | None
+    _RTCRtpSender__lsr_time: float | None
     _RTCRtpSender__packet_count: int
     _RTCRtpSender__octet_count: int
     _RTCRtpSender__rtp_history: dict[int, RtpPacket]
@@ -195,7 +210,7 @@ class LiveSender(RTCRtpSender):
         codec = transceiver._codecs[0]
         sender.__class__ = cls
         sender._line, sender._rate = line, codec.clockRate
-        sender._losses, sender._copies = losses, set()
+        sender._losses, sender._copies, sender._repeats = losses, set(), Repeats()
         sender._ticks = sender._frames = sender._ntp = sender.repeated = 0
         sender._viewer = viewer
         sender._paced = PacedTransport(sender) if transceiver.kind == "video" else None
@@ -224,7 +239,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and self._losses.high:
+        if self._frames and self._viewer.twice:
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -242,11 +257,17 @@ class LiveSender(RTCRtpSender):
         await asyncio.sleep(self.AGAIN_AFTER)
         with contextlib.suppress(ConnectionError):
             for number in numbers:
-                await self._retransmit(number)
+                await self._resend(number)
                 self.repeated += 1
                 await asyncio.sleep(self._paced.wait if self._paced else 0)
 
     async def _retransmit(self, sequence_number: int) -> None:
+        """The receiver asks for a packet again."""
+        packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
+        if packet is not None and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate):
+            await self._resend(sequence_number)
+
+    async def _resend(self, sequence_number: int) -> None:
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
         if packet is not None and self._RTCRtpSender__rtx_payload_type is not None:
             # The receiver estimates the bandwidth from send times: the first copy's would look like a jam. (Without a
@@ -258,13 +279,17 @@ class LiveSender(RTCRtpSender):
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
-                    self._heed(report.ssrc, report.fraction_lost / 256)
+                    self._heed(report)
         await super()._handle_rtcp_packet(packet)
 
-    def _heed(self, ssrc: int, lost: float) -> None:
-        self._losses.report(ssrc, lost)
+    def _heed(self, report: RtcpReceiverInfo) -> None:
+        lost = report.fraction_lost / 256
+        self._losses.report(report.ssrc, lost)
         if self._paced is not None:
-            self._viewer.report(lost, self._paced.rate(), self._losses.high)
+            asked = self._RTCRtpSender__lsr_time if report.lsr == self._RTCRtpSender__lsr and report.dlsr else None
+            trip = max(time.time() - asked - report.dlsr / 65536, 0.0) if asked is not None else None
+            self._viewer.report(lost, self._paced.rate(), trip)
+        self._viewer.twice = self._losses.high and self._viewer.rate.allows_copies
 
     async def _send_report(self) -> None:
         info = RtcpSenderInfo(

@@ -70,10 +70,10 @@ class Viewer:
         self.rate.remb(bits)
         self.estimate = self.rate.bits
 
-    def report(self, lost: float, sent: float, twice: bool) -> None:
-        """Its receiver misses this share of ``sent`` bits a second. :param twice: from now on all is sent twice."""
-        self.rate.report(lost, sent)
-        self.estimate, self.twice = self.rate.bits, twice
+    def report(self, lost: float, sent: float, trip: float | None) -> None:
+        """Its receiver misses this share of ``sent`` bits a second, which take ``trip`` seconds there and back."""
+        self.rate.report(lost, sent, trip)
+        self.estimate = self.rate.bits
 
     @property
     def affords(self) -> int | None:
