@@ -1,6 +1,7 @@
 """How much is sent to a viewer, and how fast: congestion control and pacing, told the time and doing no I/O.
 
-Three things speak of what a network carries, and none of them alone is to be believed:
+A browser reports the arrival of every packet (:mod:`avatar.streams.rtc_feedback`); then the queue on the way and what
+comes through are known. Of other receivers three things speak, and none of them alone is to be believed:
 
 - The receiver's estimate (REMB). It can only say what it has seen, at most half again of what it gets, and a face at
   rest sends little: so an estimate above what was sent is no limit. Where packets come unevenly it takes that for a
@@ -22,6 +23,8 @@ through; above the last the network was away, which says nothing of what it carr
 copies are for: sending less would not mend it."""
 LEAST, GREATEST = 100_000, 5_000_000
 """Bits a second: below the first a face is none, above the second it gains nothing."""
+UNKNOWN = 2_000_000
+"""Bits a second that a network is taken to carry before anything is known of it."""
 QUEUE_S = 0.1
 """A round trip that is so much longer than the shortest has met a queue."""
 
@@ -38,6 +41,8 @@ class SendRate:
     """Share of the last limit above which it grows carefully."""
     REMEMBERED_S = 20.0
     """After this a limit, and a shortest round trip, are forgotten: networks change."""
+    ANSWER_S = 0.5
+    """Between two falls because of a queue."""
     DOUBT_S = 3.0
     """An estimate that nothing else confirms takes off 15 % in this time."""
     TWICE = 300_000
@@ -51,7 +56,9 @@ class SendRate:
         self._trips: deque[tuple[float, float]] = deque()
         self._limit = float("inf")
         self._limited_at = self._grown_at = seconds()
-        self._doubted_at = float("-inf")
+        self._doubted_at = self._fell_at = float("-inf")
+        self._measured: float | None = None
+        """The queue, where feedback tells it."""
 
     @property
     def bits(self) -> int | None:
@@ -60,7 +67,9 @@ class SendRate:
 
     @property
     def queue(self) -> float:
-        """Seconds that the last packet spent waiting, both ways together."""
+        """Seconds that the last packets spent waiting."""
+        if self._measured is not None:
+            return self._measured
         return self._trips[-1][1] - min(trip for _, trip in self._trips) if self._trips else 0.0
 
     @property
@@ -68,8 +77,23 @@ class SendRate:
         """Whether what gets lost is not lost because too much is sent."""
         return self.queue < QUEUE_S and (self._bits is None or self._bits >= self.TWICE)
 
+    def measured(self, sent: float, through: float, lost: float, queue: float) -> None:
+        """What the packets of the last while have met: of ``sent`` bits a second ``through`` came, a share was
+        ``lost``, and even the fastest spent ``queue`` seconds waiting."""
+        self._measured = queue
+        if lost >= ALL:
+            return
+        self._sent = sent
+        if queue >= QUEUE_S:
+            if self._seconds() - self._fell_at >= self.ANSWER_S:  # the last fall has had its effect
+                self._fall(0.85 * through, through)
+        else:
+            self._lose(lost)
+
     def remb(self, bits: int) -> None:
         """The receiver estimates that its network carries so many bits a second."""
+        if self._measured is not None:
+            return
         if self._bits is None:
             self._bits = max(bits, LEAST)
         elif bits < 1.1 * self._sent:
@@ -89,14 +113,16 @@ class SendRate:
             self._trips.append((now, trip))
             while now - self._trips[0][0] > self.REMEMBERED_S:
                 self._trips.popleft()
-        if lost >= ALL:
-            return
-        self._sent = sent
+        if lost < ALL and self._measured is None:
+            self._sent = sent
+            self._lose(lost)
+
+    def _lose(self, lost: float) -> None:
         if lost > MOST and self._lossy:
-            self._fall(sent * (1 - lost), sent * (1 - lost))
-        elif lost > MANY and self._bits is not None:
-            self._fall(self._bits * (1 - 0.5 * lost), self._limit)
-        elif lost <= MANY:
+            self._fall(self._sent * (1 - lost), self._sent * (1 - lost))
+        elif lost > MANY:
+            self._fall((self._bits or self._sent) * (1 - 0.5 * lost), self._limit)
+        else:
             self._grow()
         self._lossy = lost > MOST
 
@@ -112,7 +138,7 @@ class SendRate:
         now = self._seconds()
         if limit != self._limit:
             self._limit, self._limited_at = limit, now
-        self._grown_at = now
+        self._grown_at = self._fell_at = now
         self._bits = max(min(bits, self._bits or bits), LEAST)
 
     def _grow(self) -> None:
@@ -142,15 +168,12 @@ class Pacer:
         self._at = seconds()
 
     def sent(self, size: int, bits: int | None) -> float:
-        """A packet of ``size`` bytes goes now, over a network of ``bits`` a second (None: not known, so not paced).
+        """A packet of ``size`` bytes goes now, over a network of ``bits`` a second (None: not known).
 
         :returns: seconds to wait before the next one.
         """
         now = self._seconds()
-        if bits is None:
-            self._debt, self._at = 0.0, now
-            return 0.0
-        speed = self.FACTOR * bits / 8
+        speed = self.FACTOR * (UNKNOWN if bits is None else bits) / 8
         self._debt = max(self._debt - speed * (now - self._at), 0.0) + size
         self._at = now
         return max(self._debt - self.BURST, 0.0) / speed
@@ -180,9 +203,9 @@ class Repeats:
 
     def allows(self, number: int, size: int, bits: int | None) -> bool:
         """Whether packet ``number`` of ``size`` bytes goes out again now, over a network of ``bits`` a second (None:
-        not known yet, and taken for two million)."""
+        not known)."""
         now = self._seconds()
-        speed = self.SHARE * (2_000_000 if bits is None else bits) / 8
+        speed = self.SHARE * (UNKNOWN if bits is None else bits) / 8
         self._left = min(self._left + speed * (now - self._at), self.BURST)
         self._at = now
         if size > self._left or now - self._sent.get(number, float("-inf")) < self.APART_S:

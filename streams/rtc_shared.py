@@ -23,6 +23,7 @@ from av.packet import Packet
 
 from avatar.core.types import U8
 from avatar.streams.rtc_codecs import LiveVideoEncoder, live_encoder
+from avatar.streams.rtc_feedback import Measured
 from avatar.streams.rtc_rate import SendRate
 
 BEHIND, CAUGHT_UP = 0.5, 0.75
@@ -73,6 +74,11 @@ class Viewer:
     def report(self, lost: float, sent: float, trip: float | None) -> None:
         """Its receiver misses this share of ``sent`` bits a second, which take ``trip`` seconds there and back."""
         self.rate.report(lost, sent, trip)
+        self.estimate = self.rate.bits
+
+    def measured(self, found: Measured) -> None:
+        """What its packets have met."""
+        self.rate.measured(found.sent, found.through, found.lost, found.queue)
         self.estimate = self.rate.bits
 
     @property

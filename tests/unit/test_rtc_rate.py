@@ -45,7 +45,7 @@ def test_a_bottleneck_is_kept_from_the_second_second_on(time) -> None:
     sent = seconds(rate, time, 60, 300_000)
     assert sent[0] > 2_000_000
     assert sum(bits > 310_000 for bits in sent[1:]) <= 8, "it looks for more now and then"
-    assert max(sent[1:]) < 320_000, "and carefully"
+    assert max(sent[1:]) < 330_000, "and carefully"
     assert min(sent[1:]) > 200_000
 
 
@@ -166,13 +166,6 @@ def test_a_key_frame_is_spread() -> None:
     assert left[4] == left[0], "the burst goes at once"
     took = left[-1] - left[4]
     assert took == pytest.approx(20 * 1200 * 8 / 2_500_000, rel=0.06)
-
-
-def test_a_network_that_nobody_has_spoken_of_is_not_paced() -> None:
-    time = Time()
-    pacer = Pacer(time)
-    assert sum(pacer.sent(1200, None) for _ in range(100)) == 0.0
-    assert pacer.sent(1200, 100_000) == 0.0, "and owes nothing afterwards"
 
 
 def test_what_is_asked_for_again_is_sent_again(time) -> None:
