@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from avatar.models.study.store import Studies, Study
 
 
+LINES = 20
+"""Of what could not be used, on a terminal."""
+
+
 def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
     print(json.dumps(data) if args.json else text)
 
@@ -63,7 +67,8 @@ def _look(args: argparse.Namespace) -> int:
         f"({found['sequences']} sequences), {found['pictures']} pictures; "
         f"{found['with_action_units']} samples with action units",
         ", ".join(f"{label} {count}" for label, count in labels.items()),
-        *(f"not used: {line}" for line in left_out),
+        *(f"not used: {line}" for line in left_out[:LINES]),
+        *([f"and {len(left_out) - LINES} more; --json lists them all"] if len(left_out) > LINES else []),
     ]
     _report(args, found, "\n".join(lines))
     return 0

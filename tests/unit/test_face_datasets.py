@@ -175,7 +175,22 @@ def test_ck_unpacked_into_a_folder_of_its_own_name(tmp_path):
     images.rename(tmp_path / "moved")
     images.mkdir()
     (tmp_path / "moved").rename(images / "cohn-kanade-images")
-    assert len(list(recognise(tmp_path).samples())) == 6
+    for name, archive in (("Emotion", "Emotion_labels"), ("FACS", "FACS_labels")):
+        (tmp_path / archive).mkdir()
+        (tmp_path / name).rename(tmp_path / archive / name)
+    samples = {sample.name: sample for sample in recognise(tmp_path).samples()}
+    assert len(samples) == 6
+    assert samples["S005_001"].expression == "happiness"
+    assert len(samples["S005_001"].units) == 3
+
+
+def test_ck_without_its_label_folders_says_so(tmp_path):
+    made.ck(tmp_path)
+    for name in ("Emotion", "FACS", "Landmarks"):
+        (tmp_path / name).rename(tmp_path / f"not_{name}")
+    reader = recognise(tmp_path)
+    assert {sample.expression for sample in reader.samples()} == {None}
+    assert [line for line in reader.left_out if "no folder of emotion labels" in line]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ class CasMe3(FaceDataset):
     """Sequences from onset to offset, with the apex between them: micro-expressions."""
 
     name = "casme3"
-    published = 100
+    published = 94
+    """With micro-expressions in the label sheet; 100 took part."""
 
     @classmethod
     def find(cls, folder: Path) -> Path | None:

@@ -54,7 +54,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             CasMe3,
             "CAS(ME)^3, part A",
-            "micro-expressions of 100 people with onset, apex, offset, action units and emotion; depth beside colour",
+            "micro-expressions of 94 people with onset, apex, offset, action units and emotion; depth beside colour",
             "academic research, by agreement signed by staff; not to be passed on",
             "Institute of Psychology, Chinese Academy of Sciences: http://casme.psych.ac.cn",
             "spNO.1/a/color/*.jpg or Part_A_ME_clip/frame/spNO.1_a_166/*.jpg, and the label sheet (.xlsx)",

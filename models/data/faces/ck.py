@@ -42,16 +42,15 @@ class CohnKanade(FaceDataset):
         return None
 
     def walk(self) -> Iterator[Sample]:
-        images = child(self.root, *IMAGES)
+        images = _tree(self.root, *IMAGES)
         if images is None:
             raise DatasetError(f"{self.root}: no folder {IMAGES[0]} in it; unpack the archive of the pictures")
-        if (inner := child(images, *IMAGES)) is not None:  # the archive's own folder, unpacked into one of its name
-            images = inner
         trees = {
-            "emotion": child(self.root, "Emotion", "Emotion_labels"),
-            "facs": child(self.root, "FACS", "FACS_labels"),
-            "landmarks": child(self.root, "Landmarks"),
+            "emotion": _tree(self.root, "Emotion", "Emotion_labels"),
+            "facs": _tree(self.root, "FACS", "FACS_labels"),
+            "landmarks": _tree(self.root, "Landmarks"),
         }
+        self.left_out += [f"{self.root}: no folder of {name} labels" for name, tree in trees.items() if tree is None]
         for subject in folders(images):
             if _SUBJECT.fullmatch(subject.name) is None:
                 continue
@@ -80,6 +79,14 @@ class CohnKanade(FaceDataset):
             apex=len(found) - 1,
             landmarks=points,
         )
+
+
+def _tree(root: Path, *names: str) -> Path | None:
+    """The folder of that name; where an archive was unpacked into a folder of its own, the inner one."""
+    found = child(root, *names)
+    while found is not None and (inner := child(found, *names)) is not None:
+        found = inner
+    return found
 
 
 def _label_file(tree: Path | None, subject: str, sequence: str, ending: str, found: list[Path]) -> Path | None:

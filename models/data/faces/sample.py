@@ -101,7 +101,7 @@ class FaceDataset(ABC):
     name: ClassVar[str]
     """As in ``--dataset NAME``."""
     published: ClassVar[int]
-    """Subjects of the whole set."""
+    """Subjects that a complete copy has samples of."""
 
     def __init__(self, root: Path) -> None:
         """``root`` is what :meth:`find` returned."""
