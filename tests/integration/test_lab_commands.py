@@ -100,7 +100,7 @@ def test_a_data_set_is_judged_and_its_name_is_not_lent_to_a_fixture(avatar, radb
     assert about >= {"all", "rank1", "identity_inception", "icc"}
     html = page.read_text()
     assert "made for tests in the layout of RaFD" in html
-    assert not re.search(r"""(src|href)=["']?(?!data:)""", html)
+    assert not re.search(r"""(src|href)=["'](?!data:)""", html)
     assert html.count("data:image/jpeg;base64,") >= 8
     assert {p.parent.name for p in (keep / "study").rglob("*.png")} == {"real", "copy", "head"}
     run = avatar("study", "create", "judged", "--items", keep / "study", "--json")

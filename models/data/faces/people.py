@@ -74,7 +74,7 @@ def of_dataset(reader: FaceDataset, expression: str = SMILE) -> People:
     }
     notes = [_words(source), *(["these are micro-expressions: an apex is barely to be seen"] if _micro(reader) else [])]
     if children:
-        notes.append(f"{len(children)} children among its subjects are left out")
+        notes.append(f"children among its subjects are left out: {len(children)}")
     if reader.left_out:
         more = f" (and {len(reader.left_out) - 1} more; avatar datasets --data lists them)"
         notes.append(f"not used: {reader.left_out[0]}{more if len(reader.left_out) > 1 else ''}")
