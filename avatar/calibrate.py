@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import io
 import logging
@@ -171,15 +172,14 @@ async def learn_and_keep(
         await learn(material, made, progress)
         took = time.monotonic() - begun
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        store.save(
-            name,
-            now,
-            f"vultus {version('vultus')}",
-            material.speaker,
-            material.habits,
-            lambda path: shutil.copyfile(made, path),
-        )
-    store.choose(name)
+        program = f"vultus {version('vultus')}"
+
+        def keep() -> None:
+            copy = functools.partial(shutil.copyfile, made)
+            store.save(name, now, program, material.speaker, material.habits, copy)
+            store.choose(name)
+
+        await asyncio.to_thread(keep)  # another program's lock must not stop a live picture
     return took
 
 

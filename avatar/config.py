@@ -169,6 +169,12 @@ class ServerTable(Table):
     """Pages and programs that may be connected at the same time."""
 
 
+class StoreTable(Table):
+    url: str = "sqlite"
+    """Where avatars, calibrations, settings and consents are kept: sqlite = in the user's own data folder, or
+    postgresql://HOST/DATABASE for several hosts (the password in PGPASSWORD or ~/.pgpass)."""
+
+
 class Config(Table):
     avatar: AvatarTable = AvatarTable()
     input: InputTable = InputTable()
@@ -176,6 +182,7 @@ class Config(Table):
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    store: StoreTable = StoreTable()
     parameters: StateTable = StateTable()
     vmc: VmcTable = VmcTable()
     vrchat: VrchatTable = VrchatTable()

@@ -103,7 +103,7 @@ class Control:
     def _faults(self) -> list[str]:
         pipeline, session = self._pipeline, self._pipeline.session
         sinks = [outlet.fault for outlet in session.outlets()]
-        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, *sinks]
+        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, pipeline.store.trouble, *sinks]
 
     def meters(self) -> dict[str, Any]:
         """What the engine measures about itself, over the last minute."""
