@@ -58,7 +58,8 @@ class FileBlobs:
         path = self._path(digest)
         with stored_in(self._folder):
             if not self._is_there(path, digest):
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                for folder in (self._folder, path.parent):  # parents=True would give them the usual mode
+                    folder.mkdir(exist_ok=True, mode=0o700)
                 scratch = path.with_name(f".new-{secrets.token_hex(8)}")
                 try:
                     _write(scratch, data)

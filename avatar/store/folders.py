@@ -55,7 +55,8 @@ class Folders:
     def _make(self, target: Path, files: Mapping[str, bytes]) -> None:
         with self.scratch() as scratch:
             fresh = scratch / "made" / target.name
-            fresh.mkdir(parents=True, mode=0o700)
+            for folder in (fresh.parent, fresh):
+                folder.mkdir(mode=0o700)
             for path, data in files.items():
                 handle = os.open(fresh / path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
                 with os.fdopen(handle, "wb") as file:

@@ -28,7 +28,7 @@ class SqliteDatabase:
         self.where = str(path)
         self._patience = patience
         with stored_in(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # SQLite gives its log the modes of the database.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         with self._in_words():
