@@ -13,8 +13,7 @@ from avatar.portrait import bundle
 from avatar.portrait import library as library_module
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
-from avatar.store import blobs
-from avatar.store import Store, shared, user_data_dir
+from avatar.store import Store, blobs, shared, user_data_dir
 
 
 @pytest.fixture
