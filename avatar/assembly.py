@@ -121,7 +121,7 @@ class Pipeline:
             if config.server.enabled:
                 access.check(asked.host, asked.token)
                 guard = access.Access(asked.token, asked.origins)
-                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice)
+                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice, turn_secret=asked.turn_secret)
         self.sinks = [ends.sink(name, config, self.hub, self.began, self.recorder) for name in config.output.sinks]
 
     @property

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from avatar.config import Config, load
+from avatar.config import Config, load, secrets_of
 from avatar.errors import AvatarError, UsageError
+from avatar.log import hide
 from avatar.memory import few_arenas
 
 # --- the live engine -------------------------------------------------------------------------------------------------
@@ -23,6 +24,7 @@ from avatar.memory import few_arenas
 def run(args: argparse.Namespace) -> int:
     few_arenas()
     config = load(args.config, args.set).config
+    hide(*secrets_of(config))
 
     async def live() -> int:
         from avatar.assembly import Pipeline

@@ -322,7 +322,9 @@ class Control:
         from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)
-        made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
+        made = await asyncio.to_thread(
+            create_avatar, self._pipeline.library, photo, name, title, agreed, smile, apart=True
+        )
         await self._rebuild(name, None, again=True)
         return {**self.state(), "report": [asdict(finding) for finding in made.report]}
 

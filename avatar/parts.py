@@ -70,17 +70,23 @@ def create_avatar(
     smile: Path | bytes | None = None,
     overwrite: bool = False,
     record: ConsentRecord | None = None,
+    apart: bool = False,
 ) -> AvatarBundle:
     """Make an avatar of a photo, and of a second one in which the same person smiles, and keep it on the shelf.
+
+    :param apart: the photos are a stranger's: a child process with limits decodes them.
 
     Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError, ModelFileError.
     """
     from avatar.engines.neutral import rested
+    from avatar.portrait.decoding import read_apart
+    from avatar.portrait.photo import read_photo
 
     with detector() as finder:
         return shelf.create(
             photo, name, title or name, consent, finder, overwrite, smile, glasses_finder(),
             lambda made: rested(made, registry.weights_dir(), finder), record,
+            read_apart if apart else read_photo,
         )  # fmt: skip
 
 

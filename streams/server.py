@@ -35,12 +35,12 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aiohttp import WSMsgType, web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
-from avatar.streams import calibration_api, prometheus
+from avatar.streams import calibration_api, limits, prometheus
 from avatar.streams.access import Access, host_of, is_loopback, is_remote, same_origin
 from avatar.streams.signaling import PeerHub
 from avatar.streams.whip import Door
@@ -173,11 +173,13 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 async def json_body(request: web.Request) -> Json:
     """The object that a request carries. Raises UsageError where it carries none."""
-    if (request.content_length or 0) > MAX_JSON:
-        raise UsageError("the request is too long")
     try:
-        body = json.loads(await request.text())
-    except ValueError:
+        read = await limits.body(request, MAX_JSON)
+    except web.HTTPRequestEntityTooLarge:
+        raise UsageError("the request is too long") from None
+    try:
+        body = json.loads(read)
+    except (ValueError, RecursionError):
         raise UsageError("the request is not JSON") from None
     if not isinstance(body, dict):
         raise UsageError("the request is not a JSON object")
@@ -218,7 +220,7 @@ class Events:
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         if not same_origin(request):
             raise web.HTTPForbidden(text="events are for this program's own page only")
-        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024)
+        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024, compress=False)
         await socket.prepare(request)
         await socket.send_str(json.dumps({"type": "state", **self._control.state()}))
         self._sockets.add(socket)
@@ -263,24 +265,45 @@ class Events:
             await asyncio.wait_for(socket.close(), self.PATIENCE)
 
 
+class _Site(web.TCPSite):
+    """Its connections are counted and timed."""
+
+    async def start(self) -> None:
+        serve = self._runner._server
+        assert serve is not None
+        self._runner._server = cast(web.Server, limits.Connections(serve))
+        try:
+            await super().start()
+        finally:
+            self._runner._server = serve
+
+
 class Server:
     """The HTTP side of a session.
 
     :param control: the engine.
     :param hub: the peers; the server closes it when it stops.
     :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
-    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of.
+    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of. :param turn_secret: shared with the TURN
+        servers; clients get credentials made of it.
     """
 
     def __init__(
-        self, control: Control, hub: PeerHub, root: Path = WEB, access: Access | None = None, ice: Sequence[str] = ()
+        self,
+        control: Control,
+        hub: PeerHub,
+        root: Path = WEB,
+        access: Access | None = None,
+        ice: Sequence[str] = (),
+        turn_secret: str = "",
     ) -> None:
+        self._rates = limits.Rates()
         self._access = access or Access()
         self._control = control
         self._hub = hub
         self._root = root.resolve()
         self._events = Events(control)
-        self._door = Door(hub, control, ice, self._events.push_state)
+        self._door = Door(hub, control, ice, self._events.push_state, turn_secret)
         self._runner: web.AppRunner | None = None
         self._local_only = True
         self.host = ""
@@ -296,9 +319,12 @@ class Server:
         Raises PortInUseError, UsageError for an address that is not ours.
         """
         self._local_only = is_loopback(host)
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=limits.HEADERS_S,
+            lingering_time=limits.LINGER_S, auto_decompress=False,
+        )  # fmt: skip
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = _Site(runner, host, port)
         try:
             await site.start()
         except OSError as problem:
@@ -370,12 +396,20 @@ class Server:
         # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
         if self._local_only and not is_loopback(host_of(request)):
             return error(403, f"this is not the address of this program; open {self.url}")
+        if (request.content_length or 0) > MAX_UPLOAD:
+            return error(413, f"too large; the limit is {MAX_UPLOAD // 2**20} MB")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return error(415, "send the body as it is, not packed")
         if request.method == "OPTIONS" and foreign:
             return None  # a browser asks without the token
         if refusal := self._access.refusal(request):
             return error(*refusal)
         if request.method not in ("GET", "HEAD") and not same_origin(request) and not foreign:
             return error(403, "only this program's own page may do that")
+        if wait := self._rates.wait(request):
+            response = error(429, f"too many of these requests; wait {wait} s")
+            response.headers["Retry-After"] = str(wait)
+            return response
         return None
 
     # --- the page ------------------------------------------------------------------------------------------------
@@ -440,7 +474,7 @@ class Server:
     async def _create_avatar(self, request: web.Request) -> web.Response:
         if not request.content_type.startswith("multipart/"):
             raise UsageError("send the photo as a form (multipart/form-data)")
-        form = await request.post()
+        form = await limits.form(request)
         photo = form.get("photo")
         if not isinstance(photo, web.FileField):
             raise UsageError("the form has no file called 'photo'")

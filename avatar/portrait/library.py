@@ -130,18 +130,20 @@ class Library:
         glasses: GlassesFinder | None = None,
         finish: Callable[[AvatarBundle], AvatarBundle] = lambda made: made,
         record: ConsentRecord | None = None,
+        read: Callable[[Path | bytes], U8] = read_photo,
     ) -> AvatarBundle:
         """Make an avatar of a photo and keep it. It appears complete or not at all.
 
         :param smile: a second photo of the same person. :param glasses: finds frames. :param finish: has the last word.
         :param record: the papers behind ``consent``; None = a plain record of it, from now on.
+        :param read: decodes a photo.
 
         Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError.
         """
         self._check_free(name, overwrite)
-        made = onboard(read_photo(photo), name, title, consent, detector, glasses=glasses)
+        made = onboard(read(photo), name, title, consent, detector, glasses=glasses)
         if smile is not None:
-            made = with_smile(made, read_photo(smile), detector, glasses)
+            made = with_smile(made, read(smile), detector, glasses)
         made = finish(made)
         if record is not None:
             made = replace(made, consent=record.kind, record=record)

@@ -90,11 +90,16 @@ def test_what_is_put_comes_back_elsewhere_and_after_a_restart(opened: Opened) ->
 def test_all_of_a_transaction_or_nothing(store: Store) -> None:
     put(store)
     before = store.index()
-    with pytest.raises(ZeroDivisionError), store.change() as change:
-        change.put("avatar", "me", {"a.png": b"another"}, None)
-        change.put("avatar", "you", {"a.png": b"third"}, None)
-        change.set("calibration", "me")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with store.change() as change:
+            change.put("avatar", "me", {"a.png": b"another"}, None)
+            change.put("avatar", "you", {"a.png": b"third"}, None)
+            change.set("calibration", "me")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert store.fresh() == before
     assert content(store)["a.png"] == b"picture"
     put(store, "more")
