@@ -113,6 +113,7 @@ class Control:
         reasons = {k.partition(".")[2]: n for k, n in meters.counters.items() if k.startswith("resync.")}
         return {
             "fps": round(meters.rate("frames"), 2),
+            "frames": meters.counters["frames"],
             "engine_ms": percentiles(meters.series("engine_ms")),
             "latency_ms": percentiles(meters.series("latency_ms")),
             "sound_late_ms": percentiles(meters.series("sound_late_ms")),
