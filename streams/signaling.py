@@ -95,6 +95,23 @@ def without_names(offer: str) -> tuple[str, list[RTCIceCandidate]]:
     return "\r\n".join(kept) + "\r\n", named
 
 
+def candidates_of(fragment: str) -> list[RTCIceCandidate]:
+    """The candidates of a trickle ICE fragment (RFC 8840). Raises UsageError for one that cannot be read."""
+    found: list[RTCIceCandidate] = []
+    mid: str | None = None
+    for line in fragment.splitlines():
+        if line.startswith("a=mid:"):
+            mid = line[6:].strip()
+        elif line.startswith("a=candidate:"):
+            try:
+                candidate = sdp_lines.candidate_from_sdp(line[12:].strip())
+            except (ValueError, IndexError, AssertionError):
+                raise UsageError("a candidate cannot be read; write it as in RFC 8839") from None
+            candidate.sdpMid, candidate.sdpMLineIndex = mid, None if mid is not None else 0
+            found.append(candidate)
+    return found
+
+
 def check_size(offer: str) -> None:
     """Raises UsageError for an offer that is larger than any that a program has use for."""
     for what, count, most in (
@@ -238,18 +255,7 @@ class Peer:
     def more_candidates(self, fragment: str, most: int) -> None:
         """Take the candidates of a trickle ICE fragment (RFC 8840). Raises UsageError for ones that cannot be read, or
         more than ``most`` in all."""
-        found: list[RTCIceCandidate] = []
-        mid: str | None = None
-        for line in fragment.splitlines():
-            if line.startswith("a=mid:"):
-                mid = line[6:].strip()
-            elif line.startswith("a=candidate:"):
-                try:
-                    candidate = sdp_lines.candidate_from_sdp(line[12:].strip())
-                except (ValueError, IndexError, AssertionError):
-                    raise UsageError("a candidate cannot be read; write it as in RFC 8839") from None
-                candidate.sdpMid, candidate.sdpMLineIndex = mid, None if mid is not None else 0
-                found.append(candidate)
+        found = candidates_of(fragment)
         self._candidates += len(found)
         if self._candidates > most:
             raise UsageError(f"more than {most} candidates; a connection has no use for so many")

@@ -92,7 +92,7 @@ class FileBlobs:
         return [path for path in self._folder.glob("*/*") if path.name not in known] if self._folder.is_dir() else []
 
     def _known(self) -> set[str]:
-        return {digest for (digest,) in self._database.rows("SELECT sha256 FROM blobs")}
+        return {str(digest) for (digest,) in self._database.rows("SELECT sha256 FROM blobs")}
 
     def strays(self) -> bool:
         return bool(self._strays(self._known()))

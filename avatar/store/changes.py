@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from avatar.store.blobs import Blobs
 from avatar.store.database import Database
-from avatar.store.index import Kind
+from avatar.store.index import Kind, plain
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -27,9 +27,10 @@ class Change:
 
         :param files: content by path. :param consent: the consent record's JSON; None = there is none.
         """
-        self.remove(kind, name)
+        self.remove(kind, plain(name))
         self._rows("INSERT INTO bundles (kind, name) VALUES (?, ?)", kind, name)
         for path, data in files.items():
+            plain(path)
             digest = self._blobs.put(data)
             self._rows("INSERT INTO files (kind, name, path, sha256) VALUES (?, ?, ?, ?)", kind, name, path, digest)
         if consent is not None:

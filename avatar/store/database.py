@@ -64,8 +64,10 @@ def version(database: Database) -> int:
     """Number of the last migration that was applied; 0 = none."""
     if not database.rows(*_TABLES[database.keeps_content]):
         return 0
-    ((number,),) = database.rows("SELECT COALESCE(MAX(number), 0) FROM migrations")
-    return int(number)
+    found = database.rows("SELECT COALESCE(MAX(number), 0) FROM migrations")
+    if len(found) != 1 or not isinstance(found[0][0], int) or found[0][0] < 0:
+        raise StorageError(f"{database.where} is damaged (its version is no number); move it away or bring back a copy")
+    return found[0][0]
 
 
 _TABLES = {

@@ -13,6 +13,7 @@ from avatar.storage import stored_in
 from avatar.store.database import Row
 
 FILE = "vultus.sqlite"
+_CURE = "move it away or bring back a copy: a new one is begun without it"
 PATIENCE_S = 5.0
 """How long another program's transaction is waited for."""
 
@@ -61,7 +62,7 @@ class SqliteDatabase:
             yield
             self.rows("COMMIT")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+            with contextlib.suppress(sqlite3.Error, UnicodeError):  # a full disk has rolled it back already
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -71,6 +72,8 @@ class SqliteDatabase:
             yield
         except sqlite3.Error as error:
             raise StorageError(self._line(error)) from error
+        except (UnicodeError, OverflowError) as error:  # of a damaged file: its texts, and SQLite's words about them
+            raise StorageError(f"{self.where} is damaged ({error.args[0]}); {_CURE}") from error
 
     def _line(self, error: sqlite3.Error) -> str:
         said, code = str(error), getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -79,7 +82,7 @@ class SqliteDatabase:
         if code == sqlite3.SQLITE_FULL:
             return f"{self.where} cannot be written (no space left); free some space"
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            return f"{self.where} is damaged ({said}); move it away or bring back a copy: a new one is begun without it"
+            return f"{self.where} is damaged ({said}); {_CURE}"
         return f"{self.where} cannot be used ({said}); check the rights and the space of its folder"
 
     def close(self) -> None:

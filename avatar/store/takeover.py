@@ -19,7 +19,7 @@ from avatar.errors import StorageError
 from avatar.storage import stored_in
 from avatar.store.blobs import digest_of
 from avatar.store.changes import Change, described
-from avatar.store.index import CONSENT_FILE, Index, Kind
+from avatar.store.index import CONSENT_FILE, Index, Kind, plain
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _folders(root: Path, mark: str) -> Iterator[Path]:
 
 
 def _bundle(folder: Path, kind: Kind, index: Callable[[], Index], change: Writing) -> None:
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if _ours(path)}
     consent = files.pop(CONSENT_FILE, None) if kind == "avatar" else None
     known = index().find(kind, folder.name)
     if known is None:
@@ -86,6 +86,12 @@ def _bundle(folder: Path, kind: Kind, index: Callable[[], Index], change: Writin
         (folder / path).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something is in it that was none of ours
         folder.rmdir()
+
+
+def _ours(path: Path) -> bool:
+    with contextlib.suppress(ValueError):
+        return plain(path.name) == path.name and path.is_file() and not path.is_symlink()
+    return False
 
 
 def _revocations(folder: Path, change: Writing) -> None:

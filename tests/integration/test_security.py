@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import http.client
 import io
+import itertools
 import json
 import os
 import signal
@@ -93,7 +94,7 @@ def pictures_go_on(engine: Engine, request: pytest.FixtureRequest, record_proper
     watch.join(20)
     assert engine.process.poll() is None, engine.log.read_text()[-2000:]
     rate = (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
-    moved = [seen[0][0]] + [at for (_, before), (at, now) in zip(seen, seen[1:], strict=False) if now > before]
+    moved = [seen[0][0]] + [at for (_, before), (at, now) in itertools.pairwise(seen) if now > before]
     longest = max(b - a for a, b in zip(moved, [*moved[1:], seen[-1][0]], strict=True))
     print(f"{request.node.name}: {rate:.1f} pictures a second, longest stand {longest:.2f} s")
     assert rate > FPS / 2, "the engine slows down"
