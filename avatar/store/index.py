@@ -88,7 +88,8 @@ def read(database: Database, before: Index) -> Index:
 
 def _read(database: Database) -> Index:
     consents = tuple(
-        Consent(*map(_text, row)) for row in database.rows("SELECT avatar, id, body, revoked FROM consents ORDER BY 1, 2")
+        Consent(*map(_text, row))
+        for row in database.rows("SELECT avatar, id, body, revoked FROM consents ORDER BY 1, 2")
     )
     files: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for kind, name, path, digest in database.rows("SELECT kind, name, path, sha256 FROM files"):
