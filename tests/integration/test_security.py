@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -60,6 +61,11 @@ class Engine:
         self.url = line.split()[-1]
         self.host, self.port = "127.0.0.1", urlsplit(self.url).port or 0
 
+    def frames(self) -> int:
+        asked = urllib.request.Request(f"{self.url}/api/meters", headers=BEARER)
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return int(json.loads(answer.read())["frames"])
+
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(15)
@@ -68,6 +74,9 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     running = Engine(tmp_path_factory.mktemp("engine"))
+    end = time.monotonic() + 60
+    while running.frames() < 5 * FPS and time.monotonic() < end:  # the first seconds are a start's, not an attack's
+        time.sleep(0.2)
     yield running
     running.close()
 
@@ -246,19 +255,19 @@ async def test_more_connections_than_one_address_may_have(engine: Engine) -> Non
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../../../../etc/passwd", "/..%2f..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
-        "/api/recordings/..%2f..%2f..%2fetc%2fpasswd", "/api/recordings/%2e%2e", "/api/avatars/..%2fada/thumb.jpg",
-        "/api/avatars/%00/thumb.jpg", "/app.js%00.html", "/./__init__.py", "/..\\..\\server.py",
-    ],
+PATHS = (
+    "/../../../../etc/passwd", "/..%2f..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
+    "/api/recordings/..%2f..%2f..%2fetc%2fpasswd", "/api/recordings/%2e%2e", "/api/avatars/..%2fada/thumb.jpg",
+    "/api/avatars/%00/thumb.jpg", "/app.js%00.html", "/./__init__.py", "/..\\..\\server.py",
 )  # fmt: skip
-async def test_paths_that_lead_out(engine: Engine, path: str) -> None:
+
+
+async def test_paths_that_lead_out(engine: Engine) -> None:
     head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
-    answer = await raw(engine, f"GET {path} HTTP/1.1\r\n{head}".encode())
-    assert answer.split(b"\r\n")[0][9:12] in (b"404", b"400"), answer[:200]
-    assert b"root:" not in answer
+    for path in PATHS:
+        answer = await raw(engine, f"GET {path} HTTP/1.1\r\n{head}".encode())
+        assert answer.split(b"\r\n")[0][9:12] in (b"404", b"400"), (path, answer[:200])
+        assert b"root:" not in answer
 
 
 async def upload(engine: Engine, photo: bytes, **more: bytes) -> tuple[int, dict[str, Any]]:
@@ -302,12 +311,14 @@ def packed_zeros() -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-async def test_bombs(engine: Engine, bomb: str) -> None:
-    status, said = await upload(engine, BOMBS[bomb]())
-    assert status == 400, said
-    assert said["code"] in ("large", "damaged", "format", "animated", "no_face"), said
-    assert "\n" not in said["error"]
+async def test_bombs(engine: Engine) -> None:
+    for name, bomb in BOMBS.items():
+        begun = time.monotonic()
+        status, said = await upload(engine, await asyncio.to_thread(bomb))
+        print(f"{name}: {status} {said} after {time.monotonic() - begun:.1f} s")
+        assert status == 400, (name, said)
+        assert said["code"] in ("large", "damaged", "format", "no_face"), (name, said)
+        assert "\n" not in said["error"]
 
 
 async def test_a_packed_body(engine: Engine) -> None:
@@ -319,20 +330,20 @@ async def test_a_packed_body(engine: Engine) -> None:
 # --- WebRTC --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "sdp",
-    [
-        b"", b"v=0\r\n", b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", b"\0" * 1000, b"m=" * 1000, b"\xff\xfe\xfd",
-        b"v=0\r\no=- 1 1 IN IP4 0\r\ns=-\r\nt=0 0\r\n" + b"m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" * 50,
-        b"v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:99999999999999999999 VP8/0\r\na=fingerprint:x\r\n",
-    ],
+BROKEN = (
+    b"", b"v=0\r\n", b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n", b"\0" * 1000, b"m=" * 1000, b"\xff\xfe\xfd",
+    b"v=0\r\no=- 1 1 IN IP4 0\r\ns=-\r\nt=0 0\r\n" + b"m=video 9 UDP/TLS/RTP/SAVPF 96\r\n" * 50,
+    b"v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:99999999999999999999 VP8/0\r\na=fingerprint:x\r\n",
 )  # fmt: skip
-async def test_a_malformed_description(engine: Engine, sdp: bytes) -> None:
-    for path in ("/whep", "/whip"):
-        status, line, _ = await ask(engine, "POST", path, data=sdp, headers={"Content-Type": "application/sdp"})
-        assert status == 400, line
-    status, _, _ = await ask(engine, "POST", "/api/offer", json={"sdp": sdp.decode("latin1"), "type": "offer"})
-    assert status == 400
+
+
+async def test_a_malformed_description(engine: Engine) -> None:
+    for sdp in BROKEN:
+        for path in ("/whep", "/whip"):
+            status, line, _ = await ask(engine, "POST", path, data=sdp, headers={"Content-Type": "application/sdp"})
+            assert status == 400, (sdp, line)
+        status, line, _ = await ask(engine, "POST", "/api/offer", json={"sdp": sdp.decode("latin1"), "type": "offer"})
+        assert status == 400, (sdp, line)
 
 
 async def test_ten_thousand_candidates(engine: Engine) -> None:
