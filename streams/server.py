@@ -28,7 +28,6 @@ from our own page only, and from programs. Who may use it at all: :mod:`avatar.s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import logging
@@ -37,11 +36,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
 from avatar.streams import calibration_api, limits, prometheus
 from avatar.streams.access import Access, host_of, is_loopback, is_remote, same_origin
+from avatar.streams.events import Events
 from avatar.streams.signaling import PeerHub
 from avatar.streams.whip import Door
 
@@ -192,77 +192,6 @@ def field(body: Json, name: str, kind: type) -> Any:
         names = {str: "a text", bool: "true or false"}
         raise UsageError(f"the request lacks {name!r}, {names[kind]}")
     return value
-
-
-class Events:
-    """Pushes meters four times a second, and the state when it has changed, to every page that listens."""
-
-    INTERVAL = 0.25
-    PATIENCE = 0.5
-    """Seconds; a page that takes longer to accept a message has gone."""
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._told = ""
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await asyncio.gather(*(self._close(socket) for socket in list(self._sockets)))
-
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        if not same_origin(request):
-            raise web.HTTPForbidden(text="events are for this program's own page only")
-        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024, compress=False)
-        await socket.prepare(request)
-        await socket.send_str(json.dumps({"type": "state", **self._control.state()}))
-        self._sockets.add(socket)
-        try:
-            async for message in socket:  # nothing is expected, but reading is what notices the end
-                if message.type == WSMsgType.ERROR:
-                    break
-        finally:
-            self._sockets.discard(socket)
-        return socket
-
-    async def push_state(self) -> None:
-        """Tell every page what holds now, if it is not what they were told last."""
-        state = json.dumps({"type": "state", **self._control.state()})
-        if state != self._told:
-            self._told = state
-            await self._push(state)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self.INTERVAL)
-            if not self._sockets:
-                continue
-            try:
-                await self.push_state()
-                await self._push(json.dumps({"type": "meters", **self._control.meters()}))
-            except Exception:
-                log.exception("no meters")
-
-    async def _push(self, text: str) -> None:
-        await asyncio.gather(*(self._send(socket, text) for socket in list(self._sockets)))
-
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
-        try:
-            await asyncio.wait_for(socket.send_str(text), self.PATIENCE)
-        except (ConnectionError, TimeoutError, RuntimeError):
-            self._sockets.discard(socket)
-            await self._close(socket)
-
-    async def _close(self, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.close(), self.PATIENCE)
 
 
 class _Site(web.TCPSite):
