@@ -230,7 +230,9 @@ class Control:
         if same and not again:
             return
         async with self._building:
-            bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
+            bundle = pipeline.bundle
+            if avatar is not None:
+                bundle = await asyncio.to_thread(pipeline.library.load, avatar)
             # Not measured again: what the engine does beside it now is no property of the machine.
             drawn_less = pipeline.choice.tier.quality == "low"
             asked = pipeline.config.avatar.model_copy(

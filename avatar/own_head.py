@@ -110,7 +110,7 @@ class OwnHead:
     async def use_calibration(self, use: bool) -> dict[str, Any]:
         """From now on, and the next time. Raises UsageError, ModelFileError, StorageError."""
         if use:
-            self._store.load(self._name)  # says what is wrong with it before anything changes
+            await asyncio.to_thread(self._store.load, self._name)  # says what is wrong with it before anything changes
         # In a thread: another program's lock must not stop the picture.
         await asyncio.to_thread(self._store.choose, self._name if use else DEFAULT)
         self._take_up()

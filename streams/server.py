@@ -422,7 +422,8 @@ class Server:
 
     async def _thumb(self, request: web.Request) -> web.Response:
         try:
-            picture = self._control.thumb(request.match_info["name"])
+            # In a thread: the store may be a server that takes its time.
+            picture = await asyncio.to_thread(self._control.thumb, request.match_info["name"])
         except UsageError as problem:
             raise web.HTTPNotFound(text=str(problem)) from None
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})

@@ -45,9 +45,9 @@ if have apt-get && [ "$(id -u)" = 0 ]; then
         mkdir -p "$drop" && echo "create_main_cluster = false" >"$drop/vultus-tests.conf"
         ;;
     esac
-    get $missing && done=0 || done=1
+    get $missing && failed=0 || failed=1
     rm -f /etc/postgresql-common/createcluster.d/vultus-tests.conf
-    return $done
+    return $failed
   }
   # The package lists may be missing or old: they are fetched only if it does not work without.
   if install || { apt-get -qq -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 && install; }; then
