@@ -249,7 +249,7 @@ class Server:
         """
         self._local_only = is_loopback(host)
         runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=limits.HEADERS_S,
+            self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=limits.KEEP_S,
             lingering_time=limits.LINGER_S, auto_decompress=False,
         )  # fmt: skip
         await runner.setup()

@@ -119,15 +119,14 @@ async def ask(engine: Engine, method: str, path: str, **more: Any) -> tuple[int,
 async def raw(engine: Engine, *pieces: bytes, wait: float = 0.0) -> bytes:
     """What comes back for some bytes; the server may hang up before all of them are sent."""
     reader, writer = await asyncio.open_connection(engine.host, engine.port)
+    answer = asyncio.create_task(reader.read(4096))
     try:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(wait)
-    except ConnectionError:
-        pass
-    try:
-        return await asyncio.wait_for(reader.read(4096), 30)
+            if wait and (await asyncio.wait({answer}, timeout=wait))[0]:
+                break
+        return await asyncio.wait_for(answer, 30)
     except ConnectionError:
         return b""
     finally:
