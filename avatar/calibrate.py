@@ -173,13 +173,9 @@ async def learn_and_keep(
         took = time.monotonic() - begun
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         program = f"vultus {version('vultus')}"
-
-        def keep() -> None:
-            copy = functools.partial(shutil.copyfile, made)
-            store.save(name, now, program, material.speaker, material.habits, copy)
-            store.choose(name)
-
-        await asyncio.to_thread(keep)  # another program's lock must not stop a live picture
+        copy = functools.partial(shutil.copyfile, made)
+        store.save(name, now, program, material.speaker, material.habits, copy)
+    store.choose(name)
     return took
 
 

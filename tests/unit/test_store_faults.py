@@ -82,8 +82,8 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Pat
             [sys.executable, "-c", WRITER, str(tmp_path), str(turn)], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
-        lines = [child.stdout.readline()]  # it has begun
-        time.sleep(chance.uniform(0.0, 0.25))
+        lines = [child.stdout.readline() for _ in range(chance.randrange(1, 12))]
+        time.sleep(chance.uniform(0.0, 0.05))  # into the middle of whatever comes next
         os.kill(child.pid, signal.SIGKILL)
         lines += child.stdout.read().splitlines()
         child.wait()
@@ -106,7 +106,7 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Pat
         for name in index.names("avatar"):
             held.setdefault(name, index.bundles["avatar", name].consent.id)  # type: ignore[union-attr]
         store.close()
-    assert acknowledged > 100
+    assert acknowledged > 40
 
 
 # --- the disk ------------------------------------------------------------------------------------------------------
