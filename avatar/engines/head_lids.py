@@ -26,7 +26,7 @@ _LASH_ROWS, _LASH_FROM, _LASH_TO = 40, -0.05, 0.20
 """Rows of the lashes' texture, and what they cover across the line of lashes."""
 _FOLD, _FOLD_FROM = 0.26, 0.40
 """Height of the band in which the new skin begins, and how far over the open eye's upper lid that band starts."""
-_LOW = 0.22
+_LOW = 0.18
 """So far under the open eye's lower lid the line of lashes comes to lie when shut."""
 _BELOW = 0.15
 """So far below the line of lashes the open eye's lower rim is painted over."""
@@ -34,7 +34,9 @@ _CREASE_AT, _CREASE = 0.12, 0.07
 """The fold of a shut lid: how far over the open eye's upper lid, and how much darker."""
 _TO_CHEEK, _RING_COLOUR = 0.8, 0.9
 """Share of the way to the cheek's brightness, and to the typical colour of the skin right around the eye."""
-_MOST_LIFT = 0.4
+_LOCAL = 0.85
+"""How much of what a smooth tone misses of the skin next to the eye is continued over it."""
+_MOST_LIFT = 0.3
 """Largest change of the logarithm of brightness on the way to the cheek: a lid in deep shade stays in it."""
 _DONORS = {"Right": 50, "Left": 280}
 """Landmarks of the cheek, from whose skin the grain comes."""
@@ -238,7 +240,7 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32, skin: F
         blur = cv2.GaussianBlur(known, (0, 0), sigma * _DENSITY) * trust
         local += cv2.GaussianBlur((logs - fit).astype(np.float32) * known[..., None], (0, 0), sigma * _DENSITY) * trust
         weight += blur
-    logs_seen, logs = logs, fit + 0.6 * local / weight[..., None]
+    logs_seen, logs = logs, fit + _LOCAL * local / weight[..., None]
     # Deep-set and painted lids lie in shade while the eye is open; shut, they bulge into the light of the cheek.
     cheek = ~in_eye & (s > 0.0) & (s < 1.0) & (r > lower + 0.2)
     bright = np.log(np.maximum(np.median(photo[cheek], axis=0), 2.0))
