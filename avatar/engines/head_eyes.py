@@ -115,9 +115,7 @@ class Eyes:
         :param gaze: angle in radians.
         """
         size = len(picture)
-        for eye, lid, contour, closed, low_by in zip(
-            self._eyes, self._lids, contours, closures, lowered, strict=True
-        ):
+        for eye, lid, contour, closed, low_by in zip(self._eyes, self._lids, contours, closures, lowered, strict=True):
             points = contour[:, :2]
             amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12, closed / 0.25)))
             low = np.clip(points.min(0).astype(int) - 2, 1, size - 2)

@@ -41,9 +41,7 @@ def drawn(face: tuple[np.ndarray, np.ndarray], closed: float, lowered: float | N
     lower = contour[[0, *range(15, 8, -1), 8]]
     contour[:9] += np.float32(closed) * (lower - contour[:9])
     out = picture.copy()
-    lid.draw(
-        out, np.full((SIZE, SIZE), SKIN, np.uint8), contour, closed, closed if lowered is None else lowered
-    )
+    lid.draw(out, np.full((SIZE, SIZE), SKIN, np.uint8), contour, closed, closed if lowered is None else lowered)
     return out
 
 
