@@ -202,7 +202,7 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upp
 
 
 def skin_colour(portrait: U8, landmarks: F32) -> F32:
-    """Typical colour (3,) of the face's skin: logarithms of RGB less their mean, so that light and shade do not count."""
+    """Typical colour (3,) of the face's skin: logarithms of RGB less their mean; light and shade do not count."""
     reach = max(1, round(0.04 * float(np.hypot(*(landmarks[33, :2] - landmarks[263, :2])))))
     found = []
     for x, y in np.clip(np.round(landmarks[list(_PATCHES), :2]).astype(int), reach, len(portrait) - 1 - reach):

@@ -26,7 +26,6 @@ from avatar.models.head_basis.mouth_correctives import (
     protrude_funnel,
     spare_lids,
     steady_corners,
-    steady_nose,
 )
 from avatar.models.head_basis.transfer import symmetric
 
@@ -45,7 +44,6 @@ def correct(head: Head, marks: SurfacePoints) -> Head:
         spare_lids,
         round_jaw,
         calm_sneer,
-        partial(steady_nose, marks=marks),
         lower_funnel,
         partial(steady_corners, marks=marks),
         partial(level_corners, marks=marks),

@@ -40,7 +40,7 @@ def frown(head: Head) -> Head:
     for side, sign, x in _sides(head):
         inner = skin * _bump(x, 1.35, 0.85, 1.2) * _bump(y, 1.1, 0.8, 1.3)
         delta = expressions[INDEX["browDown" + side]]
-        delta[:, 1] -= 0.44 * inner
+        delta[:, 1] -= 0.36 * inner
         delta[:, 0] -= sign * 0.14 * inner * np.clip(x / 0.6, 0, 1)
     return replace(head, expressions=expressions)
 
@@ -52,10 +52,10 @@ def raise_brows(head: Head) -> Head:
     outwards = np.abs(head.vertices[:, 0])
     keep = 1 - 0.75 * np.clip((outwards - 2.6) / 1.8, 0, 1)
     above = np.clip((y - 0.2) / 0.6, 0, 1)
-    expressions[INDEX["browInnerUp"]] *= (1.5 * keep * above)[:, None]
+    expressions[INDEX["browInnerUp"]] *= (1.35 * keep * above)[:, None]
     for side, _, x in _sides(head):
         share = 0.4 + 0.6 * np.clip((x - 1.2) / 2.2, 0, 1)
-        expressions[INDEX["browOuterUp" + side]] *= (1.15 * share * above)[:, None]
+        expressions[INDEX["browOuterUp" + side]] *= (share * above)[:, None]
     return replace(head, expressions=expressions)
 
 
@@ -72,6 +72,6 @@ def wide_and_squint(head: Head) -> Head:
         cheek *= below[:, None]
         lid = _bump(y, -0.7, 0.9, 0.8)
         near = _bump(x, 3.3, 1.5, 1.5) * _bump(y, 0.9, 1.0, 0.7)
-        blink += 0.35 * cheek * lid[:, None] + 0.3 * expressions[INDEX["browDown" + side]] * near[:, None]
+        blink += 0.6 * cheek * lid[:, None] + 0.3 * expressions[INDEX["browDown" + side]] * near[:, None]
         cheek += 0.55 * expressions[INDEX["eyeSquint" + side]] * below[:, None]
     return replace(head, expressions=expressions)

@@ -73,25 +73,6 @@ def spare_lids(head: Head) -> Head:
     return replace(head, expressions=expressions)
 
 
-def steady_nose(head: Head, marks: SurfacePoints) -> Head:
-    """mouthUpperUp lifts the lip; the nose goes a little of the way. Lifting its wings is AU 9's."""
-    at = marks.on(head.vertices)
-    lip, nose = at[_UPPER_EDGE, 1], at[_NOSE_BASE, 1]
-    share = np.clip((head.vertices[:, 1] - lip) / (nose - lip), 0, 1)
-    share = share * share * (3 - 2 * share) * np.exp(-((head.vertices[:, 0] / _NOSE_WIDE) ** 4))
-    keep = 1 - (1 - _NOSE_KEEPS) * share
-    expressions = head.expressions.copy()
-    for side in ("Left", "Right"):
-        expressions[INDEX["mouthUpperUp" + side]] *= keep[:, None]
-    return replace(head, expressions=expressions)
-
-
-_NOSE_BASE = 2
-_NOSE_WIDE = 2.3
-"""Centimetres from the middle up to which the skin is the nose's."""
-_NOSE_KEEPS = 0.35
-
-
 def funnel_goal(upper: F64, lower: F64) -> tuple[F64, F64]:
     """Heights that make the opening of mouthFunnel an ellipse.
 
