@@ -32,7 +32,7 @@ from avatar.errors import ConfigError
 class AvatarTable(Table):
     name: str = "lin"
     """An avatar of the library, or the path of a photo."""
-    engine: str = "head"
+    engine: str = "auto"
     """An engine's name; auto: generator where this machine is fast enough, else head."""
     quality: Literal["low", "medium", "high", "auto"] = "auto"
     """high: the best engine, all pixels; medium: the next engine, where engine is auto; low: fewer pixels, enlarged;
