@@ -41,7 +41,7 @@ from avatar.config import Config, load
 from avatar.errors import DeviceError, UsageError
 from avatar.testing import flash
 from avatar.testing.listener import Listener
-from avatar.testing.relay import Relay
+from avatar.testing.relay import Impaired, Relay
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
     }
     # Ended from outside, it still has to end the engine and the browser.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    mouth = _mouth(config)
+    mouth = mouth_of(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:
         script = flash.Script.make(max(plan.seconds, plan.network_seconds) + SPARE)
@@ -149,7 +149,7 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
     return {"paths": result, "seconds": plan.seconds, "ppm": plan.ppm}
 
 
-def _mouth(config: Config) -> flash.Mouth:
+def mouth_of(config: Config) -> flash.Mouth:
     """How this avatar's mouth looks as it opens."""
     import cv2
 
@@ -215,7 +215,7 @@ async def _watch(address: str, relay: Relay, network: Network, job: Job) -> tupl
 
     async with Viewer(address, relay) as viewer:
         if network != Network():
-            relay.impair(network.loss, network.jitter)
+            relay.impair(Impaired(network.loss, network.jitter))
         await asyncio.sleep(2.0)
         viewer.forget()
         await asyncio.sleep(job.seconds)
@@ -240,7 +240,7 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
 
         def impair() -> None:
             if network != Network():
-                relay.impair(network.loss, network.jitter)
+                relay.impair(Impaired(network.loss, network.jitter))
 
         seen = browser.record_events(
             address,

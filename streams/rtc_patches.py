@@ -11,6 +11,8 @@ a sender report pairs the RTP time  :class:`LiveSender` pairs it with the media'
 of the last packet with the moment  picture share, so encoding time and queues do not shift the lips
 it was sent
 first report after 0.5-1.5 s        two more at the start: a browser synchronizes from each track's second report on
+all packets of a picture at once    :class:`avatar.streams.rtc_rate.Pacer`: a key frame's are spread
+only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: losses do too
 what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
 the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
 ==================================  ====================================================================================
@@ -40,11 +42,12 @@ from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
+from avatar.streams.rtc_rate import Pacer
 from avatar.streams.rtc_shared import Packer, Viewer
 
 _SENDER_USES = (
     *("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count"),
-    *("rtp_history", "rtx_payload_type"),
+    *("rtp_history", "rtx_payload_type", "transport", "rtp_task"),
 )
 _RECEIVER_USES = ("jitter_buffer", "codecs", "decoder_queue", "decoder_thread", "timestamp_mapper")
 
@@ -122,6 +125,38 @@ class Losses:
         return self._seconds() < self._until
 
 
+class PacedTransport:
+    """Stands between a sender of pictures and its connection: its packets leave one after the other, at a pace."""
+
+    def __init__(self, sender: LiveSender) -> None:
+        self._sender = sender
+        self._pacer = Pacer()
+        self._reported = time.monotonic()
+        self._bytes = 0
+        self.wait = 0.0
+        """Seconds that the next packet ought to wait; less than a timer's grain is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sender._RTCRtpSender__transport, name)
+
+    async def _send_rtp(self, data: bytes) -> None:
+        await self._sender._RTCRtpSender__transport._send_rtp(data)
+        self._bytes += len(data)
+        wait = self._pacer.sent(len(data), self._sender._viewer.estimate)
+        self.wait = wait if wait > 0.001 else 0.0
+        # After the packet, not before it: its header says when it was sent. Reports and what is asked for again do
+        # not wait, or nothing could be heard from the viewer meanwhile; they count.
+        if self.wait and asyncio.current_task() is self._sender._RTCRtpSender__rtp_task:
+            await asyncio.sleep(self.wait)
+
+    def rate(self) -> float:
+        """Bits a second that were sent since this was last asked."""
+        now = time.monotonic()
+        bits = 8 * self._bytes / max(now - self._reported, 1e-3)
+        self._bytes, self._reported = 0, now
+        return bits
+
+
 class LiveSender(RTCRtpSender):
     """A sender whose reports say what time the media *are*, not when they were sent, and which is proof against
     losses."""
@@ -136,11 +171,14 @@ class LiveSender(RTCRtpSender):
     _line: NtpLine
     _losses: Losses
     _viewer: Viewer
+    _paced: PacedTransport | None
     _copies: set[asyncio.Task[None]]
     _rate: int
     _ticks: int
     _frames: int
     _ntp: int
+    _RTCRtpSender__transport: Any
+    _RTCRtpSender__rtp_task: asyncio.Future[None] | None
     _RTCRtpSender__rtp_timestamp: int
     _RTCRtpSender__packet_count: int
     _RTCRtpSender__octet_count: int
@@ -160,11 +198,16 @@ class LiveSender(RTCRtpSender):
         sender._losses, sender._copies = losses, set()
         sender._ticks = sender._frames = sender._ntp = sender.repeated = 0
         sender._viewer = viewer
+        sender._paced = PacedTransport(sender) if transceiver.kind == "video" else None
         if transceiver.kind == "video":
             viewer.codec = codec.mimeType
             sender._RTCRtpSender__encoder = Packer(codec, viewer)
         else:
             sender._RTCRtpSender__encoder = live_encoder(codec)
+
+    @property
+    def transport(self) -> Any:
+        return self._paced or self._RTCRtpSender__transport
 
     def _send_keyframe(self) -> None:
         self._viewer.wants_key = True
@@ -201,6 +244,7 @@ class LiveSender(RTCRtpSender):
             for number in numbers:
                 await self._retransmit(number)
                 self.repeated += 1
+                await asyncio.sleep(self._paced.wait if self._paced else 0)
 
     async def _retransmit(self, sequence_number: int) -> None:
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
@@ -214,8 +258,13 @@ class LiveSender(RTCRtpSender):
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
-                    self._losses.report(report.ssrc, report.fraction_lost / 256)
+                    self._heed(report.ssrc, report.fraction_lost / 256)
         await super()._handle_rtcp_packet(packet)
+
+    def _heed(self, ssrc: int, lost: float) -> None:
+        self._losses.report(ssrc, lost)
+        if self._paced is not None:
+            self._viewer.report(lost, self._paced.rate(), self._losses.high)
 
     async def _send_report(self) -> None:
         info = RtcpSenderInfo(
