@@ -23,6 +23,10 @@ from avatar.memory import few_arenas
 def run(args: argparse.Namespace) -> int:
     few_arenas()
     config = load(args.config, args.set).config
+    if config.server.workers:
+        from avatar.commands_scale import serve
+
+        return serve(config)
 
     async def live() -> int:
         from avatar.assembly import Pipeline

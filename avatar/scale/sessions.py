@@ -60,6 +60,14 @@ class Session:
     keeper: asyncio.Task[None] | None = None
 
     @property
+    def live(self) -> bool:
+        return self.state is State.LIVE
+
+    @property
+    def status(self) -> str:
+        return self.state.value
+
+    @property
     def short(self) -> str:
         """For logs: whoever reads them must not be able to watch."""
         return self.id[:4] + "…"
@@ -77,7 +85,7 @@ class Sessions:
         self._reaper: asyncio.Task[None] | None = None
         self._quality = config.avatar.quality
         self.admission = Admission(1, 1.0, 1.0)
-        self.counters = {"started": 0, "reaped": 0, "deaths": 0, "restarts": 0, "given_up": 0}
+        self.counters = {"started": 0, "reaped": 0, "deaths": 0, "restarts": 0, "abandoned": 0}
         self.cost: Json = {}
 
     async def start(self) -> None:
@@ -99,6 +107,11 @@ class Sessions:
     def find(self, name: str) -> Session:
         """Raises KeyError where there is no such session."""
         return self._sessions[name]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more session would be taken."""
+        return self.admission.has_room
 
     @property
     def connected(self) -> int:
@@ -197,7 +210,7 @@ class Sessions:
                 session.restarts.popleft()
             name, session.why = session.worker.name, f"its {session.worker.name} {why or 'ended'}"
             if len(session.restarts) >= RESTARTS:
-                self.counters["given_up"] += 1
+                self.counters["abandoned"] += 1
                 log.error("session %s: its %s %s, for the %dth time in a minute; it has ended", session.short, name, why,
                           RESTARTS + 1)  # fmt: skip
                 await self.end(session.id, session.why)
