@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from avatar.config import Config
+from avatar.errors import UsageError
 
 
 def serve(config: Config) -> int:
@@ -47,3 +51,22 @@ def serve(config: Config) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def batch(args: argparse.Namespace, config: Config, progress: Callable[[int, int], None]) -> int:
+    """Draw the clips of a table; what an earlier run has drawn is left alone. Exit code 1 where a row failed."""
+    from avatar.scale import batch
+
+    single = ("audio", "video", "text", "states", "act", "voice", "output", "states_out")
+    if given := [name for name in single if getattr(args, name) is not None]:
+        raise UsageError(f"--batch: --{given[0].replace('_', '-')} is a column of the table")
+
+    def say(line: str) -> None:
+        print(f"avatar: {line}", file=sys.stderr)
+
+    crew = batch.crew(args.cluster or "", args.workers)
+    outcome = batch.run(args.batch, config, crew, say, progress)
+    done = outcome.as_json()
+    text = f"{args.batch}: {done['drawn']} drawn, {done['already']} were there, {done['failed']} failed"
+    print(json.dumps(done) if args.json else text)
+    return int(bool(outcome.bad))

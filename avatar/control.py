@@ -124,6 +124,7 @@ class Control:
             "budget_ms": session.timing.budget // 1_000_000,
             "cpu_cores": meters.cpu_cores(),
             "rss_mb": round(resident_mb(), 1),
+            "tasks": len(asyncio.all_tasks()),
             "shed": meters.counters["shed"],
             "dropped": {
                 "frames": sum(outlet.frames.dropped + outlet.frames.overruns for outlet in outlets),

@@ -303,7 +303,8 @@ class Front(Site):
         return response
 
     async def _socket(self, request: web.Request, session: Session, path: str) -> web.StreamResponse:
-        """A session's events, and in the end a last one that says why: ``{"type": "end", "reason"}``."""
+        """A session's events, and in the end a last one that says why: ``{"type": "end", "reason", "again"}``, where
+        ``again`` is whether it comes back under the same id."""
         if not same_origin(request):
             raise web.HTTPForbidden(text="events are for this program's own page only")
         assert self._http is not None
@@ -321,9 +322,11 @@ class Front(Site):
             if not tasks[1].done():  # it is not the page that has left
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), 0.5)
+                again = session.status == "restarting"
+                last = {"type": "end", "reason": session.why or "the session has ended", "again": again}
                 with contextlib.suppress(ConnectionError, RuntimeError):
-                    await socket.send_json({"type": "end", "reason": session.why or "the session has ended"})
-                    await socket.close(code=RESTARTED if session.status == "restarting" else DEAD)
+                    await socket.send_json(last)
+                    await socket.close(code=RESTARTED if again else DEAD)
         finally:
             for task in tasks:
                 task.cancel()

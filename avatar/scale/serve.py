@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -88,5 +87,3 @@ class Service:
             f"{cost['tier']}; a session takes {cost['cores']:.2f} of {admission.cores:g} cores: "
             f"up to {admission.limit} sessions"
         )
-
-

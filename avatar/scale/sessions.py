@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from avatar.config import Config
-from avatar.errors import RunError, UsageError
+from avatar.errors import AvatarError, RunError, UsageError
 from avatar.scale.admission import Admission
 from avatar.scale.shedding import LADDER
 from avatar.scale.workers import Worker, Workers
@@ -220,7 +220,7 @@ class Sessions:
                         len(session.restarts), RESTARTS)  # fmt: skip
             try:
                 await self._begin(session, session.worker)
-            except RunError as error:
+            except AvatarError as error:
                 log.error("session %s cannot be started again: %s; it has ended", session.short, error)
                 await self.end(session.id, str(error))
                 return

@@ -72,7 +72,17 @@ class SessionWorker:
         """Returns or raises when the session has ended by itself."""
         assert self._run is not None
         await asyncio.wait({self._run})
-        self._run.result()
+        self.check()
+
+    def check(self) -> None:
+        """Raises the AvatarError that has ended the session, where one has."""
+        assert self._run is not None
+        if not self._run.done():
+            return
+        try:
+            self._run.result()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
 
     def beat(self) -> Json:
         """What the front door wants to know, four times a second."""
@@ -176,7 +186,7 @@ async def _serve(line: _Line) -> int:
             try:
                 line.say("cost", **cost.as_json(cost.measure(Config.model_validate(order["config"]))))
             except AvatarError as error:
-                line.say("fault", line=str(error))
+                line.say("fault", line=str(error), code=error.exit_code)
                 return error.exit_code
         elif order["do"] == "begin":
             return await _session(Config.model_validate(order["config"]), line, orders)
@@ -189,7 +199,7 @@ async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> 
         worker = SessionWorker(config)
         line.say("live", **await worker.begin())
     except AvatarError as error:
-        line.say("fault", line=str(error))
+        line.say("fault", line=str(error), code=error.exit_code)
         return error.exit_code
 
     async def beat() -> None:
@@ -203,11 +213,8 @@ async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> 
         for task in tasks:
             if task.done():
                 task.result()
-    except (AvatarError, BaseExceptionGroup) as group:
-        error = _first(group)
-        if not isinstance(error, AvatarError):
-            raise
-        line.say("fault", line=str(error))
+    except AvatarError as error:
+        line.say("fault", line=str(error), code=error.exit_code)
         return 1
     finally:
         for task in tasks:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from avatar.errors import RunError
+from avatar.errors import AvatarError, RunError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,11 @@ BEGIN_S = 120.0
 SILENT_S = 10.0
 """A worker that says nothing for so long hangs."""
 _LINE = 1 << 20
+
+
+def fault(line: str, code: int) -> AvatarError:
+    """What a worker says has gone wrong, with the exit code that `avatar` has for it, as the error that it was."""
+    return UsageError(line) if code == UsageError.exit_code else RunError(line)
 
 
 class Worker(Protocol):
@@ -77,7 +82,7 @@ class LocalWorker:
         self._process = process
         self.on_beat: Callable[[Json], None] = lambda beat: None
         self._answers: asyncio.Queue[Json] = asyncio.Queue()
-        self._fault = ""
+        self._fault, self._code = "", 1
         self._beaten = asyncio.get_running_loop().time()
         self._hung = False
         self.serving = False
@@ -116,7 +121,9 @@ class LocalWorker:
                     await asyncio.wait({said, end}, return_when=asyncio.FIRST_COMPLETED)
                     if not said.done():
                         said.cancel()
-                        raise RunError(self._fault or f"a session's process ended at its start: {end.result()}")
+                        if self._fault:
+                            raise fault(self._fault, self._code)
+                        raise RunError(f"a session's process ended at its start: it {end.result()}")
                     if said.result()["is"] == answer:
                         return said.result()
         except TimeoutError:
@@ -175,7 +182,7 @@ class LocalWorker:
             if said["is"] == "beat":
                 self.on_beat(said)
             elif said["is"] == "fault":
-                self._fault = said["line"]
+                self._fault, self._code = said["line"], said["code"]
             else:
                 self._answers.put_nowait(said)
 

@@ -105,6 +105,12 @@ events.addEventListener("message", ({ detail }) => {
     engineMeters = rest;
     plane.felt(rest.felt);
   } else if (type === "state") draw(rest);
+  else if (type === "end" && !rest.again) {
+    events.close();
+    peer.close();
+    status("off", "The session has ended");
+    say(`The session has ended: ${rest.reason}. Another one begins on the first page.`);
+  }
 });
 
 /** Whether pictures arrive. */

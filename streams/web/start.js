@@ -22,15 +22,16 @@ async function begin(avatar) {
   }
 }
 
+function make(tag, fields, ...children) {
+  const made = Object.assign(document.createElement(tag), fields);
+  made.append(...children);
+  return made;
+}
+
 function tile({ name, title }) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "tile";
-  const picture = document.createElement("img");
-  picture.src = `avatars/${encodeURIComponent(name)}/thumb.jpg`;
-  picture.alt = "";
-  picture.width = picture.height = 76;
-  button.append(picture, title);
+  const picture = make("img", { src: `avatars/${encodeURIComponent(name)}/thumb.jpg`, alt: "", width: 76, height: 76 });
+  const inside = [make("span", { className: "tile" }, picture), make("span", { className: "name", textContent: title })];
+  const button = make("button", { type: "button", className: "face choose" }, ...inside);
   button.addEventListener("click", () => begin(name));
   return button;
 }

@@ -41,6 +41,7 @@ RULES = {
 # fmt: on
 WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
 WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
+WIRING |= {"worker", "serve", "cost", "commands_scale"}  # of avatar/scale: what puts sessions together
 WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
 
 
