@@ -1,4 +1,4 @@
-"""`avatar bench batch`: many short clips by one process, by one for each core, and by Ray on two nodes of this machine."""
+"""`avatar bench batch`: many short clips by one process, by one for each core, and by Ray on two nodes of loopback."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 from avatar.config import Config
 from avatar.scale import batch
 
+Progress = Callable[[int, int], None]
+
 SECONDS = 2.0
 """Of a clip."""
 
 
-def bench(
-    config: Config, clips: int = 60, progress: Callable[[int, int], None] = lambda done, of: None
-) -> dict[str, Any]:
-    """Seconds for ``clips`` clips of two seconds each way, the start of the processes included (the cluster's is not), and
-    how many times faster than one process that is."""
+def bench(config: Config, clips: int = 60, progress: Progress = lambda done, of: None) -> dict[str, Any]:
+    """Seconds for ``clips`` clips of two seconds each way, the start of the processes included (the cluster's is not),
+    and how many times faster than one process that is."""
     with tempfile.TemporaryDirectory(prefix="vultus-batch-") as folder:
         table = _table(Path(folder), clips, config.avatar.fps)
         ways = 3 if importlib.util.find_spec("ray") else 2
 
-        def through(way: int) -> Callable[[int, int], None]:
+        def through(way: int) -> Progress:
             return lambda done, of: progress(way * of + done, ways * of)
 
         one = _timed(table, config, lambda count: batch.LocalCrew(1), through(0))
@@ -71,9 +71,7 @@ def _table(folder: Path, clips: int, fps: int) -> Path:
     return table
 
 
-def _timed(
-    table: Path, config: Config, crew: Callable[[int], batch.Crew], progress: Callable[[int, int], None]
-) -> dict[str, Any]:
+def _timed(table: Path, config: Config, crew: Callable[[int], batch.Crew], progress: Progress) -> dict[str, Any]:
     outcome = batch.run(table, config, crew, progress=progress)
     there = len(list((table.parent / "out").glob("*.mp4")))
     shutil.rmtree(table.parent / "out")

@@ -4,8 +4,8 @@ The engine runs as a process of its own and speaks a clapperboard (a beep and an
 WebRTC viewer and, where PulseAudio is there, to a loudspeaker with a clock of its own. The viewer is aiortc in this
 process: it takes what a page would take, and a tenth of a core.
 
-With ``joins`` others come and go all the time, as people do: most say good-bye, some close the connection, some vanish. When
-they have all left, the engine must have as many tasks, threads, sockets and open files as before they came.
+With ``joins`` others come and go all the time, as people do: some say good-bye, some close the connection, some vanish.
+When they have all left, the engine must have as many tasks, threads, sockets and open files as before they came.
 """
 
 from __future__ import annotations

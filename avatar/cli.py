@@ -150,9 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
     bench.add_argument("--one-door", action="store_true", help="serve: sessions of one server, each in its worker")
-    bench.add_argument(
-        "--joins", type=_positive, metavar="S", help="soak: every S seconds a viewer comes and one leaves"
-    )
+    bench.add_argument("--joins", type=_positive, metavar="S", help="soak: every S seconds one comes and one leaves")
     bench.add_argument("--clips", type=_count, default=60, metavar="N", help="batch: how many, of two seconds each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
@@ -231,9 +229,7 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"
     render.add_argument("--states-out", type=Path, metavar="F.jsonl", help=forms)
 
-    columns = (
-        "a table of clips: a head line with output, audio|text|states|video, avatar, emotion, engine, size, fps ..."
-    )
+    columns = "a table of clips: output, audio|text|states|video, avatar, emotion, engine, size, fps ..."
     render.add_argument("--batch", type=Path, metavar="JOBS.csv", help=columns)
     render.add_argument("--workers", type=_count, metavar="N", help="batch: clips at the same time; the cores' number")
     render.add_argument("--cluster", metavar="auto|ADDRESS", help="batch: draw on this Ray cluster")

@@ -15,7 +15,7 @@
 =========================================  ============================================================================
 
 Signalling is passed on to the worker that has the session. Sound and pictures go from that worker's own sockets to the
-peer: none of it comes through here. An id is all that leads to a session, so it is never told to anybody but who began it.
+peer: none of it comes through here. An id is all that leads to a session, so nobody is told but who began it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A batch: jobs to workers, what is done to the journal. Who draws is a :class:`Crew`: processes here, or a Ray cluster."""
+"""A batch: jobs to workers, what is done to the journal. Who draws is a :class:`Crew`: processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Crew(Protocol):
     """Who draws."""
 
     def draw(self, work: Sequence[Job]) -> Iterator[Answer]:
-        """Every job's answer (:func:`avatar.scale.draw.answered`), in any order. A job whose worker dies is tried again;
-        where that is in vain, its answer is a fault."""
+        """Every job's answer (:func:`avatar.scale.draw.answered`), in any order. A job whose worker dies is tried
+        again; where that is in vain, its answer is a fault."""
         ...
 
     def close(self) -> None: ...
@@ -76,7 +76,7 @@ def run(
 ) -> Outcome:
     """Draw what is not drawn yet.
 
-    :param crew: makes who draws, at most so many at a time as there are jobs. :param say: takes one line for each bad row.
+    :param crew: makes who draws, for so many jobs. :param say: takes one line for each bad row.
 
     Raises UsageError for a table or journal that cannot be read, StorageError.
     """
@@ -201,7 +201,8 @@ class LocalCrew:
 
 def _asked(process: subprocess.Popen[str], job: Job) -> Answer | None:
     """None where the process dies over it."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         process.stdin.write(json.dumps(job.as_json()) + "\n")
         process.stdin.flush()

@@ -1,8 +1,8 @@
 """The same workers and the same batch jobs on a Ray cluster: where they run, with what, and that they are started again
 when a machine dies, is Ray's affair (`pip install 'vultus[cluster]'`).
 
-A session is an actor that holds a :class:`avatar.scale.worker.SessionWorker`; its door listens on its node's address with a
-token of its own. A clip of a batch is a task; its paths are to lead to the same files on every node.
+A session is an actor that holds a :class:`avatar.scale.worker.SessionWorker`; its door listens on its node's address
+with a token of its own. A clip of a batch is a task; its paths are to lead to the same files on every node.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _cores() -> float:
     return float(ray.cluster_resources().get("CPU", 0.0))
 
 
-# --- batches -----------------------------------------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------------------------------------
 
 
 class RayCrew:
@@ -92,7 +92,7 @@ class RayCrew:
             ray.shutdown()
 
 
-# --- sessions ----------------------------------------------------------------------------------------------------------
+# --- sessions --------------------------------------------------------------------------------------------------------
 
 
 class SessionActor:

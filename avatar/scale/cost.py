@@ -1,4 +1,4 @@
-"""What a session costs on this machine: half a second of drawing, as at every start, and as long of hearing and encoding."""
+"""What a session costs on this machine: half a second of drawing, as at every start, then some hearing and encoding."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def whole(path: Path) -> Iterator[Path]:
 def draw(job: dict[str, Any]) -> dict[str, Any]:
     """Draw a clip (:meth:`avatar.scale.jobs.Job.as_json`); its file appears whole or not at all.
 
-    Returns what the journal keeps: ``key``, ``line``, ``output``, ``frames``, ``bytes``, ``seconds``, ``cpu_s``, ``worker``.
+    Returns what the journal keeps: ``key``, ``line``, ``output``, ``frames``, ``bytes``, ``seconds``, ``cpu_s``,
+    ``worker``.
     Raises AvatarError.
     """
     from avatar.render import Input, render

@@ -1,8 +1,8 @@
 """Batches: a table of clips to draw, and a journal of those that are done, so that no clip is ever drawn twice.
 
 The table is CSV with a head line. ``output`` and one of ``audio``, ``text``, ``states``, ``video`` are needed; every
-other column is a setting of that clip. Paths are relative to the table's folder. What is wrong with a row is one line that
-names file and line; the other rows go on.
+other column is a setting of that clip. Paths are relative to the table's folder. What is wrong with a row is one line
+that names file and line; the other rows go on.
 """
 
 from __future__ import annotations

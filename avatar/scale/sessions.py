@@ -76,7 +76,8 @@ class Session:
 class Sessions:
     """All sessions of this program.
 
-    :param config: what every session begins with; ``server`` says how many there may be. :param workers: where they run.
+    :param config: what every session begins with; ``server`` says how many there may be.
+    :param workers: where they run.
     """
 
     def __init__(self, config: Config, workers: Workers, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -211,8 +212,10 @@ class Sessions:
             name, session.why = session.worker.name, f"its {session.worker.name} {why or 'ended'}"
             if len(session.restarts) >= RESTARTS:
                 self.counters["abandoned"] += 1
-                log.error("session %s: its %s %s, for the %dth time in a minute; it has ended", session.short, name, why,
-                          RESTARTS + 1)  # fmt: skip
+                log.error(
+                    "session %s: its %s %s, for the %dth time in a minute; it has ended",
+                    *(session.short, name, why or "ended", RESTARTS + 1),
+                )
                 await self.end(session.id, session.why)
                 return
             session.restarts.append(now)
@@ -246,7 +249,7 @@ class Sessions:
         """Take nobody any more, let those who are connected go on for up to ``patience`` seconds, end everything."""
         self.admission.open = False
         end = self._seconds() + patience
-        while self._seconds() < end and self.connected:
+        while self._seconds() < end and self.connected:  # noqa: ASYNC110 - workers tell it four times a second
             await asyncio.sleep(0.1)
         if self._reaper is not None:
             self._reaper.cancel()

@@ -4,13 +4,13 @@
 
 ====================================  =================================================================================
 ``{"do": "measure", "config": …}``    -> ``{"is": "cost", …}``: what a session takes here (:mod:`avatar.scale.cost`)
-``{"do": "begin", "config": …}``      -> ``{"is": "live", "address", …}``, and from then on ``{"is": "beat", …}`` four times
-                                      a second
+``{"do": "begin", "config": …}``      -> ``{"is": "live", "address", …}``, and from then on four times a second
+                                      ``{"is": "beat", …}``
 ``{"do": "end"}``                     the connections are closed in order, the process ends
 ====================================  =================================================================================
 
-Wrong input or a fault is ``{"is": "fault", "line"}``. When standard input ends, whoever started it has gone, in whatever
-way, and so does the worker.
+Wrong input or a fault is ``{"is": "fault", "line", "code"}``. When standard input ends, whoever started it has gone, in
+whatever way, and so does the worker.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class SessionWorker:
             await pipeline.control.draw_at("low" if level >= 3 else self._quality)
 
 
-# --- as a process ------------------------------------------------------------------------------------------------------
+# --- as a process ----------------------------------------------------------------------------------------------------
 
 
 class _Line:

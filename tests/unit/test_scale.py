@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from avatar.core.types import SECOND, Ns
@@ -55,7 +57,7 @@ def test_one_thing_after_the_other_is_given_up():
     assert levels == sorted(levels), "in the order of the ladder"
     assert levels[-1] == len(LADDER) - 1
     changes = [k for k in range(1, len(levels)) if levels[k] != levels[k - 1]]
-    assert all(b - a >= 2 * Shedder.SETTLE_S for a, b in zip(changes, changes[1:], strict=False))
+    assert all(b - a >= 2 * Shedder.SETTLE_S for a, b in itertools.pairwise(changes))
 
 
 def test_skipped_pictures_count_as_late_and_a_hiccup_does_not():
@@ -103,7 +105,7 @@ def test_a_slower_grid_goes_on_where_the_faster_one_was():
             cadence = cadence.slower(2 if k == 30 else 1, 25)
         times.append(cadence.next(Ns(now)))
         now = times[-1] + SECOND // 1000
-    steps = [round((b - a) / 1e6) for a, b in zip(times, times[1:], strict=False)]
+    steps = [round((b - a) / 1e6) for a, b in itertools.pairwise(times)]
     assert min(steps) > 0, "never twice the same picture"
     assert set(steps[:29]) == set(steps[61:]) == {40}
     assert set(steps[31:59]) == {80}
