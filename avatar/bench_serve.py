@@ -42,6 +42,7 @@ def serve(
             seen = [_answer(crowd, seconds) for crowd in crowds]
             cpu, wall = sum(_process(pid)[0] for pid in pids) - cpu, time.monotonic() - begun
             meters = [get(*engine.meters) for engine in engines]
+            memory = sum(map(_proportional_mb, pids))
         finally:
             for crowd in crowds:
                 crowd.kill()
@@ -59,6 +60,7 @@ def serve(
             "viewer_cores": round(sum(row["cpu_cores"] for row in seen), 3),
             "viewer_kbit_s": max(row["kbit_s"] for row in seen),
             "rss_mb": [row["rss_mb"] for row in meters],
+            "pss_mb": round(memory, 1),
         }
 
 
@@ -93,6 +95,12 @@ def _behind_one_door(stack: contextlib.ExitStack, config: Config, sessions: int,
             names.append(json.load(answer)["session"])
     family = frozenset((process.pid, *_children(process.pid)))
     return [_Engine(address, f"/whep/{name}", (address, f"/s/{name}/api/meters"), family) for name in names]
+
+
+def _proportional_mb(pid: int) -> float:
+    """Memory of a process in MiB, what it shares with others divided among them (proc(5), smaps_rollup)."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
 
 
 def _children(pid: int) -> list[int]:

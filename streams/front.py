@@ -28,6 +28,7 @@ from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import WSMsgType, web
+from yarl import URL
 
 from avatar.errors import UsageError
 from avatar.streams import prometheus
@@ -47,6 +48,8 @@ BACK = (
 )
 AGAIN_S = 2
 """Seconds after which a session that is being started again is worth another try."""
+SHARED = ("/api/calibration", "/api/record")
+"""What a session's door may do with the files of whoever runs the program; with many sessions that is others' affair."""
 SHORT = 1 << 18
 """Bytes of an answer that is passed on in one piece."""
 DEAD, RESTARTED = 1001, 1012
@@ -213,8 +216,13 @@ class Front(Site):
 
     async def _behind(self, request: web.Request) -> web.StreamResponse:
         session, path = self._known(request), "/" + request.match_info["path"]
-        if path.startswith(("/whip", "/whep", "/metrics")):
+        parts = path[1:].split("/")
+        if path.startswith(("/whip", "/whep", "/metrics")) or (path != "/" and {"", ".", ".."} & set(parts)):
             raise web.HTTPNotFound(text="there is no such page")
+        if path.startswith(SHARED) or (path == "/api/avatars" and request.method != "GET"):
+            raise web.HTTPForbidden(
+                text="what is kept on this computer belongs to no single session; it is left out here"
+            )
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request, session, path)
         return await self._pass(request, session, path, await request.read())
@@ -257,7 +265,7 @@ class Front(Site):
 
     # --- passing on ------------------------------------------------------------------------------------------------
 
-    def _target(self, request: web.Request, session: Session, path: str) -> tuple[str, dict[str, str]]:
+    def _target(self, request: web.Request, session: Session, path: str) -> tuple[URL, dict[str, str]]:
         """Address and headers for the session's own door. Raises _NotNow."""
         if not session.live:
             raise _NotNow
@@ -265,7 +273,7 @@ class Front(Site):
         headers["Authorization"] = f"Bearer {session.token}"
         if is_remote(request):
             headers["X-Forwarded-For"] = request.remote or "unknown"
-        return session.address + path, headers
+        return URL(session.address).with_path(path), headers
 
     async def _pass(self, request: web.Request, session: Session, path: str, body: bytes) -> web.StreamResponse:
         assert self._http is not None

@@ -157,6 +157,8 @@ class Sessions:
             if key in choice:
                 made[table][name] = choice[key]
         made["avatar"]["quality"] = self._quality
+        if made["face"]["calibration"] == "auto":
+            made["face"]["calibration"] = "none"  # the head of whoever runs the program is not everybody's
         made["server"] |= {"port": 0, "host": "127.0.0.1", "workers": 0, "cluster": "", "origins": [], "enabled": True}
         try:
             Config.model_validate(made)

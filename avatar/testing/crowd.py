@@ -1,8 +1,8 @@
 """Many viewers of one engine in one process, who count pictures and throw them away undecoded.
 
-``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` prints one JSON object. They come by WHEP (at PATH; /whep
-if none is given), one after the other, and the counting begins when all are there. A picture counts when its last
-packet (marker bit) has come and no packet of it was lost.
+``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` prints one JSON object. They come by WHEP at PATH
+(/whep if none is given), one after the other, and the counting begins when all are there. A picture counts when its
+last packet (marker bit) has come and no packet of it was lost.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ async def watch(address: str, viewers: int, seconds: float, path: str = "/whep")
 
 
 class Comers:
-    """Viewers who come and go: every ``every`` seconds one comes, and the one before the last leaves, by saying good-bye,
-    by closing the connection, or without a word.
+    """Viewers who come and go: every ``every`` seconds one comes, and the one before the last leaves, by saying
+    good-bye, by closing the connection, or without a word.
 
     :param every: seconds; 0 = nobody comes.
     """

@@ -14,8 +14,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import av
+import numpy as np
 import pytest
 from rtc_client import Client, Tone, until
+from yarl import URL
 
 pytestmark = [
     pytest.mark.slow,
@@ -122,6 +125,11 @@ class Post:
             return text, "answer", self.place.rsplit("/", 1)[1]
 
 
+def loudness(frame: av.AudioFrame) -> int:
+    """Of a sound frame of 16 bits."""
+    return int(np.abs(frame.to_ndarray().astype(np.int32)).max())
+
+
 async def status(http: aiohttp.ClientSession, method: str, path: str, **more) -> int:
     async with http.request(method, path, **more) as response:
         return response.status
@@ -148,6 +156,12 @@ async def test_sessions_are_begun_watched_and_ended(door, http):
         assert await status(http, "GET", path) == 404, path
     assert await status(http, "POST", ada["whep"], data="v=0", headers={"Content-Type": SDP}) == 404
     assert await status(http, "GET", f"{iris['page']}../../etc/passwd") == 404
+    for path in ("api/calibration", "api/recordings/a.mp4", "api/recordings/../recordings/a.mp4"):
+        assert await status(http, "GET", iris["page"] + path) == 403, path
+    for path in ("x/%2e%2e/api/calibration", "/api/calibration", "%2e/api/calibration", "metrics", "whep"):
+        assert await status(http, "GET", URL(door.address + iris["page"] + path, encoded=True)) == 404, path
+    assert await status(http, "POST", f"{iris['page']}api/record", json={"on": True}) == 403
+    assert await status(http, "POST", f"{iris['page']}api/avatars", data={"photo": "x"}) == 403
     assert await status(http, "POST", "/sessions", json={"avatar": "../../me"}) == 400
     assert await status(http, "POST", "/sessions", json={"avatar": "nobody"}) == 400
     assert await status(http, "POST", "/sessions", json={"config": "x"}) == 400
@@ -163,7 +177,7 @@ async def test_a_program_that_comes_with_its_voice_begins_a_session(door, http):
         assert f'</whep/{name}>; rel="alternate"' in post.links
         async with Client(Post(http, f"/whep/{name}")) as viewer:
             heard = viewer.frames["audio"]
-            await viewer.until(lambda: len(heard) > 50 and max(got.level for got in heard[-20:]) > 100)
+            await viewer.until(lambda: len(heard) > 50 and max(map(loudness, heard[-20:])) > 1000)
         async with http.get(f"/s/{name}/api/state") as response:
             assert (await response.json())["source"] == "page"
     assert await status(http, "POST", "/whip", data="no offer", headers={"Content-Type": SDP}) == 400

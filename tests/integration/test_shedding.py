@@ -1,0 +1,57 @@
+"""What a session gives up when its machine cannot keep up, seen by somebody who watches it."""
+
+from __future__ import annotations
+
+import itertools
+
+import aiohttp
+import pytest
+from rtc_client import Client
+from test_workers import SDP
+
+from avatar.config import load
+from avatar.scale.worker import SessionWorker
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+@pytest.fixture
+async def worker():
+    settings = ("server.port=0", "avatar.quality=high", "avatar.fps=20", "avatar.size=512", "input.audio=silence")
+    made = SessionWorker(load(None, settings).config)
+    yield made
+    await made.end()
+
+
+async def test_first_pictures_then_pixels_then_the_engine(worker):
+    address = (await worker.begin())["address"]
+    pipeline = worker._pipeline
+
+    async with aiohttp.ClientSession(address) as http:
+
+        async def signal(sdp: str, kind: str) -> tuple[str, str, str]:
+            async with http.post("/whep", data=sdp, headers={"Content-Type": SDP}) as response:
+                return await response.text(), "answer", response.headers["Location"].rsplit("/", 1)[1]
+
+        async with Client(signal, kinds=("video",)) as viewer:
+            seen = viewer.frames["video"]
+            await viewer.until(lambda: len(seen) >= 10)
+
+            async def steps() -> tuple[float, int, str]:
+                """Seconds between pictures by their RTP time, their side, and what draws them."""
+                del seen[:]
+                await viewer.until(lambda: len(seen) >= 12)
+                gaps = sorted(b.pts - a.pts for a, b in itertools.pairwise(seen[3:]))
+                return gaps[len(gaps) // 2] / 90_000, seen[-1].width, pipeline.choice.tier.quality
+
+            assert await steps() == (0.05, 512, "high")
+            await worker.give_up(1)
+            assert await steps() == (0.1, 512, "high")
+            await worker.give_up(2)
+            assert await steps() == (0.1, 256, "high")
+            await worker.give_up(3)
+            assert await steps() == (0.1, 256, "low")
+            assert worker.beat()["level"] == 3
+            await worker.give_up(0)
+            assert await steps() == (0.05, 512, "high"), "all of it comes back"
+            assert worker.beat()["shed"] == pipeline.session.meters.counters["shed"]
