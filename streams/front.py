@@ -49,7 +49,7 @@ BACK = (
 AGAIN_S = 2
 """Seconds after which a session that is being started again is worth another try."""
 SHARED = ("/api/calibration", "/api/record")
-"""What a session's door may do with the files of whoever runs the program; with many sessions that is others' affair."""
+"""What a session's own door does with files of whoever runs the program: with many sessions it does not."""
 SHORT = 1 << 18
 """Bytes of an answer that is passed on in one piece."""
 DEAD, RESTARTED = 1001, 1012
@@ -217,7 +217,8 @@ class Front(Site):
     async def _behind(self, request: web.Request) -> web.StreamResponse:
         session, path = self._known(request), "/" + request.match_info["path"]
         parts = path[1:].split("/")
-        if path.startswith(("/whip", "/whep", "/metrics")) or (path != "/" and {"", ".", ".."} & set(parts)):
+        odd = path != "/" and {"", ".", ".."} & set(parts)
+        if odd or path.startswith(("/whip", "/whep", "/metrics")):
             raise web.HTTPNotFound(text="there is no such page")
         if path.startswith(SHARED) or (path == "/api/avatars" and request.method != "GET"):
             raise web.HTTPForbidden(

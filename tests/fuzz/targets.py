@@ -28,6 +28,7 @@ from avatar.core.types import FaceState, Ns
 from avatar.errors import AvatarError
 from avatar.portrait import bundle
 from avatar.portrait.photo import read_photo
+from avatar.scale import jobs
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer
 from avatar.streams.signaling import without_names
 from avatar.streams.sources import osc
@@ -154,6 +155,33 @@ def _packets(data: bytes) -> object:
     return given
 
 
+_TABLE = b"""output,text,audio,avatar,emotion,size,fps,act
+a.mp4,"Hello, you.",,ada,happiness:.4,256,25,ask
+b.mp4,,b.wav,lin,,512,,
+"""
+
+
+def _batch(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "jobs.csv"
+        table.write_bytes(data)
+        work, bad = jobs.read(table, load().config)
+        return [job.key for job in work] + [each.why for each in bad]
+
+
+def _journal(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "jobs.csv"
+        table.with_name("jobs.csv.journal").write_bytes(data)
+        journal = jobs.Journal(table)
+        job = jobs.Job(2, Path(folder) / "a.mp4", {"text": "a"}, {})
+        journal.add({"key": job.key, "bytes": 1})
+        journal.close()
+        again = jobs.Journal(table)
+        again.close()
+        return again.has(job) is False
+
+
 def _picture(suffix: str) -> bytes:
     y, x = np.mgrid[:48, :64]
     pixels = np.stack([x * 4, y * 5, (x + y) * 2], -1).astype(np.uint8)
@@ -198,6 +226,8 @@ TARGETS = {
         Target("avatar", _avatar, _avatar_files),
         Target("command", _command, lambda: [_COMMAND], (CommandError, ValueError, RecursionError)),
         Target("osc", osc.read, lambda: [_OSC, b"#bundle\0" + bytes(11) + bytes([len(_OSC)]) + _OSC], (osc.OscError,)),
+        Target("batch", _batch, lambda: [_TABLE]),
+        Target("journal", _journal, lambda: [b'{"key": "a", "bytes": 5}\n{"key": "b", "bytes": 6}\n']),
         Target("packets", _packets, lambda: [bytes(range(256)) * 4, bytes(2000)]),
     )
 }  # fmt: skip
