@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,15 @@ MOST = 1_000_000
 """Rows of a table."""
 
 
+def _look(path: Path) -> os.stat_result | None:
+    """None where there is no such file, or no file can be called that."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One clip."""
@@ -58,8 +68,7 @@ class Job:
         (by size and time)."""
         facts = [str(self.output), self.source, self.config, self.states_out, self.consent]
         for kind in ("audio", "states", "video"):
-            if kind in self.source and (path := Path(self.source[kind])).is_file():
-                found = path.stat()
+            if kind in self.source and (found := _look(Path(self.source[kind]))) is not None:
                 facts.append([found.st_size, found.st_mtime_ns])
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -152,7 +161,7 @@ def _configured(given: dict[str, str], base: dict[str, Any], folder: Path) -> di
     for column, (table, key) in SETTINGS.items():
         if column in given:
             made[table][key] = given[column]
-    if "avatar" in given and (folder / given["avatar"]).is_file():
+    if "avatar" in given and _look(folder / given["avatar"]) is not None:
         made["avatar"]["name"] = str(folder / given["avatar"])
     if "emotion" in given:
         label, colon, degree = given["emotion"].partition(":")
@@ -193,8 +202,8 @@ class Journal:
         for number, line in enumerate(content[:whole].splitlines(), 1):
             try:
                 entry = json.loads(line)
-                self._done[entry["key"]] = entry
-            except (ValueError, KeyError, TypeError):
+                self._done[entry["key"]] = {"key": entry["key"], "bytes": int(entry["bytes"])}
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 raise UsageError(
                     f"{self.path}, line {number}: is no journal of a batch; move it away to draw all again"
                 ) from None
@@ -203,7 +212,8 @@ class Journal:
     def has(self, job: Job) -> bool:
         """Whether this very clip is drawn, and is there."""
         entry = self._done.get(job.key)
-        return entry is not None and job.output.is_file() and job.output.stat().st_size == entry["bytes"]
+        there = _look(job.output)
+        return entry is not None and there is not None and there.st_size == entry["bytes"]
 
     def add(self, entry: dict[str, Any]) -> None:
         """Raises StorageError."""
