@@ -19,18 +19,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from avatar.bench import get, running
-from avatar.bench_sync import Job, mouth_of
+from avatar.bench_sync import Job, mouth_of, through
 from avatar.config import Config
 from avatar.errors import DeviceError
 from avatar.testing import flash
+from avatar.testing.browser import Browser
 from avatar.testing.namespaces import Namespace
 from avatar.testing.relay import Impaired, Relay
 from avatar.testing.viewer import Viewer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 log = logging.getLogger(__name__)
 
@@ -65,63 +69,66 @@ def network(config: Config) -> dict[str, Any]:
 
 def _bottleneck(config: Config) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
+        browser = stack.enter_context(Browser())
         try:
             space = stack.enter_context(Namespace())
         except DeviceError as error:
             log.warning("the bottleneck is a relay: %s", error)
             relay = stack.enter_context(Relay())
             address, _ = stack.enter_context(running(config, "input.audio=demo"))
-
-            def narrow(bits: int | None) -> None:
-                relay.impair(Impaired(rate=bits or 0.0))
-
-            sent, phases, shown = asyncio.run(
-                _phases(Viewer(address, relay), narrow, lambda: relay.counts["down_bytes"])
-            )
-            return {"by": "relay", **_followed(sent, phases, shown)}
+            page = browser.open(address, prepare=lambda page: through(page, relay))
+            return {
+                "by": "relay",
+                **_followed(
+                    *_phases(
+                        page, lambda bits: relay.impair(Impaired(rate=bits or 0.0)), lambda: relay.counts["down_bytes"]
+                    )
+                ),
+            }
         token = secrets.token_urlsafe(18)
         where = (f"server.host={space.INSIDE}", f"server.token={token}")
         address, _ = stack.enter_context(running(config, "input.audio=demo", *where, prefix=space.prefix))
+        page = browser.open(f"{address}/?token={token}")
         space.bottleneck(None)
-        sent, phases, shown = asyncio.run(
-            _phases(Viewer(address, token=token), space.bottleneck, lambda: space.passed()[0])
-        )
-        return {"by": "namespaces", **_followed(sent, phases, shown)}
+        return {"by": "namespaces", **_followed(*_phases(page, space.bottleneck, lambda: space.passed()[0]))}
 
 
-async def _phases(
-    viewer: Viewer, narrow: Callable[[int | None], None], passed: Callable[[], int]
+NOTE_PICTURES = """() => {
+  const video = document.getElementById("avatar"), shown = [];
+  const note = (now, { presentedFrames }) => {
+    shown.push([now / 1e3, presentedFrames]);
+    video.requestVideoFrameCallback(note);
+  };
+  video.requestVideoFrameCallback(note);
+  window.shownPictures = () => [performance.now() / 1e3, shown];
+}"""
+"""Keeps when each picture was shown: [seconds, pictures so far]."""
+
+
+def _phases(
+    page: Page, narrow: Callable[[int | None], None], passed: Callable[[], int]
 ) -> tuple[np.ndarray, dict[str, tuple[float, float]], np.ndarray]:
-    """(time, kbit/s passed) (n, 2); when each phase was; when each picture was decoded."""
+    """(time, kbit/s passed) (n, 2); when each phase was; (time, pictures so far) (n, 2) of each picture shown."""
     phases: dict[str, tuple[float, float]] = {}
     sent: list[tuple[float, float]] = []
-    async with viewer:
-        begun = time.monotonic()
-        sampler = asyncio.create_task(_sample(passed, begun, sent))
-        for name, bits, seconds in (("free", None, FREE_S), ("narrow", NARROW, NARROW_S), ("wide", None, WIDE_S)):
-            await asyncio.to_thread(narrow, bits)
-            start = time.monotonic() - begun
-            await asyncio.sleep(seconds)
-            phases[name] = start, time.monotonic() - begun
-        sampler.cancel()
-        shown = np.array([at for _, at, _ in viewer.media["video"].frames]) - begun
-    return np.array(sent), phases, shown
-
-
-async def _sample(passed: Callable[[], int], begun: float, sent: list[tuple[float, float]]) -> None:
-    last, at = await asyncio.to_thread(passed), time.monotonic()
-    while True:
-        await asyncio.sleep(SAMPLE_S)
-        now, count = time.monotonic(), await asyncio.to_thread(passed)
-        if count >= last:  # the counters begin anew with each phase
-            sent.append((now - begun, (count - last) * 8 / (now - at) / 1e3))
-        last, at = count, now
+    page.evaluate(NOTE_PICTURES)
+    for name, bits, seconds in (("free", None, FREE_S), ("narrow", NARROW, NARROW_S), ("wide", None, WIDE_S)):
+        narrow(bits)
+        start = page.evaluate("performance.now() / 1e3")
+        at, last, count = start, time.monotonic(), passed()
+        while at < start + seconds:
+            page.wait_for_timeout(1000 * SAMPLE_S)
+            at, now, was, count = page.evaluate("performance.now() / 1e3"), time.monotonic(), count, passed()
+            sent.append((at, (count - was) * 8 / (now - last) / 1e3))
+            last = now
+        phases[name] = start, at
+    return np.array(sent), phases, np.array(page.evaluate("shownPictures()")[1], float)
 
 
 def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: np.ndarray) -> dict[str, Any]:
     """How soon the pictures keep to what goes through: from then on none is late by more than a quarter of a second."""
     start, end = phases["narrow"]
-    inside = shown[(shown >= start) & (shown < end)]
+    inside = shown[(shown[:, 0] >= start) & (shown[:, 0] < end), 0]
     gaps = np.diff(np.concatenate([inside, [end]]))
     late = np.flatnonzero(gaps > 0.25)
     after = sent[(sent[:, 0] > start + 3) & (sent[:, 0] <= end)]
@@ -136,10 +143,12 @@ def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: n
 
 
 def _seen(shown: np.ndarray, phase: tuple[float, float]) -> dict[str, float]:
-    inside = shown[(shown >= phase[0]) & (shown < phase[1])]
-    gaps = np.diff(np.concatenate([[phase[0]], inside, [phase[1]]]))
+    inside = shown[(shown[:, 0] >= phase[0]) & (shown[:, 0] < phase[1])]
+    if len(inside) < 2:
+        return {"fps": 0.0, "freeze_ms_max": round(1e3 * (phase[1] - phase[0]), 1)}
+    gaps = np.diff(np.concatenate([[phase[0]], inside[:, 0], [phase[1]]]))
     return {
-        "fps": round(len(inside) / (phase[1] - phase[0]), 2),
+        "fps": round(float(np.ptp(inside[:, 1])) / (phase[1] - phase[0]), 2),
         "freeze_ms_max": round(1e3 * float(gaps.max()), 1),
     }
 
@@ -148,28 +157,25 @@ def _seen(shown: np.ndarray, phase: tuple[float, float]) -> dict[str, float]:
 
 
 def _outage(config: Config) -> dict[str, Any]:
-    with running(config, "input.audio=demo") as (address, _), Relay() as relay:
-        back, shown = asyncio.run(_gone(address, relay))
+    with Browser() as browser, running(config, "input.audio=demo") as (address, _), Relay() as relay:
+        page = browser.open(address, prepare=lambda page: through(page, relay))
+        page.evaluate(NOTE_PICTURES)
+        page.wait_for_timeout(1000 * FREE_S)
+        relay.impair(Impaired(loss=1.0))
+        page.wait_for_timeout(1000 * GONE_S)
+        relay.impair(Impaired())
+        back = page.evaluate("performance.now() / 1e3")
+        page.wait_for_timeout(1000 * AFTER_S)
+        shown = np.array(page.evaluate("shownPictures()")[1], float)
         dropped = get(address, "/api/meters")["dropped"]
-    after = shown[shown >= back]
+    after = shown[shown[:, 0] >= back]
     return {
         "seconds": GONE_S,
-        "recovery_ms": round(1e3 * float(after[0] - back), 1) if len(after) else None,
+        "recovery_ms": round(1e3 * float(after[0, 0] - back), 1) if len(after) else None,
         "fps_after": _seen(shown, (back + 1, back + AFTER_S))["fps"],
+        "freeze_ms_max_after": _seen(shown, (back + 1, back + AFTER_S))["freeze_ms_max"],
         "dropped": dropped,
     }
-
-
-async def _gone(address: str, relay: Relay) -> tuple[float, np.ndarray]:
-    async with Viewer(address, relay) as viewer:
-        begun = time.monotonic()
-        await asyncio.sleep(FREE_S / 2)
-        relay.impair(Impaired(loss=1.0))
-        await asyncio.sleep(GONE_S)
-        relay.impair(Impaired())
-        back = time.monotonic() - begun
-        await asyncio.sleep(AFTER_S)
-        return back, np.array([at for _, at, _ in viewer.media["video"].frames]) - begun
 
 
 # --- a table of networks ---------------------------------------------------------------------------------------------

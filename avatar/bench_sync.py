@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,9 @@ from avatar.errors import DeviceError, UsageError
 from avatar.testing import flash
 from avatar.testing.listener import Listener
 from avatar.testing.relay import Impaired, Relay
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 log = logging.getLogger(__name__)
 
@@ -229,14 +232,6 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
     from avatar.testing.browser import Browser
 
     with Browser() as browser, job.engine() as address, Relay() as relay:
-        from playwright.sync_api import Error  # there, or the browser had said that it is not
-
-        def through(route: Any) -> None:
-            offer = route.request.post_data_json
-            with contextlib.suppress(Error):  # the page has been closed meanwhile
-                reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
-                answer = reply.json()
-                route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
 
         def impair() -> None:
             if network != Network():
@@ -246,7 +241,7 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
             address,
             job.seconds,
             settle=SETTLE,
-            prepare=lambda page: page.route("**/api/offer", through),
+            prepare=lambda page: through(page, relay),
             on_live=impair,
         )
         opened, _ = flash.openings(seen.shown / 1e3, job.mouth.jaw(seen.lights))
@@ -256,6 +251,20 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
         if network != Network():
             result["datagrams"] = dict(relay.counts)
         return result
+
+
+def through(page: Page, relay: Relay) -> None:
+    """Let the page reach the engine's media by the relay alone."""
+    from playwright.sync_api import Error
+
+    def route(route: Any) -> None:
+        offer = route.request.post_data_json
+        with contextlib.suppress(Error):  # the page has been closed meanwhile
+            reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
+            answer = reply.json()
+            route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
+
+    page.route("**/api/offer", route)
 
 
 def _receiver(more: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from av.packet import Packet
 
 from avatar.core.types import U8
 from avatar.streams.rtc_codecs import LiveVideoEncoder, live_encoder
+from avatar.streams.rtc_feedback import Measured
 from avatar.streams.rtc_rate import SendRate
 
 BEHIND, CAUGHT_UP = 0.5, 0.75
@@ -70,10 +71,15 @@ class Viewer:
         self.rate.remb(bits)
         self.estimate = self.rate.bits
 
-    def report(self, lost: float, sent: float, twice: bool) -> None:
-        """Its receiver misses this share of ``sent`` bits a second. :param twice: from now on all is sent twice."""
-        self.rate.report(lost, sent)
-        self.estimate, self.twice = self.rate.bits, twice
+    def report(self, lost: float, sent: float, trip: float | None) -> None:
+        """Its receiver misses this share of ``sent`` bits a second, which take ``trip`` seconds there and back."""
+        self.rate.report(lost, sent, trip)
+        self.estimate = self.rate.bits
+
+    def measured(self, found: Measured) -> None:
+        """What its packets have met."""
+        self.rate.measured(found.sent, found.through, found.lost, found.queue)
+        self.estimate = self.rate.bits
 
     @property
     def affords(self) -> int | None:
