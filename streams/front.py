@@ -234,8 +234,9 @@ class Front(Site):
         if "session" in request.match_info:
             return await self._offer(request, self._known(request), "/whip")
         offer = await _offered(request)
-        wanted = {key: value for key, value in request.query.items() if key != "token"}
-        session = await self._sessions.create({"source": "silence", **wanted})
+        wanted: Json = {"source": "silence"}
+        wanted.update((key, value) for key, value in request.query.items() if key != "token")
+        session = await self._sessions.create(wanted)
         done = False
         try:
             response = await self._offer(request, session, "/whip", offer)

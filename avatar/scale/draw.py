@@ -52,7 +52,8 @@ def draw(job: dict[str, Any]) -> dict[str, Any]:
 
     cv2.setNumThreads(1)
     begun, cpu = time.monotonic(), time.process_time()
-    given = {key: Path(value) if key in ("audio", "states", "video") else value for key, value in job["source"].items()}
+    paths = ("audio", "states", "video")
+    given: dict[str, Any] = {key: Path(v) if key in paths else v for key, v in job["source"].items()}
     output, config = Path(job["output"]), Config.model_validate(job["config"])
     with contextlib.ExitStack() as stack:
         fresh = stack.enter_context(whole(output))

@@ -66,7 +66,7 @@ class Job:
     def key(self) -> str:
         """Of what is drawn and where to: another when anything about the row is changed, or the file that it is made of
         (by size and time)."""
-        facts = [str(self.output), self.source, self.config, self.states_out, self.consent]
+        facts: list[Any] = [str(self.output), self.source, self.config, self.states_out, self.consent]
         for kind in ("audio", "states", "video"):
             if kind in self.source and (found := _look(Path(self.source[kind]))) is not None:
                 facts.append([found.st_size, found.st_mtime_ns])
@@ -114,7 +114,9 @@ def _rows(file: IO[str], table: Path, config: Config) -> tuple[list[Job], list[B
     if len(set(columns)) < len(columns):
         raise UsageError(f"{table}: a column is there twice")
     reader.fieldnames = columns
-    base, jobs, bad, outputs = config.model_dump(mode="json"), [], [], {}
+    base, outputs = config.model_dump(mode="json"), dict[Path, int]()
+    jobs: list[Job] = []
+    bad: list[Bad] = []
     for row in reader:
         if reader.line_num > MOST:
             raise UsageError(f"{table}: more than {MOST} rows; split it")

@@ -62,7 +62,8 @@ class SessionWorker:
         """Serve; returns where. Raises AvatarError."""
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._run = asyncio.create_task(self._pipeline.run(ready.set_result))
-        await asyncio.wait({self._run, ready}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self._run, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await self._run
         self._shedding = asyncio.create_task(self._shed())
