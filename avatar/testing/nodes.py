@@ -16,6 +16,8 @@ class Nodes:
 
     def __init__(self) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Without clusters of several machines Ray takes loopback for its own address, in every process.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # A process of one core that is started at once: two at a time would be late for a machine of two cores.
         os.environ.setdefault("RAY_worker_register_timeout_seconds", "120")
         from ray.cluster_utils import Cluster
