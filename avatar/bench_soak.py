@@ -15,7 +15,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,17 @@ class Handles:
         return {name: max(0, by) for name, by in grown.items()}
 
 
-def handles(address: str, pid: int) -> Handles:
-    """Of the engine at ``address``, whose process is ``pid`` (Linux)."""
+def handles(address: str, pid: int, looks: int = 1) -> Handles:
+    """Of the engine at ``address``, whose process is ``pid`` (Linux): the least of so many looks, since a request that is
+    being answered holds something too."""
+    found = []
+    for look in range(looks):
+        time.sleep(0.5 * bool(look))
+        found.append(_look(address, pid))
+    return Handles(*(min(column) for column in zip(*(astuple(each) for each in found), strict=True)))
+
+
+def _look(address: str, pid: int) -> Handles:
     meters = get(address, "/api/meters")
     targets = []
     for entry in os.listdir(f"/proc/{pid}/fd"):
@@ -105,7 +114,7 @@ async def _soak(address: str, pid: int, seconds: float, progress: Progress, join
             async with Comers(address, joins) as comers:  # pools and caches find their size
                 await asyncio.sleep(WARM_UP_COMERS * joins)
             await asyncio.sleep(GONE_S)
-        before = await asyncio.to_thread(handles, address, pid)
+        before = await asyncio.to_thread(handles, address, pid, 4)
         comers = Comers(address, joins)
         await comers.start()
         viewer.forget()
@@ -122,7 +131,7 @@ async def _soak(address: str, pid: int, seconds: float, progress: Progress, join
         await comers.stop()
         if joins:
             await asyncio.sleep(GONE_S)
-            leaked = (await asyncio.to_thread(handles, address, pid)).more_than(before)
+            leaked = (await asyncio.to_thread(handles, address, pid, 4)).more_than(before)
         else:
             first = next(k for k, at in enumerate(log.at) if at >= WARM_UP * wall)
             leaked = log.handles[-1].more_than(log.handles[first])

@@ -197,8 +197,8 @@ class Front(Site):
 
     async def _look(self, request: web.Request) -> web.Response:
         session = self._known(request)
-        known = {key: session.beat[key] for key in ("viewers", "fps", "late_ms", "level") if key in session.beat}
-        body: Json = {"session": session.id, "state": session.status, **known}
+        body: Json = {"session": session.id, "state": session.status}
+        body.update((key, session.beat[key]) for key in ("viewers", "fps", "late_ms", "level") if key in session.beat)
         return web.json_response(body, headers={"Cache-Control": "no-store"})
 
     async def _end(self, request: web.Request) -> web.Response:

@@ -39,8 +39,8 @@ async def test_first_pictures_then_pixels_then_the_engine(worker):
             await viewer.until(lambda: len(seen) >= 10)
 
             async def seen_now() -> tuple[float, int, str]:
-                """Seconds between pictures by their RTP time, at least (a busy machine and a network that is taken for a
-                weak one leave more of them out), their side, and what draws them."""
+                """Seconds between pictures by their RTP time, at least (a busy machine, or a network taken for a weak
+                one, leaves more of them out), their side, and what draws them."""
                 del seen[:]
                 await viewer.until(lambda: len(seen) >= 18, 20)
                 gaps = [b.pts - a.pts for a, b in itertools.pairwise(seen[8:])]
