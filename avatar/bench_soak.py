@@ -56,8 +56,8 @@ class Handles:
 
 
 def handles(address: str, pid: int, looks: int = 1) -> Handles:
-    """Of the engine at ``address``, whose process is ``pid`` (Linux): the least of so many looks, since a request that is
-    being answered holds something too."""
+    """Of the engine at ``address``, whose process is ``pid`` (Linux): the least of so many looks, since a request that
+    is being answered holds something too."""
     found = []
     for look in range(looks):
         time.sleep(0.5 * bool(look))
