@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import aiohttp
@@ -46,20 +47,21 @@ async def test_first_pictures_then_pixels_then_the_engine(worker):
                 gaps = [b.pts - a.pts for a, b in itertools.pairwise(seen[8:])]
                 return min(gaps) / 90_000, seen[-1].width, pipeline.choice.tier.quality
 
-            async def whole() -> bool:
-                return await seen_now() == (0.05, 512, "high")
+            async def all_of_it() -> None:
+                async with asyncio.timeout(40):
+                    while await seen_now() != (0.05, 512, "high"):
+                        pass
 
-            assert await whole() or await whole()
+            await all_of_it()
             await worker.give_up(1)
             gap, side, quality = await seen_now()
-            assert (gap, quality) == (0.1, "high")
+            assert (gap >= 0.1, quality) == (True, "high")
             await worker.give_up(2)
             gap, side, quality = await seen_now()
-            assert (gap, side <= 256, quality) == (0.1, True, "high")
+            assert (gap >= 0.1, side <= 256, quality) == (True, True, "high")
             await worker.give_up(3)
             gap, side, quality = await seen_now()
-            assert (gap, side <= 256, quality) == (0.1, True, "low")
+            assert (gap >= 0.1, side <= 256, quality) == (True, True, "low")
             assert worker.beat()["level"] == 3
             await worker.give_up(0)
-            await viewer.until(lambda: seen[-1].width == 512, 20)
-            assert await whole() or await whole(), "all of it comes back"
+            await all_of_it()
