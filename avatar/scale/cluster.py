@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 AHEAD = 4
 """Tasks for each core that are known to Ray at the same time."""
+CONNECT_S = 5.0
 LOOK_S = 5.0
 """Between two looks at how many cores there are."""
 
@@ -40,8 +42,11 @@ def connect(address: str) -> None:
     if ray.is_initialized():
         return
     try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())[:160]
         raise RunError(f"no Ray cluster at {address} ({line}); start one: ray start --head") from error
 

@@ -12,8 +12,8 @@ HOST = "127.0.0.1"
 
 
 class Nodes:
-    """:mod:`ray.cluster_utils` with nothing but loopback addresses. To be made before anything imports Ray, which looks at
-    its environment only then."""
+    """:mod:`ray.cluster_utils` with nothing but loopback addresses. To be made before anything imports Ray, which
+    looks at its environment only then."""
 
     def __init__(self) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -19,7 +19,6 @@ from test_batch import states, table
 from test_workers import Door, Post, begin
 
 from avatar.config import load
-from avatar.errors import RunError
 from avatar.scale import batch
 from avatar.testing.nodes import HOST, Nodes
 
@@ -104,10 +103,9 @@ def actors(door: Door) -> list[int]:
     return [pid for _, pid in sorted(found)]
 
 
-def test_no_cluster_is_one_line(nodes):
-    """(With a cluster there, so that loopback is what Ray is told to use.)"""
-    from avatar.scale.cluster import connect
-
-    with pytest.raises(RunError, match="no Ray cluster") as error:
-        connect(f"{HOST}:1")
-    assert "\n" not in str(error.value)
+def test_no_cluster_is_one_line(avatar, tmp_path):
+    path = table(tmp_path, {"output": "a.mp4", "text": "A."})
+    for address in (f"{HOST}:1", "nonsense"):
+        run = avatar("render", "--batch", path, "--cluster", address)
+        assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
+        assert f"no Ray cluster at {address}" in run.stderr
