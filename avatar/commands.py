@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from avatar.config import Config, load
+from avatar.config import Config, load, secrets_of
 from avatar.errors import AvatarError, UsageError
+from avatar.log import hide
 from avatar.memory import few_arenas
 
 # --- the live engine -------------------------------------------------------------------------------------------------
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     few_arenas()
     settings = [*args.set, *([f"server.cluster={json.dumps(args.cluster)}"] if args.cluster else [])]
     config = load(args.config, settings).config
+    hide(*secrets_of(config))
     if config.server.cluster and not config.server.workers:
         raise UsageError("a cluster runs sessions: say how many at most, --set server.workers=N")
     if config.server.workers:
@@ -159,7 +161,7 @@ def image(args: argparse.Namespace) -> int:
     except (KeyError, ValueError) as error:
         raise UsageError(f"{args.au or args.arkit}: no such unit or coefficient: {error}") from error
     state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
-    bundle = find_avatar(config.avatar.name, args.consent)
+    bundle = find_avatar(config.avatar.name, args.consent, config)
     engine = choose_engine(config.avatar, bundle).engine
     asked = repr((args.au, args.arkit, state.head))
     session = session_of(bundle.portrait, config.model_dump_json(), engine.name, asked)
@@ -221,7 +223,7 @@ def devices(args: argparse.Namespace) -> int:
 def doctor(args: argparse.Namespace) -> int:
     from avatar.doctor import checks
 
-    found = checks()
+    found = checks(config=load(args.config, args.set).config)
     marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
     text = "\n".join(
         f"{marks[c.status]}  {c.name}: {c.detail}" + (f"\n      fix: {c.fix}" if c.fix else "") for c in found

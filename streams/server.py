@@ -28,18 +28,18 @@ from our own page only, and from programs. Who may use it at all: :mod:`avatar.s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from avatar.errors import UsageError
-from avatar.streams import calibration_api, prometheus
-from avatar.streams.access import Access, is_remote, same_origin
+from avatar.streams import calibration_api, limits, prometheus
+from avatar.streams.access import Access, is_remote
+from avatar.streams.events import Events
 from avatar.streams.signaling import PeerHub
 from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json
 from avatar.streams.whip import Door
@@ -101,11 +101,13 @@ class Control(Protocol):
 
 async def json_body(request: web.Request) -> Json:
     """The object that a request carries. Raises UsageError where it carries none."""
-    if (request.content_length or 0) > MAX_JSON:
-        raise UsageError("the request is too long")
     try:
-        body = json.loads(await request.text())
-    except ValueError:
+        read = await limits.body(request, MAX_JSON)
+    except web.HTTPRequestEntityTooLarge:
+        raise UsageError("the request is too long") from None
+    try:
+        body = json.loads(read)
+    except (ValueError, RecursionError):
         raise UsageError("the request is not JSON") from None
     if not isinstance(body, dict):
         raise UsageError("the request is not a JSON object")
@@ -120,94 +122,30 @@ def field(body: Json, name: str, kind: type) -> Any:
     return value
 
 
-class Events:
-    """Pushes meters four times a second, and the state when it has changed, to every page that listens."""
-
-    INTERVAL = 0.25
-    PATIENCE = 0.5
-    """Seconds; a page that takes longer to accept a message has gone."""
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._told = ""
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await asyncio.gather(*(self._close(socket) for socket in list(self._sockets)))
-
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        if not same_origin(request):
-            raise web.HTTPForbidden(text="events are for this program's own page only")
-        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024)
-        await socket.prepare(request)
-        await socket.send_str(json.dumps({"type": "state", **self._control.state()}))
-        self._sockets.add(socket)
-        try:
-            async for message in socket:  # nothing is expected, but reading is what notices the end
-                if message.type == WSMsgType.ERROR:
-                    break
-        finally:
-            self._sockets.discard(socket)
-        return socket
-
-    async def push_state(self) -> None:
-        """Tell every page what holds now, if it is not what they were told last."""
-        state = json.dumps({"type": "state", **self._control.state()})
-        if state != self._told:
-            self._told = state
-            await self._push(state)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self.INTERVAL)
-            if not self._sockets:
-                continue
-            try:
-                await self.push_state()
-                await self._push(json.dumps({"type": "meters", **self._control.meters()}))
-            except Exception:
-                log.exception("no meters")
-
-    async def _push(self, text: str) -> None:
-        await asyncio.gather(*(self._send(socket, text) for socket in list(self._sockets)))
-
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
-        try:
-            await asyncio.wait_for(socket.send_str(text), self.PATIENCE)
-        except (ConnectionError, TimeoutError, RuntimeError):
-            self._sockets.discard(socket)
-            await self._close(socket)
-
-    async def _close(self, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.close(), self.PATIENCE)
-
-
 class Server(Site):
     """The HTTP side of a session.
 
     :param control: the engine.
     :param hub: the peers; the server closes it when it stops.
     :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
-    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of.
+    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of. :param turn_secret: shared with the TURN
+        servers; clients get credentials made of it.
     """
 
     def __init__(
-        self, control: Control, hub: PeerHub, root: Path = WEB, access: Access | None = None, ice: Sequence[str] = ()
+        self,
+        control: Control,
+        hub: PeerHub,
+        root: Path = WEB,
+        access: Access | None = None,
+        ice: Sequence[str] = (),
+        turn_secret: str = "",
     ) -> None:
         super().__init__(access, root)
         self._control = control
         self._hub = hub
         self._events = Events(control)
-        self._door = Door(hub, control, ice, self._events.push_state)
+        self._door = Door(hub, control, ice, self._events.push_state, turn_secret)
 
     async def start(self, host: str = "127.0.0.1", port: int = 8080) -> int:
         await super().start(host, port)
@@ -301,7 +239,7 @@ class Server(Site):
     async def _create_avatar(self, request: web.Request) -> web.Response:
         if not request.content_type.startswith("multipart/"):
             raise UsageError("send the photo as a form (multipart/form-data)")
-        form = await request.post()
+        form = await limits.form(request)
         photo = form.get("photo")
         if not isinstance(photo, web.FileField):
             raise UsageError("the form has no file called 'photo'")
@@ -320,7 +258,8 @@ class Server(Site):
 
     async def _thumb(self, request: web.Request) -> web.Response:
         try:
-            picture = self._control.thumb(request.match_info["name"])
+            # In a thread: the store may be a server that takes its time.
+            picture = await asyncio.to_thread(self._control.thumb, request.match_info["name"])
         except UsageError as problem:
             raise web.HTTPNotFound(text=str(problem)) from None
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})

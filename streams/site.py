@@ -8,11 +8,12 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
+from avatar.streams import limits
 from avatar.streams.access import Access, host_of, is_loopback, same_origin
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,19 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return error(500, "internal error; the log of the program says more")
 
 
+class _Site(web.TCPSite):
+    """Its connections are counted and timed."""
+
+    async def start(self) -> None:
+        serve = self._runner._server
+        assert serve is not None
+        self._runner._server = cast(web.Server, limits.Connections(serve))
+        try:
+            await super().start()
+        finally:
+            self._runner._server = serve
+
+
 class Site:
     """Listens, lets in who may come in, and serves the files of a page. What else it answers is its subclass'.
 
@@ -97,6 +111,7 @@ class Site:
     """
 
     def __init__(self, access: Access | None, root: Path) -> None:
+        self._rates = limits.Rates()
         self._access = access or Access()
         self._root = root.resolve()
         self._runner: web.AppRunner | None = None
@@ -117,9 +132,12 @@ class Site:
         Raises PortInUseError, UsageError for an address that is not ours.
         """
         self._local_only = is_loopback(host)
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=limits.KEEP_S,
+            lingering_time=limits.LINGER_S, auto_decompress=False,
+        )  # fmt: skip
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = _Site(runner, host, port)
         try:
             await site.start()
         except OSError as problem:
@@ -159,12 +177,20 @@ class Site:
         # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
         if self._local_only and not is_loopback(host_of(request)):
             return error(403, f"this is not the address of this program; open {self.url}")
+        if (request.content_length or 0) > MAX_UPLOAD:
+            return error(413, f"too large; the limit is {MAX_UPLOAD // 2**20} MB")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return error(415, "send the body as it is, not packed")
         if request.method == "OPTIONS" and foreign:
             return None  # a browser asks without the token
         if refusal := self._access.refusal(request):
             return error(*refusal)
         if request.method not in ("GET", "HEAD") and not same_origin(request) and not foreign:
             return error(403, "only this program's own page may do that")
+        if wait := self._rates.wait(request):
+            response = error(429, f"too many of these requests; wait {wait} s")
+            response.headers["Retry-After"] = str(wait)
+            return response
         return None
 
     async def _page(self, request: web.Request) -> web.StreamResponse:

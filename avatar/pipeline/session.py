@@ -333,6 +333,7 @@ class Session:
             self.meters.add("latency_ms", (now - begun) / MILLISECOND)
             self.meters.add("late_ms", (now - frame.pts - self.timing.budget) / MILLISECOND)
             self.meters.add("frames", now / SECOND)
+            self.meters.count("frames")
             for outlet in self.outlets():
                 if outlet.sink.active and not outlet.sink.ahead:
                     outlet.frames.put(frame)
