@@ -16,7 +16,7 @@ from avatar.errors import AvatarError
 from avatar.log import set_up
 
 CONSENTS = ("self", "licensed", "synthetic")
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label", "batch")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -90,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(work=work)
         return made
 
-    add("run", commands.run, "the live engine with its page; prints the address")
+    live = add("run", commands.run, "the live engine with its page; prints the address")
+    live.add_argument("--cluster", metavar="auto|ADDRESS", help="sessions (server.workers) run on this Ray cluster")
     _add_offline(add)
 
     create = add("create", commands_trust.create, "make an avatar of a photo")
@@ -164,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
     bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
+    bench.add_argument("--one-door", action="store_true", help="serve: sessions of one server, each in its worker")
+    bench.add_argument("--joins", type=_positive, metavar="S", help="soak: every S seconds one comes and one leaves")
+    bench.add_argument("--clips", type=_count, default=60, metavar="N", help="batch: how many, of two seconds each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
 
@@ -256,9 +260,14 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     render.add_argument("--act", choices=ACTS, help=acts)
     render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
-    render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
+    render.add_argument("-o", "--output", type=Path, metavar="OUT.mp4")
     forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"
     render.add_argument("--states-out", type=Path, metavar="F.jsonl", help=forms)
+
+    columns = "a table of clips: output, audio|text|states|video, avatar, emotion, engine, size, fps ..."
+    render.add_argument("--batch", type=Path, metavar="JOBS.csv", help=columns)
+    render.add_argument("--workers", type=_count, metavar="N", help="batch: clips at the same time; the cores' number")
+    render.add_argument("--cluster", metavar="auto|ADDRESS", help="batch: draw on this Ray cluster")
 
     analyze = add("analyze", commands.analyze, "recording to face states, without drawing")
     common(analyze, avatar=False)

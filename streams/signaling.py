@@ -329,6 +329,11 @@ class PeerHub:
         return sum(peer.connected.is_set() for peer in self._peers.values() if peer.role is not Role.SPEAK)
 
     @property
+    def peers(self) -> int:
+        """Connections, those that are being made included."""
+        return len(self._peers)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more would be taken."""
         return not self._closed and len(self._peers) < self.max_peers

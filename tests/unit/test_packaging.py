@@ -58,6 +58,7 @@ WIRING |= {
     "guided",
     "commands_lab",
 }
+WIRING |= {"worker", "serve", "cost", "commands_scale"}  # of avatar/scale: what puts sessions together
 WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
 
 
