@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis import voice_frames
-from avatar.analysis.features import HOP, RATE, Hop
+from avatar.analysis.features import HOP, Hop
+from avatar.analysis.held_class import HeldClass, Leaving
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
@@ -23,7 +24,7 @@ from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze
 from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "emotion.npz"
-FORMAT = 2
+FORMAT = 3
 EVERY = 10
 """Hops from one reading to the next: 100 ms."""
 WINDOW_HOPS = 200
@@ -51,10 +52,6 @@ _LEARN_EVERY = 100
 """Hops of speech between two stretches that the speaker's profile remembers."""
 _STRANGER = 1.5
 """Seconds of speech that a stranger lacks: what is heard in the first ones is right less often and counts less."""
-_REMEMBERED = 600
-"""Readings after which a lead over neutral counts a third: a minute of them."""
-_USUAL_LEADS = (30.0, 30 * -0.4, 30 * (0.4**2 + 0.35**2))
-"""Number, sum and sum of squares of the leads that somebody new is taken to have had."""
 _FLAT_SHARES = (0.12, 0.3)
 """Share of loud hops whose tops are cut off from which trust falls, and where none is left."""
 
@@ -85,56 +82,18 @@ class EmotionReading:
         return Emotion(self.label, intensity, self.valence, self.arousal)
 
 
-class HeldClass:
-    """Which class is held, from one set of probabilities after another: another takes over once its lead, less a
-    margin, has summed up to ``owed`` seconds (a CUSUM, Page 1954).
-
-    :param lively: None, or (times, most, owed) for leaving neutral: the margin is then the mean of the lead that this
-        speaker's other classes had over neutral, while neutral was held, plus so many of its deviations, between 0 and
-        ``most``. Who reads in a lively voice must lead by more than who speaks evenly, and is not waited for less.
-    """
-
-    def __init__(self, margin: float, owed: float, lively: tuple[float, float, float] | None = None) -> None:
-        self._margin, self._owed, self._lively = margin, owed, lively
-        self._count, self._sum, self._square = _USUAL_LEADS
-        self.reset()
-
-    def reset(self) -> None:
-        """Neutral is held. What the speaker's leads are like stays known."""
-        self.index = 0
-        self._lead = np.zeros(len(EMOTIONS))
-
-    def step(self, probabilities: F32) -> EmotionLabel:
-        """(7,) of the next 100 ms to the class that is held."""
-        margin, owed = self._margin, self._owed
-        if self._lively is not None and self.index == 0:
-            times, most, owed = self._lively
-            mean = self._sum / self._count
-            margin = mean + times * math.sqrt(max(1e-4, self._square / self._count - mean**2))
-            margin = min(most, max(0.0, margin))
-            self._remember(float(probabilities[1:].max() - probabilities[0]))
-        ahead = probabilities - probabilities[self.index] - margin
-        self._lead = np.maximum(0.0, self._lead + ahead * (EVERY * HOP / RATE))
-        self._lead[self.index] = 0.0
-        best = int(self._lead.argmax())
-        if self._lead[best] >= owed:
-            self.index = best
-            self._lead[:] = 0.0
-        return EMOTIONS[self.index]
-
-    def _remember(self, lead: float) -> None:
-        if lead <= -1 + 1e-6:  # nothing was judged
-            return
-        kept = 1 - 1 / _REMEMBERED
-        self._count = self._count * kept + 1
-        self._sum = self._sum * kept + lead
-        self._square = self._square * kept + lead**2
-
-
 def _nothing() -> EmotionReading:
     p = np.zeros(len(EMOTIONS), np.float32)
     p[0] = 1
     return EmotionReading(freeze(p), 0.0, 0.0, freeze(np.zeros(EMBEDDING, np.float32)), 0.0)
+
+
+def _over_neutral(classes: F32) -> F32:
+    """(classes,) probabilities to the log odds (7,) over EMOTIONS of each over neutral."""
+    p = np.zeros(len(EMOTIONS), np.float32)
+    np.add.at(p, _PLACES, classes)
+    logs = np.log(np.maximum(p, 1e-20))
+    return np.asarray(logs - logs[0], np.float32)
 
 
 def _ramp(x: float, low: float, high: float) -> float:
@@ -163,7 +122,8 @@ class EmotionModel:
                 """Share of the way to the newest probabilities that a reading goes."""
                 self.short = float(found["short"])
                 """How much the shorter window's answers count beside the longer one's."""
-                self._hold = float(found["margin"]), float(found["owed"]), tuple(found["lively"].tolist())
+                *leaving, number, mean, deviation = found["leaving"].tolist()
+                self._hold = float(found["margin"]), float(found["owed"]), Leaving(*leaving, (number, mean, deviation))
                 self.speakers = ShiftModel(
                     found["bias"],
                     found["means"],
@@ -232,6 +192,8 @@ class EmotionEstimator:
         self._since_learnt = 0
         self._last = _nothing()
         self._smoothed: F32 | None = None
+        self._odds: F32 | None = None
+        self._trust = 0.0
         self._held.reset()
 
     def step(self, hop: Hop, f0: float, f0_confidence: float, gate: SpeechGate) -> EmotionReading | None:
@@ -252,13 +214,14 @@ class EmotionEstimator:
         if len(self._waiting) < EVERY:
             return None
         self._take()
+        self._odds = None
         if self._since_open > EVERY:
             return self._named(self._faded())
         self._last = self._judge()
         return self._named(self._last)
 
     def _named(self, reading: EmotionReading) -> EmotionReading:
-        return replace(reading, label=self._held.step(reading.probabilities))
+        return replace(reading, label=self._held.step(reading.probabilities, self._odds, self._trust))
 
     def _take(self) -> None:
         """The frames that wait, into the window."""
@@ -297,7 +260,8 @@ class EmotionEstimator:
         self._smoothed = classes if old is None else old + np.float32(share) * (classes - old)
         # Half sure is not sure enough for a face: what is doubtful counts less than in proportion.
         known = (len(self._heard) + 1) / (len(self._heard) + 1 + _STRANGER)
-        return self._reading(self._smoothed, answers, _ramp(trust, 0.25, 0.75) * enough * known)
+        self._odds, self._trust = _over_neutral(classes), _ramp(trust, 0.25, 0.75)
+        return self._reading(self._smoothed, answers, self._trust * enough * known)
 
     def _learn(self, answers: F32) -> None:
         """Once a second of speech: what the speaker sounds like."""

@@ -22,7 +22,7 @@ from avatar.models.data.fetch import debian_package
 from avatar.models.emotion import build, learn, networks
 from avatar.models.emotion.clips import Clips, Views, described, frames_of, sessions_of, sound
 from avatar.models.emotion.evaluate import KNOWN_NEUTRAL, NEUTRAL, ORDERS, Found, hear
-from avatar.models.emotion.linear import scale
+from avatar.models.emotion.linear import one_thread, scale
 from avatar.models.emotion.networks import Attention, Network, Recurrent, Windows
 
 Progress = Callable[[int, int], None]
@@ -248,7 +248,8 @@ def emotion_methods(
     """Train and judge all of them on the recordings of ``data``. Raises UsageError for unusable data."""
     if data is None:
         raise UsageError("eval emotion_methods: give the recordings with --data DIR: index.csv or speech/emodb")
-    return compared(material(build.clips_of(data), registry.cache_dir()), progress)
+    with one_thread():
+        return compared(material(build.clips_of(data), registry.cache_dir()), progress)
 
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
