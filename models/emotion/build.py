@@ -28,13 +28,16 @@ SHIFT_SHARPNESS, SHIFT_PRIOR, BALANCE = 0.4, 3.0, 0.3
 """Of :class:`avatar.analysis.manner.ShiftModel`."""
 SMOOTH = 1.0
 """Share of the way to the newest probabilities that a reading goes in 100 ms."""
-MARGIN, OWED = 0.1, 0.08
-"""Of :class:`avatar.analysis.held_class.HeldClass`."""
+MARGIN, OWED = 0.0, 0.05
 LEAVING = Leaving(
-    deviations=1.6, owed=0.4, most=1.0, against=-0.3, least=-1.0, narrowest=2.25, memory=1200, usual=(15, -8.0, 3.0)
+    deviations=1.45, owed=0.41, most=1.0, against=-0.6, least=-2.0, narrowest=2.25, memory=1200, usual=(10, -8.0, 3.5)
 )
-SHORT = 0.5
-"""How much the answers to the newest second count beside those to two seconds."""
+"""Both of :class:`avatar.analysis.held_class.HeldClass`. Set on changes within EmoDB, with weights without their
+speakers, and on readers that no evaluation judges (Kokoro's voices, and prompts that ``emotion_neutral`` does not
+take)."""
+SHORT = 1.0
+"""How much the answers to the newest second count beside those to two seconds, which whatever it is say who speaks and
+whether there is anything to judge."""
 LEAN = 0.0
 """Log odds by which neutral is expected more than each other class: in a stream most speech is."""
 USUAL = 1.5
