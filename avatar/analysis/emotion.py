@@ -30,7 +30,8 @@ EVERY = 10
 WINDOW_HOPS = 200
 """Hops that a reading looks back on: 2 s."""
 SHORT_HOPS = 100
-"""Hops of the shorter window beside it: a change fills it in half the time."""
+"""Hops of the shorter window beside it, which says what is felt: a change fills it in half the time. The longer one
+says whether it can be judged and what the speaker usually sounds like."""
 EMBEDDING = 32
 """Numbers in an embedding."""
 CLASSES = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "boredom")
