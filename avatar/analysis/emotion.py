@@ -208,7 +208,6 @@ class EmotionEstimator:
             self._open = np.roll(self._open, -EVERY)
             self._flat = np.roll(self._flat, -EVERY)
         self._open[at - EVERY] = gate.open
-        self._flat[at - EVERY] = gate.open and is_flat(hop.past[-2 * HOP :])
         self._since_open = 0 if gate.open else min(_GONE, self._since_open + 1)
         self._since_learnt += gate.open
         self._waiting.append((hop, f0, f0_confidence))
@@ -227,8 +226,10 @@ class EmotionEstimator:
     def _take(self) -> None:
         """The frames that wait, into the window."""
         hops = [hop for hop, _, _ in self._waiting]
+        past = np.stack([hop.past for hop in hops])
+        self._flat[-EVERY:] = self._open[-EVERY:] & are_flat(past[:, -2 * HOP :])
         new = voice_frames.frames(
-            np.stack([hop.past for hop in hops]),
+            past,
             np.stack([hop.logmel for hop in hops]),
             np.array([hop.level for hop in hops], np.float32),
             np.array([f0 for _, f0, _ in self._waiting], np.float32),
@@ -292,11 +293,15 @@ class EmotionEstimator:
         return EmotionReading(freeze(p), last.valence * left, last.arousal * left, embedding, last.confidence * left)
 
 
-def is_flat(samples: F32) -> bool:
-    """Whether the tops of the wave are cut off: several samples in a row that hardly differ, near the peak."""
+def are_flat(samples: F32) -> np.ndarray:
+    """(n,) whether the tops of each row of samples (n, m) are cut off: several in a row that hardly differ, near the
+    peak."""
     size = np.abs(samples)
-    peak = float(size.max(initial=0.0))
-    if peak < 0.02:
-        return False
-    level = (size[1:] > 0.93 * peak) & (np.abs(np.diff(samples)) < 0.004 * peak)
-    return bool((level[2:] & level[1:-1] & level[:-2]).any())
+    peak = size.max(axis=1, keepdims=True)
+    level = (size[:, 1:] > 0.93 * peak) & (np.abs(np.diff(samples, axis=1)) < 0.004 * peak)
+    return np.asarray((level[:, 2:] & level[:, 1:-1] & level[:, :-2]).any(axis=1) & (peak[:, 0] >= 0.02))
+
+
+def is_flat(samples: F32) -> bool:
+    """The same of one row (m,)."""
+    return bool(are_flat(samples[None])[0])
