@@ -30,8 +30,8 @@ EVERY = 10
 WINDOW_HOPS = 200
 """Hops that a reading looks back on: 2 s."""
 SHORT_HOPS = 100
-"""Hops of the shorter window beside it, which says what is felt: a change fills it in half the time. The longer one
-says whether it can be judged and what the speaker usually sounds like."""
+"""Hops of the shorter window beside it, which alone says which class is held: a change fills it in half the time. The
+longer one says whether it can be judged and what the speaker usually sounds like; the probabilities come from both."""
 EMBEDDING = 32
 """Numbers in an embedding."""
 CLASSES = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "boredom")
@@ -89,11 +89,17 @@ def _nothing() -> EmotionReading:
     return EmotionReading(freeze(p), 0.0, 0.0, freeze(np.zeros(EMBEDDING, np.float32)), 0.0)
 
 
+def _spread(classes: F32, sure: float = 1.0) -> F32:
+    """(classes,) probabilities to (7,) over EMOTIONS; what is not sure goes to neutral."""
+    p = np.zeros(len(EMOTIONS), np.float32)
+    np.add.at(p, _PLACES, classes * np.float32(sure))
+    p[0] += 1 - p.sum()
+    return p
+
+
 def _over_neutral(classes: F32) -> F32:
     """(classes,) probabilities to the log odds (7,) over EMOTIONS of each over neutral."""
-    p = np.zeros(len(EMOTIONS), np.float32)
-    np.add.at(p, _PLACES, classes)
-    logs = np.log(np.maximum(p, 1e-20))
+    logs = np.log(np.maximum(_spread(classes), 1e-20))
     return np.asarray(logs - logs[0], np.float32)
 
 
@@ -123,8 +129,7 @@ class EmotionModel:
                 """Share of the way to the newest probabilities that a reading goes."""
                 self.short = float(found["short"])
                 """How much the shorter window's answers count beside the longer one's."""
-                *leaving, number, mean, deviation = found["leaving"].tolist()
-                self._hold = float(found["margin"]), float(found["owed"]), Leaving(*leaving, (number, mean, deviation))
+                self._hold = float(found["margin"]), float(found["owed"]), Leaving.of(found["leaving"].tolist())
                 self.speakers = ShiftModel(
                     found["bias"],
                     found["means"],
@@ -193,6 +198,7 @@ class EmotionEstimator:
         self._since_learnt = 0
         self._last = _nothing()
         self._smoothed: F32 | None = None
+        self._late = self._last.probabilities
         self._odds: F32 | None = None
         self._trust = 0.0
         self._held.reset()
@@ -221,7 +227,7 @@ class EmotionEstimator:
         return self._named(self._last)
 
     def _named(self, reading: EmotionReading) -> EmotionReading:
-        return replace(reading, label=self._held.step(reading.probabilities, self._odds, self._trust))
+        return replace(reading, label=self._held.step(self._late, self._odds, self._trust))
 
     def _take(self) -> None:
         """The frames that wait, into the window."""
@@ -255,6 +261,7 @@ class EmotionEstimator:
         was speech enough."""
         if trust > 0.5 and enough >= 1:
             self._learn(answers)
+        late = self._model.classes(newest, self._shift)
         answers = answers + np.float32(self._model.short) * (newest - answers)
         classes = self._model.classes(answers, self._shift)
         old = self._smoothed
@@ -262,8 +269,10 @@ class EmotionEstimator:
         self._smoothed = classes if old is None else old + np.float32(share) * (classes - old)
         # Half sure is not sure enough for a face: what is doubtful counts less than in proportion.
         known = (len(self._heard) + 1) / (len(self._heard) + 1 + _STRANGER)
-        self._odds, self._trust = _over_neutral(classes), _ramp(trust, 0.25, 0.75)
-        return self._reading(self._smoothed, answers, self._trust * enough * known)
+        self._trust = _ramp(trust, 0.25, 0.75)
+        sure = self._trust * enough * known
+        self._late, self._odds = _spread(late, sure), _over_neutral(late)
+        return self._reading(self._smoothed, answers, sure)
 
     def _learn(self, answers: F32) -> None:
         """Once a second of speech: what the speaker sounds like."""
@@ -274,9 +283,7 @@ class EmotionEstimator:
         self._shift = self._model.speakers.shift(self._heard, self._shift)
 
     def _reading(self, classes: F32, answers: F32, sure: float) -> EmotionReading:
-        p = np.zeros(len(EMOTIONS), np.float32)
-        np.add.at(p, _PLACES, classes * np.float32(sure))
-        p[0] += 1 - p.sum()
+        p = _spread(classes, sure)
         embedding = np.tanh(answers[len(CLASSES) :] - self._shift[len(CLASSES) :]) * sure
         valence, arousal = (float(classes @ axis) * sure for axis in (_VALENCE, _AROUSAL))
         return EmotionReading(freeze(p), valence, arousal, freeze(embedding.astype(np.float32)), sure)
@@ -284,6 +291,8 @@ class EmotionEstimator:
     def _faded(self) -> EmotionReading:
         """After speech: the last reading for a while, then less and less of it."""
         left = 1 - _ramp(self._since_open, _HELD, _GONE)
+        self._late = self._late * np.float32(left)
+        self._late[0] += 1 - self._late.sum()
         if left <= 0:
             self._last, self._smoothed = _nothing(), None
         last = self._last

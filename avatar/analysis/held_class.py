@@ -43,6 +43,13 @@ class Leaving:
     usual: tuple[float, float, float]
     """Number, mean and deviation of the leads that somebody new is taken to have had."""
 
+    @classmethod
+    def of(cls, numbers: list[float]) -> Leaving:
+        """From ten numbers in this order. Raises ValueError where there are more or fewer."""
+        deviations, owed, most, against, least, narrowest, memory, *usual = numbers
+        number, mean, deviation = usual
+        return cls(deviations, owed, most, against, least, narrowest, memory, (number, mean, deviation))
+
 
 class HeldClass:
     """Which class is held, from one set of probabilities after another: another takes over once its lead in

@@ -35,9 +35,9 @@ LEAVING = Leaving(
 """Both of :class:`avatar.analysis.held_class.HeldClass`. Set on changes within EmoDB, with weights without their
 speakers, and on readers that no evaluation judges (Kokoro's voices, and prompts that ``emotion_neutral`` does not
 take)."""
-SHORT = 1.0
-"""How much the answers to the newest second count beside those to two seconds, which whatever it is say who speaks and
-whether there is anything to judge."""
+SHORT = 0.5
+"""How much the answers to the newest second count beside those to two seconds in the probabilities. Which class is
+held the newest second says alone."""
 LEAN = 0.0
 """Log odds by which neutral is expected more than each other class: in a stream most speech is."""
 USUAL = 1.5

@@ -45,7 +45,7 @@ def kept(name: str, parts: Iterable[bytes], make: Callable[[], dict[str, np.ndar
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part_file = file.with_name(f"{file.stem}.{os.getpid()}.part.npz")
-        np.savez(part_file, **made)
+        np.savez(part_file, allow_pickle=False, **made)
         part_file.replace(file)
     except OSError as error:
         log.warning("%s cannot be kept: %s", file, error)
