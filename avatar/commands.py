@@ -239,9 +239,20 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {
-        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
-    }
+    known = (
+        "data",
+        "dataset",
+        "expression",
+        "corpus",
+        "video",
+        "minutes",
+        "avatar",
+        "engine",
+        "limit",
+        "units",
+        "report",
+    )
+    options: dict[str, Any] = {key: getattr(args, key) for key in (*known, "keep")}
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)

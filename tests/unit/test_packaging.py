@@ -48,7 +48,16 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
+WIRING |= {
+    "calibrate",
+    "commands_calibrate",
+    "own_head",
+    "labels",
+    "commands_trust",
+    "bench_label",
+    "guided",
+    "commands_lab",
+}
 WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
 
 
