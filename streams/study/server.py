@@ -23,7 +23,8 @@ from aiohttp import web
 
 from avatar.errors import PortInUseError, UsageError
 from avatar.streams.access import Access, host_of, is_loopback, same_origin
-from avatar.streams.server import CONTENT_TYPES, HEADERS, Handler, Json, error, errors_as_json, json_body
+from avatar.streams.server import HEADERS, Json, error, errors_as_json, json_body
+from avatar.streams.site import CONTENT_TYPES, Handler
 
 PAGE = Path(__file__).resolve().parent
 FILES = {"": "index.html", "study.js": "study.js", "study.css": "study.css"}
