@@ -16,6 +16,7 @@
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
 ``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
 ``GET /api/label``                          ``{"alg", "key"}``: checks the signed label of the data channel ``label``
+``/vr``, ``GET /api/states``                heads in space: :mod:`avatar.streams.room`
 ``/whip``, ``/whep``                        other programs: :mod:`avatar.streams.whip`
 ``GET /healthz``, ``GET /readyz``           ``{"ok": true}``; 503 where nobody else can be taken
 ``GET /metrics``                            the meters for Prometheus
@@ -42,6 +43,7 @@ from aiohttp import WSMsgType, web
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
 from avatar.streams import calibration_api, prometheus
 from avatar.streams.access import Access, host_of, is_loopback, is_remote, same_origin
+from avatar.streams.room import Room
 from avatar.streams.signaling import PeerHub
 from avatar.streams.whip import Door
 
@@ -270,16 +272,24 @@ class Server:
     :param hub: the peers; the server closes it when it stops.
     :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
     :param ice: STUN and TURN servers that WHIP and WHEP clients are told of.
+    :param room: heads and states of the page in space.
     """
 
     def __init__(
-        self, control: Control, hub: PeerHub, root: Path = WEB, access: Access | None = None, ice: Sequence[str] = ()
+        self,
+        control: Control,
+        hub: PeerHub,
+        root: Path = WEB,
+        access: Access | None = None,
+        ice: Sequence[str] = (),
+        room: Room | None = None,
     ) -> None:
         self._access = access or Access()
         self._control = control
         self._hub = hub
         self._root = root.resolve()
         self._events = Events(control)
+        self._room = room or Room()
         self._door = Door(hub, control, ice, self._events.push_state)
         self._runner: web.AppRunner | None = None
         self._local_only = True
@@ -319,6 +329,7 @@ class Server:
         """Stop listening and end every connection. The peers go first: open ones keep the process alive. Idempotent."""
         await self._hub.close()
         await self._events.stop()
+        await self._room.close()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
@@ -331,6 +342,7 @@ class Server:
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 *self._door.routes(),
+                *self._room.routes(),
                 web.post("/api/offer", self._offer),
                 web.get("/api/label", self._label),
                 web.delete("/api/peers/{id}", self._leave),

@@ -1,0 +1,132 @@
+"""What the fitted head lacks, because a portrait never shows it: hair over the back of the skull, and a neck all round.
+
+Plain geometry of our own around the mesh of :mod:`avatar.portrait.basis`; centimetres, the basis' axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator
+
+from avatar.core.types import F32
+
+I32 = NDArray[np.int32]
+_MIDDLE = np.array([0.0, 1.5, -5.5], np.float32)
+"""Of the skull: hair is a distance from here in every direction."""
+_SKULL = np.array([7.5, 9.0, 10.6], np.float32)
+_SKULL_CENTRE = np.array([0.0, 1.1, -6.3], np.float32)
+_RINGS, _SPOKES = 56, 96
+_HIDDEN = 0.9
+"""Centimetres below the hairline at which the shell ends, inside the skin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A haircut; centimetres."""
+
+    volume: float = 1.0
+    """Thickness over the skull."""
+    fall: float = -6.8
+    """Height at which it ends at the nape; 0 is the height of the eyes."""
+    ears: bool = True
+    """Whether the ears show."""
+    line: float = 5.7
+    """Height of the hairline over the middle of the forehead."""
+
+
+def above_line(points: F32, style: Style) -> F32:
+    """(...,) centimetres by which points of the scalp are above the hairline: > 0 is hair.
+
+    It runs over the forehead, back at the temples, down to the sideburns, around the ears and to the nape.
+    """
+    x, y, z = np.moveaxis(np.asarray(points, np.float32), -1, 0)
+    side = np.abs(x)
+    front = style.line - 0.022 * side**2 + 0.45 * np.exp(-(((side - 3.9) / 1.2) ** 2))
+    nape = style.fall
+    if style.ears:
+        along = [-12.5, -11.0, -10.2, -9.8, -6.2, -5.7, -5.3, -4.5, -4.0, -3.2, -1.8, -0.4, 0.4]
+        height = [nape, 0.5 * nape - 1.5, -1.0, 0.8, 0.9, 0.2, -2.4, -2.6, -1.2, 1.6, 3.2, 4.4, 5.0]
+    else:
+        along = [-6.0, -4.8, -4.0, -3.2, -1.8, -0.4, 0.4]
+        height = [nape, nape + 0.6, -1.5, 1.6, 3.2, 4.4, 5.0]
+    back = np.minimum(np.interp(z, along, height), front)
+    blend = np.clip((z - 0.0) / 0.8, 0, 1)
+    return np.asarray(y - (blend * front + (1 - blend) * back), np.float32)
+
+
+def shell(cover: F32, style: Style) -> tuple[F32, I32]:
+    """The hair as a surface: vertices (V, 3), triangles (T, 3).
+
+    :param cover: (N, 3) vertices of the skin.
+    """
+    polar = np.linspace(0, 2.62, _RINGS, dtype=np.float32)[:, None]
+    around = np.linspace(-np.pi, np.pi, _SPOKES, endpoint=False, dtype=np.float32)[None]
+    rays = np.stack([np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around, np.sin(polar) * np.cos(around)], -1)
+    ground = _ground(cover, rays, style)
+    points = _MIDDLE + ground[..., None] * rays
+    height = above_line(points, style)
+    rise = _smooth(height / 2.6)
+    lift = style.volume * rise - 0.25 * (1 - _smooth(height / 0.7))
+    # A cut of locks, not a helmet: long shallow waves that run from the crown.
+    waves = np.sin(9 * around + 1.2 * np.sin(3 * polar)) + 0.7 * np.sin(23 * around - 2.1 * polar + 1)
+    lift += 0.055 * style.volume * waves * rise * _smooth(polar / 0.5)
+    points = _MIDDLE + (ground + lift)[..., None] * rays
+    a = np.arange(_RINGS * _SPOKES).reshape(_RINGS, _SPOKES)
+    b = np.roll(a, -1, axis=1)
+    quads = np.stack([a[:-1], a[1:], b[1:], b[:-1]], -1).reshape(-1, 4)
+    kept = quads[(height.ravel()[quads] > -_HIDDEN).any(1)]
+    triangles = np.concatenate([kept[:, [0, 1, 2]], kept[:, [0, 2, 3]]])
+    used, local = np.unique(triangles, return_inverse=True)
+    return points.reshape(-1, 3)[used].astype(np.float32), local.reshape(-1, 3).astype(np.int32)
+
+
+def _smooth(x: F32) -> F32:
+    t = np.clip(x, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _ground(cover: F32, rays: F32, style: Style) -> F32:
+    """Distance of the scalp along each ray: the skin where it is, an ellipsoid for the back of the skull."""
+    offset = (_MIDDLE - _SKULL_CENTRE) / _SKULL
+    scaled = rays / _SKULL
+    a, b, c = (scaled**2).sum(-1), (scaled * offset).sum(-1), (offset**2).sum() - 1
+    skull = (-b + np.sqrt(b**2 - a * c)) / a
+    ears = (np.abs(cover[:, 0]) > 7.2) & (cover[:, 1] < 1.4) & (cover[:, 2] < -5.6)
+    face = (cover[:, 1] < 3) & (cover[:, 2] > 0.5)  # hair is nowhere near, and most of the vertices are there
+    outer = cover[~ears & ~face & (cover[:, 1] > -9)]
+    away = outer - _MIDDLE
+    flat = np.hypot(away[:, 0], away[:, 2])
+    angle, turn = np.arctan2(flat, away[:, 1]), np.arctan2(away[:, 0], away[:, 2])
+    places = np.stack([angle * np.sin(turn), angle * np.cos(turn)], -1)
+    ray_angle, ray_turn = np.arccos(np.clip(rays[..., 1], -1, 1)), np.arctan2(rays[..., 0], rays[..., 2])
+    wanted = np.stack([ray_angle * np.sin(ray_turn), ray_angle * np.cos(ray_turn)], -1)
+    found = LinearNDInterpolator(places, np.linalg.norm(away, axis=1))(wanted)
+    z = _MIDDLE[2] + skull * rays[..., 2]
+    trust = np.where(np.isnan(found), 0.0, _smooth((z + 7.0) / 2.5))
+    ground = np.where(np.isnan(found), skull, found) * trust + skull * (1 - trust)
+    if not style.ears:  # hair hangs outside the ears
+        y = _MIDDLE[1] + ground * rays[..., 1]
+        wide = 9.0 / np.maximum(0.2, np.hypot(rays[..., 0], 0.8 * rays[..., 2]))
+        hang = _smooth((2.0 - y) / 3.0) * _smooth((-3.0 - (_MIDDLE[2] + ground * rays[..., 2])) / 1.5)
+        ground = ground + hang * np.maximum(0, np.minimum(wide, ground + 2.5) - ground)
+    return np.asarray(ground, np.float32)
+
+
+def neck(spokes: int = 48) -> tuple[F32, I32]:
+    """A neck behind and below the face's own skin, open at both ends: vertices (V, 3), triangles (T, 3)."""
+    heights = np.linspace(-3.0, -19.0, 12, dtype=np.float32)
+    turn = np.linspace(-np.pi, np.pi, spokes, endpoint=False, dtype=np.float32)
+    rows = []
+    for y in heights:
+        wide = 5.3 + 0.5 * np.clip((-13 - y) / 6, 0, 1)
+        deep = 5.0
+        middle = -6.6 - 0.28 * (-y - 9)
+        rows.append(np.stack([wide * np.sin(turn), np.full_like(turn, y), middle + deep * np.cos(turn)], -1))
+    points = np.concatenate(rows)
+    a = np.arange(len(points)).reshape(len(heights), spokes)
+    b = np.roll(a, -1, axis=1)
+    quads = np.stack([a[:-1], a[1:], b[1:], b[:-1]], -1).reshape(-1, 4)
+    return points.astype(np.float32), np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)

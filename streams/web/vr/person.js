@@ -1,0 +1,106 @@
+/** A head from its file, on a body, moved by states. */
+
+import { CanvasTexture, Euler, Group, LatheGeometry, MathUtils, Mesh, MeshStandardMaterial, SRGBColorSpace, Sprite, SpriteMaterial, Vector2 } from "./three.js";
+
+const RAD = MathUtils.DEG2RAD;
+/** Millimetres by which a head leaves its place at most: a camera's idea of distance is a rough one. */
+const REACH = 60;
+/** Of the head's turn; the rest is the spine's. */
+const NECK = 0.45;
+
+export class Person {
+  /** Put this where the person sits: the pivot of the head is at its origin, z is ahead. */
+  place = new Group();
+  /** Name of a coefficient -> [influences, index] of every surface that has it. */
+  #targets = new Map();
+
+  /** `scene`: of the head's file. `cloth`: colour of what the person wears. */
+  constructor(scene, cloth) {
+    this.head = scene.getObjectByName("Head");
+    this.eyes = ["LeftEye", "RightEye"].map((name) => scene.getObjectByName(name));
+    this.neck = scene.getObjectByName("Neck");
+    scene.traverse((one) => {
+      if (!one.isMesh) return;
+      one.castShadow = one.receiveShadow = true;
+      one.frustumCulled = false; // its bounds are those of the face at rest
+      finish(one.material);
+      for (const [name, index] of Object.entries(one.morphTargetDictionary ?? {})) {
+        if (!this.#targets.has(name)) this.#targets.set(name, []);
+        this.#targets.get(name).push([one.morphTargetInfluences, index]);
+      }
+    });
+    this.place.add(this.head, this.neck, body(cloth));
+    this.tag = tag("AI-generated");
+    this.tag.position.set(0, -0.235, 0.17);
+    this.place.add(this.tag);
+  }
+
+  /** Coefficients as they are drawn now: name -> 0..1. */
+  get influences() {
+    return Object.fromEntries([...this.#targets].map(([name, [[values, index]]]) => [name, values[index]]));
+  }
+
+  /** Show what `Playout.at` says; null is a face at rest. */
+  show(what) {
+    const { arkit = {}, head = {}, gaze = {}, strength = 0 } = what ?? {};
+    for (const [name, places] of this.#targets) {
+      const value = strength * (arkit[name] ?? 0);
+      for (const [values, index] of places) values[index] = value;
+    }
+    const angle = (table, name, part = 1) => strength * part * RAD * (table[name] ?? 0);
+    // R = Ry Rx Rz; up is against x.
+    this.head.quaternion.setFromEuler(new Euler(-angle(head, "pitch"), angle(head, "yaw"), angle(head, "roll"), "YXZ"));
+    this.neck.quaternion.setFromEuler(new Euler(-angle(head, "pitch", NECK), angle(head, "yaw", NECK), angle(head, "roll", NECK), "YXZ"));
+    const shift = ["x", "y", "z"].map((name) => (strength * MathUtils.clamp(head[name] ?? 0, -REACH, REACH)) / 1000);
+    this.head.position.set(...shift);
+    this.neck.position.copy(this.head.position).multiplyScalar(0.6);
+    for (const eye of this.eyes) eye.quaternion.setFromEuler(new Euler(-angle(gaze, "pitch"), angle(gaze, "yaw"), 0, "YXZ"));
+  }
+}
+
+/** What a file cannot say of how light falls on a surface. */
+function finish(material) {
+  const shine = { eye_left: 1.5, eye_right: 1.5, skin: 0.55, neck: 0.5, hair: 0.5 }[material.name] ?? 0.7;
+  material.envMapIntensity = shine;
+  if (material.map) material.map.anisotropy = 4;
+}
+
+/** Shoulders and chest in a pullover with a collar; the head's pivot is at the origin. */
+function body(cloth) {
+  const profile = [
+    [0.054, -0.06], [0.066, -0.046], [0.071, -0.05], [0.071, -0.068], [0.076, -0.082], [0.100, -0.096], [0.145, -0.112], [0.188, -0.135],
+    [0.214, -0.17], [0.226, -0.23], [0.226, -0.34], [0.215, -0.48], [0.205, -0.62],
+  ].map(([r, y]) => new Vector2(r, y));
+  const geometry = new LatheGeometry(profile.reverse(), 48);
+  // A chest is half as deep as wide; a neck is round.
+  const places = geometry.attributes.position;
+  for (let i = 0; i < places.count; i++) {
+    const deep = MathUtils.lerp(1, 0.56, MathUtils.smoothstep(-places.getY(i), 0.075, 0.15));
+    places.setZ(i, places.getZ(i) * deep - 0.004 - 0.1 * MathUtils.smoothstep(-places.getY(i), 0.06, 0.16) * 0.25);
+  }
+  geometry.computeVertexNormals();
+  const mesh = new Mesh(geometry, new MeshStandardMaterial({ color: cloth, roughness: 0.95, envMapIntensity: 0.4 }));
+  mesh.castShadow = mesh.receiveShadow = true;
+  return mesh;
+}
+
+/** The label that is seen in a headset too. */
+export function tag(text) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 512, height: 96 });
+  const draw = canvas.getContext("2d");
+  draw.fillStyle = "rgb(18 20 24 / .8)";
+  draw.beginPath();
+  draw.roundRect(0, 0, 512, 96, 48);
+  draw.fill();
+  draw.fillStyle = "#fff";
+  draw.font = "560 54px system-ui, sans-serif";
+  draw.textAlign = "center";
+  draw.textBaseline = "middle";
+  draw.fillText(text, 256, 52);
+  const map = new CanvasTexture(canvas);
+  map.colorSpace = SRGBColorSpace;
+  const sprite = new Sprite(new SpriteMaterial({ map, transparent: true, toneMapped: false }));
+  sprite.scale.set(0.15, 0.15 * (96 / 512), 1);
+  sprite.name = "badge";
+  return sprite;
+}
