@@ -47,25 +47,25 @@ class Person:
 PEOPLE = (
     Person(),
     Person(
-        Look((198, 146, 116), (186, 98, 80), (168, 84, 82), (34, 26, 24), (104, 74, 46), brow=0.8, seed=5),
-        Style(volume=1.5, fall=-9.6, ears=False, line=5.9),
+        Look((198, 146, 116), (186, 98, 80), (160, 84, 78), (40, 30, 26), (104, 74, 46), brow=0.75, seed=5),
+        Style(volume=1.5, fall=-9.6, ears=False, line=6.9),
         (-0.7, 0.5, -0.6, 0.4),
     ),
 )
 """The heads of the page: the mean one, and somebody else for the other side of the table."""
 
 
-def morph_head(person: Person = PEOPLE[0], fine: bool = False) -> MorphMesh:
+def morph_head(person: Person = PEOPLE[0], fine: bool = False, bends: bool = False) -> MorphMesh:
     """A head. Raises ModelFileError where its file is missing.
 
-    :param fine: smoothed, with normals that move: four times the triangles of the skin.
+    :param fine: smoothed: four times the triangles of skin and hair. :param bends: with normals that move.
     """
     smooth = HeadBasis.load(registry.weights_dir() / "head_basis.npz")
     basis = smooth if fine else HeadBasis.load(registry.weights_dir() / "head_basis.npz", subdivide=False)
     shape = np.zeros(len(basis.expressions), np.float32)
     identity = np.array(person.identity, np.float32)
     vertices, drawn = basis.shape(shape, identity), smooth.shape(shape, identity)
-    parts = [_part(basis, vertices, name, fine) for name in PARTS if not name.startswith("eye_")]
+    parts = [_part(basis, vertices, name, bends) for name in PARTS if not name.startswith("eye_")]
     parts[0] = replace(
         parts[0],
         uv=head_paint.unrolled(vertices[_cut(basis, "skin")[0]]),
@@ -74,18 +74,18 @@ def morph_head(person: Person = PEOPLE[0], fine: bool = False) -> MorphMesh:
     cover = drawn[smooth.vertices_of("skin")]
     eye = _jpeg(head_paint.eye(person.look))
     eyes = [_eye(basis, name, eye) for name in ("eye_left", "eye_right")]
-    return MorphMesh(parts, eyes, [_hair(cover, person), _neck(person)])
+    return MorphMesh(parts, eyes, [_hair(cover, person, fine), _neck(person)])
 
 
-def glb(number: int) -> bytes:
-    """The file of one of :data:`PEOPLE`, counted from 1, without animation.
+def glb(number: int, fine: bool = True) -> bytes:
+    """The file of one of :data:`PEOPLE`, counted from 1, without animation; ``fine`` as in :func:`morph_head`.
 
     Raises UsageError where there is no such head, ModelFileError.
     """
     if not 1 <= number <= len(PEOPLE):
         raise UsageError(f"there is no head {number}; there are 1 to {len(PEOPLE)}")
     buffer = gltf.Buffer()
-    return gltf.packed(gltf.scene(morph_head(PEOPLE[number - 1], fine=True), buffer), buffer)
+    return gltf.packed(gltf.scene(morph_head(PEOPLE[number - 1], fine, bends=True), buffer), buffer)
 
 
 def _jpeg(picture: U8) -> bytes:
@@ -102,11 +102,14 @@ def _cut(basis: HeadBasis, name: str) -> tuple[np.ndarray, np.ndarray]:
     return chosen, places.reshape(triangles.shape)
 
 
-def _part(basis: HeadBasis, at: F32, name: str, fine: bool) -> MorphPart:
+def _part(basis: HeadBasis, at: F32, name: str, bends: bool) -> MorphPart:
     chosen, triangles = _cut(basis, name)
+    if name == "skin":  # the torn back of the neck; there is a whole one
+        torn = (basis.vertices[chosen, 1] < -9) & (basis.vertices[chosen, 2] < -7.5)
+        triangles = triangles[~torn[triangles].any(1)]
     colour, roughness = LOOKS[name]
     targets = basis.expressions[:, chosen] * np.float32(_CENTIMETRE)
-    return MorphPart(name, colour, roughness, _placed(at[chosen]), triangles, targets, bends=fine and name == "skin")
+    return MorphPart(name, colour, roughness, _placed(at[chosen]), triangles, targets, bends=bends and name == "skin")
 
 
 def _placed(points: F32) -> F32:
@@ -127,10 +130,10 @@ def _eye(basis: HeadBasis, name: str, picture: bytes) -> tuple[MorphPart, tuple[
     return part, (x, y, z)
 
 
-def _hair(cover: F32, person: Person) -> MorphPart:
-    points, triangles = head_hair.shell(cover, person.style)
+def _hair(cover: F32, person: Person, fine: bool) -> MorphPart:
+    points, triangles = head_hair.shell(cover, person.style, fine)
     picture, uv = _jpeg(head_paint.hair(person.look)), head_paint.unrolled(points)
-    return MorphPart("hair", (1.0, 1.0, 1.0), 0.7, _placed(points), triangles, uv=uv, picture=picture)
+    return MorphPart("hair", (1.0, 1.0, 1.0), 0.8, _placed(points), triangles, uv=uv, picture=picture)
 
 
 def _neck(person: Person) -> MorphPart:

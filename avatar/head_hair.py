@@ -18,8 +18,8 @@ _MIDDLE = np.array([0.0, 1.5, -5.5], np.float32)
 """Of the skull: hair is a distance from here in every direction."""
 _SKULL = np.array([7.5, 9.0, 10.6], np.float32)
 _SKULL_CENTRE = np.array([0.0, 1.1, -6.3], np.float32)
-_RINGS, _SPOKES = 56, 96
-_HIDDEN = 0.9
+_RINGS, _SPOKES = 64, 104
+_HIDDEN = 1.3
 """Centimetres below the hairline at which the shell ends, inside the skin."""
 
 
@@ -33,7 +33,7 @@ class Style:
     """Height at which it ends at the nape; 0 is the height of the eyes."""
     ears: bool = True
     """Whether the ears show."""
-    line: float = 5.7
+    line: float = 6.6
     """Height of the hairline over the middle of the forehead."""
 
 
@@ -57,26 +57,26 @@ def above_line(points: F32, style: Style) -> F32:
     return np.asarray(y - (blend * front + (1 - blend) * back), np.float32)
 
 
-def shell(cover: F32, style: Style) -> tuple[F32, I32]:
+def shell(cover: F32, style: Style, fine: bool = True) -> tuple[F32, I32]:
     """The hair as a surface: vertices (V, 3), triangles (T, 3).
 
-    :param cover: (N, 3) vertices of the skin.
+    :param cover: (N, 3) vertices of the skin. :param fine: False makes it of a quarter of the triangles.
     """
-    polar = np.linspace(0, 2.62, _RINGS, dtype=np.float32)[:, None]
-    around = np.linspace(-np.pi, np.pi, _SPOKES, endpoint=False, dtype=np.float32)[None]
+    rings, spokes = (_RINGS, _SPOKES) if fine else (_RINGS // 2, _SPOKES // 2)
+    polar = np.linspace(0, 2.62, rings, dtype=np.float32)[:, None]
+    around = np.linspace(-np.pi, np.pi, spokes, endpoint=False, dtype=np.float32)[None]
     rays = np.stack([np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around, np.sin(polar) * np.cos(around)], -1)
     ground = _ground(cover, rays, style)
     points = _MIDDLE + ground[..., None] * rays
     height = above_line(points, style)
-    rise = _smooth(height / 2.6)
-    lift = style.volume * rise - 0.25 * (1 - _smooth(height / 0.7))
+    rise = _smooth(height / 4.5)
+    # Below the line it dives into the skin, and at the nape curls in to the neck, so that no edge shows.
+    lift = 0.05 + style.volume * rise - 0.3 * (1 - _smooth((height + 0.35) / 0.7)) - 3.5 * _smooth(-height / 1.6)
     # A cut of locks, not a helmet: long shallow waves that run from the crown.
     waves = np.sin(9 * around + 1.2 * np.sin(3 * polar)) + 0.7 * np.sin(23 * around - 2.1 * polar + 1)
     lift += 0.055 * style.volume * waves * rise * _smooth(polar / 0.5)
     points = _MIDDLE + (ground + lift)[..., None] * rays
-    a = np.arange(_RINGS * _SPOKES).reshape(_RINGS, _SPOKES)
-    b = np.roll(a, -1, axis=1)
-    quads = np.stack([a[:-1], a[1:], b[1:], b[:-1]], -1).reshape(-1, 4)
+    quads = _quads(rings, spokes)
     kept = quads[(height.ravel()[quads] > -_HIDDEN).any(1)]
     triangles = np.concatenate([kept[:, [0, 1, 2]], kept[:, [0, 2, 3]]])
     used, local = np.unique(triangles, return_inverse=True)
@@ -115,18 +115,28 @@ def _ground(cover: F32, rays: F32, style: Style) -> F32:
     return np.asarray(ground, np.float32)
 
 
-def neck(spokes: int = 48) -> tuple[F32, I32]:
-    """A neck behind and below the face's own skin, open at both ends: vertices (V, 3), triangles (T, 3)."""
-    heights = np.linspace(-3.0, -19.0, 12, dtype=np.float32)
+def neck(spokes: int = 40) -> tuple[F32, I32]:
+    """A neck behind and below the face's own skin: vertices (V, 3), triangles (T, 3)."""
+    heights = np.linspace(-4.0, -19.0, 12, dtype=np.float32)
     turn = np.linspace(-np.pi, np.pi, spokes, endpoint=False, dtype=np.float32)
     rows = []
     for y in heights:
-        wide = 5.3 + 0.5 * np.clip((-13 - y) / 6, 0, 1)
-        deep = 5.0
-        middle = -6.6 - 0.28 * (-y - 9)
-        rows.append(np.stack([wide * np.sin(turn), np.full_like(turn, y), middle + deep * np.cos(turn)], -1))
+        wide = np.interp(y, [-19, -15, -13, -11, -9, -6, -4], [6.2, 6.1, 6.0, 5.6, 5.6, 5.9, 6.0])
+        # It leans back as it goes down, behind the skin of the throat.
+        middle = -6.6 - 0.45 * np.clip(-y - 9, 0, 6)
+        rows.append(np.stack([wide * np.sin(turn), np.full_like(turn, y), middle + 4.6 * np.cos(turn)], -1))
     points = np.concatenate(rows)
-    a = np.arange(len(points)).reshape(len(heights), spokes)
+    quads = _quads(len(heights), spokes)
+    # The throat is behind the mouth's lining, which this must not cut.
+    inside = ((points[:, 1] > -12.5) & (points[:, 2] > -5.4))[quads].any(1)
+    quads = quads[~inside]
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    used, local = np.unique(triangles, return_inverse=True)
+    return points[used].astype(np.float32), local.reshape(-1, 3).astype(np.int32)
+
+
+def _quads(rings: int, spokes: int) -> NDArray[np.int64]:
+    """(Q, 4) corners of a tube's quadrilaterals, anticlockwise seen from outside, rings downwards."""
+    a = np.arange(rings * spokes).reshape(rings, spokes)
     b = np.roll(a, -1, axis=1)
-    quads = np.stack([a[:-1], a[1:], b[1:], b[:-1]], -1).reshape(-1, 4)
-    return points.astype(np.float32), np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    return np.stack([a[:-1], a[1:], b[1:], b[:-1]], -1).reshape(-1, 4)

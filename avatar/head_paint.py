@@ -41,7 +41,7 @@ class Look:
 
     skin: Colour = (214, 166, 140)
     blush: Colour = (200, 112, 96)
-    lips: Colour = (178, 96, 92)
+    lips: Colour = (182, 108, 100)
     hair: Colour = (54, 38, 29)
     iris: Colour = (86, 118, 128)
     brow: float = 1.0
@@ -135,18 +135,18 @@ def _paint_lips(picture: F32, places: F32, look: Look, rng: np.random.Generator)
     area = _area(places[list(_LIPS_OUTER)], 2.2)
     wrinkles = cv2.resize(rng.standard_normal((64, SIDE)).astype(np.float32), (SIDE, SIDE))
     shade = np.array(look.lips, np.float32) * (1 + 0.04 * wrinkles[..., None])
-    picture += 0.85 * area[..., None] * (shade - picture)
+    picture += 0.72 * area[..., None] * (shade - picture)
     _mix(picture, (96, 40, 40), _line(places[list(_LIPS_SEAM)], 4, 2.0) * 0.75)
 
 
 def _paint_brow(picture: F32, upper: F32, lower: F32, look: Look, rng: np.random.Generator) -> None:
     """Hairs from the lower edge upwards and outwards, on a soft ground."""
     middle = (upper + lower) / 2
-    upper, lower = (middle + (edge - middle) * 0.8 * look.brow for edge in (upper, lower))
+    upper, lower = (middle + (edge - middle) * 0.62 * look.brow for edge in (upper, lower))
     ring = np.concatenate([upper, lower[::-1]])
-    _mix(picture, look.hair, _area(ring, 5.0) * 0.42)
+    _mix(picture, look.hair, _area(ring, 5.0) * 0.38)
     mask = np.zeros((SIDE, SIDE), np.float32)
-    count = 260
+    count = 190
     for along, up, length in zip(rng.random(count), rng.random(count), 0.7 + 0.6 * rng.random(count), strict=True):
         at = np.array([[np.interp(along, np.linspace(0, 1, 5), edge[:, i]) for i in (0, 1)] for edge in (upper, lower)])
         root = at[1] + (at[0] - at[1]) * up
@@ -154,10 +154,10 @@ def _paint_brow(picture: F32, upper: F32, lower: F32, look: Look, rng: np.random
         outwards = outwards / np.linalg.norm(outwards)
         rise = (at[0] - at[1]) / max(1e-6, float(np.linalg.norm(at[0] - at[1])))
         lean = 0.35 + 0.65 * (1 - along)
-        tip = root + (lean * outwards + (1 - lean) * rise) * 15 * length
+        tip = root + (lean * outwards + (1 - lean) * rise) * 11 * length
         ends = np.round(np.stack([root, tip]) * 16).astype(np.int32)
         cv2.polylines(mask, [ends], False, 1.0, 1, cv2.LINE_AA, 4)
-    _mix(picture, look.hair, np.minimum(1, cv2.GaussianBlur(mask, (0, 0), 0.7) * 1.1) * 0.85)
+    _mix(picture, look.hair, np.minimum(1, cv2.GaussianBlur(mask, (0, 0), 0.7) * 1.1) * 0.62)
 
 
 def _strands(side: int, rng: np.random.Generator) -> F32:

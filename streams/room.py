@@ -2,7 +2,8 @@
 
 ==========================  ===========================================================================================
 ``GET /vr``, ``GET /vr/``   the page; it may open WebSockets to other engines, which the main page may not
-``GET /vr/head-N.glb``      a head with the 52 morph targets, made when it is first asked for
+``GET /vr/head-N.glb``      a head with the 52 morph targets, made when it is first asked for; ``head-N-low.glb`` has a
+                            third of the triangles
 ``GET /api/states``         a WebSocket of states, one JSON text each (:mod:`avatar.streams.wire`); for our own page
                             and for programs. Other pages use the parameter output, or a data channel
 ==========================  ===========================================================================================
@@ -39,13 +40,14 @@ class Room:
     """The routes.
 
     :param states: of the session; None = there are none.
-    :param head: makes the file of one of the heads, counted from 1; raises UsageError where there is no such one.
+    :param head: makes the file of one of the heads, counted from 1, fine or not; raises UsageError where there is no
+        such one.
     """
 
-    def __init__(self, states: StateFeed | None = None, head: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, states: StateFeed | None = None, head: Callable[[int, bool], bytes] | None = None) -> None:
         self.states = states
         self._head = head
-        self._made: dict[int, bytes] = {}
+        self._made: dict[tuple[int, bool], bytes] = {}
         self._making = asyncio.Lock()
         self._open: set[web.WebSocketResponse] = set()
 
@@ -53,7 +55,7 @@ class Room:
         return [
             web.get("/vr", self._to_page),
             web.get("/vr/", self._page),
-            web.get(r"/vr/head-{number:\d+}.glb", self._file),
+            web.get(r"/vr/head-{number:\d{1,4}}{low:(-low)?}.glb", self._file),
             web.get("/api/states", self._serve),
         ]
 
@@ -70,17 +72,17 @@ class Room:
         return web.FileResponse(PAGE, headers={**kind, "Content-Security-Policy": POLICY})
 
     async def _file(self, request: web.Request) -> web.Response:
-        number = int(request.match_info["number"][:4])
+        which = int(request.match_info["number"]), not request.match_info["low"]
         if self._head is None:
             raise web.HTTPNotFound(text="there are no heads here")
         async with self._making:
-            if number not in self._made:
+            if which not in self._made:
                 try:
-                    self._made[number] = await asyncio.to_thread(self._head, number)
+                    self._made[which] = await asyncio.to_thread(self._head, *which)
                 except UsageError as error:
                     raise web.HTTPNotFound(text=str(error)) from None
         headers = {"Cache-Control": "no-cache"}
-        answer = web.Response(body=self._made[number], content_type="model/gltf-binary", headers=headers)
+        answer = web.Response(body=self._made[which], content_type="model/gltf-binary", headers=headers)
         answer.enable_compression()
         return answer
 

@@ -3,7 +3,7 @@
     make vendor
 
 It needs Node.js with npm, and the network; users need neither, since the file is in the tree. Both packages are pinned
-and the result is compared with :data:`SHA256`: who changes a version or :data:`USED` changes the sum in the same commit.
+and the result is compared with :data:`SHA256`: who changes a version or :data:`USED` changes the sum too.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from pathlib import Path
 from avatar.errors import DeviceError, ModelFileError
 
 THREE, ESBUILD = "0.187.0", "0.28.2"
-SHA256 = "b0177373c39d7f2aa613eb3e4a5cf20a3e1c31751fa23167b9b1dd3d2a9f05e5"
+SHA256 = "d236923ee6ec04f0593cba49c0200f50fbad7f2a97fd384604bcd29e5377c57c"
 FILE = Path(__file__).resolve().parent / "vr" / "three.js"
 USED = {
     "three": """
       ACESFilmicToneMapping BackSide BoxGeometry CanvasTexture Color CylinderGeometry DirectionalLight Euler Fog Group
-      HemisphereLight LatheGeometry MathUtils Mesh MeshBasicMaterial MeshStandardMaterial PCFSoftShadowMap
-      PMREMGenerator PerspectiveCamera PlaneGeometry RepeatWrapping SRGBColorSpace Scene SphereGeometry Sprite SpriteMaterial Vector2
-      Vector3 WebGLRenderer""",
+      HemisphereLight LatheGeometry MathUtils Mesh MeshBasicMaterial MeshLambertMaterial MeshPhongMaterial
+      MeshStandardMaterial PCFShadowMap
+      PMREMGenerator PerspectiveCamera PlaneGeometry RepeatWrapping SRGBColorSpace Scene SphereGeometry Sprite
+      SpriteMaterial Vector2 Vector3 WebGLRenderer""",
     "three/addons/controls/OrbitControls.js": "OrbitControls",
     "three/addons/loaders/GLTFLoader.js": "GLTFLoader",
 }

@@ -1,13 +1,13 @@
 /** The page: who sits where, where their states come from, and the way into a headset.
  *
  * Without anything in its address it shows one head, moved by the engine that serves the page. `?left=ws://…&right=ws://…`
- * seats two across a table, each moved by the parameter output of an engine. */
+ * seats two across a table, each moved by the parameter output of an engine. `detail=low|high` chooses what is drawn. */
 
 import { Call, SocketFeed } from "./feeds.js";
 import { Person } from "./person.js";
 import { Playout } from "./playout.js";
 import { APART, SEAT_HEIGHT, room } from "./room.js";
-import { ACESFilmicToneMapping, GLTFLoader, Group, OrbitControls, PCFSoftShadowMap, PerspectiveCamera, WebGLRenderer } from "./three.js";
+import { ACESFilmicToneMapping, GLTFLoader, Group, OrbitControls, PCFShadowMap, PerspectiveCamera, WebGLRenderer } from "./three.js";
 import { Voice } from "./voice.js";
 
 const CLOTHES = [0x2f4a5c, 0x6b3a34];
@@ -33,6 +33,15 @@ function addresses() {
   });
 }
 
+/** Whether there is no graphics processor: then less is drawn, so that it still moves. */
+function drawnByProcessor() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  const found = /swiftshader|llvmpipe|softpipe|software|basic render/i.test(gl?.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER) ?? "");
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return found;
+}
+
 let sources;
 try {
   sources = addresses();
@@ -41,14 +50,15 @@ try {
   throw error;
 }
 const two = sources.length > 1;
-const renderer = new WebGLRenderer({ canvas: find("room"), antialias: devicePixelRatio < 2 });
+const plain = asked.has("detail") ? asked.get("detail") === "low" : drawnByProcessor();
+const renderer = new WebGLRenderer({ canvas: find("room"), antialias: !plain && devicePixelRatio < 2 });
 renderer.toneMapping = ACESFilmicToneMapping;
 renderer.toneMappingExposure = 1.12;
-renderer.shadowMap.enabled = true;
-renderer.shadowMap.type = PCFSoftShadowMap;
-renderer.setPixelRatio(Math.min(devicePixelRatio, SHARPEST));
+renderer.shadowMap.enabled = !plain;
+renderer.shadowMap.type = PCFShadowMap;
+renderer.setPixelRatio(plain ? 1 : Math.min(devicePixelRatio, SHARPEST));
 
-const scene = room(renderer, two);
+const scene = room(renderer, two, plain);
 const camera = new PerspectiveCamera(30, 1, 0.05, 30);
 /** What carries the viewer; a headset moves the camera within it. */
 const viewer = new Group();
@@ -191,9 +201,9 @@ function left() {
 
 async function load() {
   const loader = new GLTFLoader();
-  const files = await Promise.all(sources.map((_, i) => loader.loadAsync(`head-${i + 1}.glb`)));
+  const files = await Promise.all(sources.map((_, i) => loader.loadAsync(`head-${i + 1}${plain ? "-low" : ""}.glb`)));
   files.forEach(({ scene: found }, i) => {
-    const person = new Person(found, CLOTHES[i]);
+    const person = new Person(found, CLOTHES[i], plain);
     person.place.position.set(two ? (i ? APART : -APART) : 0, SEAT_HEIGHT, 0);
     person.place.rotation.y = two ? (i ? -1 : 1) * (Math.PI / 2) : 0;
     scene.add(person.place);

@@ -1,6 +1,7 @@
 /** A head from its file, on a body, moved by states. */
 
-import { CanvasTexture, Euler, Group, LatheGeometry, MathUtils, Mesh, MeshStandardMaterial, SRGBColorSpace, Sprite, SpriteMaterial, Vector2 } from "./three.js";
+import { Morphs } from "./morphs.js";
+import { CanvasTexture, Euler, Group, LatheGeometry, MathUtils, Mesh, MeshLambertMaterial, MeshPhongMaterial, MeshStandardMaterial, SRGBColorSpace, Sprite, SpriteMaterial, Vector2 } from "./three.js";
 
 const RAD = MathUtils.DEG2RAD;
 /** Millimetres by which a head leaves its place at most: a camera's idea of distance is a rough one. */
@@ -11,11 +12,10 @@ const NECK = 0.45;
 export class Person {
   /** Put this where the person sits: the pivot of the head is at its origin, z is ahead. */
   place = new Group();
-  /** Name of a coefficient -> [influences, index] of every surface that has it. */
-  #targets = new Map();
+  #morphs = new Morphs();
 
-  /** `scene`: of the head's file. `cloth`: colour of what the person wears. */
-  constructor(scene, cloth) {
+  /** `scene`: of the head's file. `cloth`: colour of what the person wears. `plain`: materials that cost little. */
+  constructor(scene, cloth, plain) {
     this.head = scene.getObjectByName("Head");
     this.eyes = ["LeftEye", "RightEye"].map((name) => scene.getObjectByName(name));
     this.neck = scene.getObjectByName("Neck");
@@ -23,13 +23,10 @@ export class Person {
       if (!one.isMesh) return;
       one.castShadow = one.receiveShadow = true;
       one.frustumCulled = false; // its bounds are those of the face at rest
-      finish(one.material);
-      for (const [name, index] of Object.entries(one.morphTargetDictionary ?? {})) {
-        if (!this.#targets.has(name)) this.#targets.set(name, []);
-        this.#targets.get(name).push([one.morphTargetInfluences, index]);
-      }
+      one.material = plain ? simple(one.material) : finish(one.material);
+      if (one.morphTargetDictionary) this.#morphs.add(one);
     });
-    this.place.add(this.head, this.neck, body(cloth));
+    this.place.add(this.head, this.neck, body(cloth, plain));
     this.tag = tag("AI-generated");
     this.tag.position.set(0, -0.235, 0.17);
     this.place.add(this.tag);
@@ -37,16 +34,14 @@ export class Person {
 
   /** Coefficients as they are drawn now: name -> 0..1. */
   get influences() {
-    return Object.fromEntries([...this.#targets].map(([name, [[values, index]]]) => [name, values[index]]));
+    return this.#morphs.influences;
   }
 
   /** Show what `Playout.at` says; null is a face at rest. */
   show(what) {
     const { arkit = {}, head = {}, gaze = {}, strength = 0 } = what ?? {};
-    for (const [name, places] of this.#targets) {
-      const value = strength * (arkit[name] ?? 0);
-      for (const [values, index] of places) values[index] = value;
-    }
+    for (const name of Object.keys(this.#morphs.influences)) this.#morphs.set(name, strength * (arkit[name] ?? 0));
+    this.#morphs.apply();
     const angle = (table, name, part = 1) => strength * part * RAD * (table[name] ?? 0);
     // R = Ry Rx Rz; up is against x.
     this.head.quaternion.setFromEuler(new Euler(-angle(head, "pitch"), angle(head, "yaw"), angle(head, "roll"), "YXZ"));
@@ -63,25 +58,46 @@ function finish(material) {
   const shine = { eye_left: 1.5, eye_right: 1.5, skin: 0.55, neck: 0.5, hair: 0.5 }[material.name] ?? 0.7;
   material.envMapIntensity = shine;
   if (material.map) material.map.anisotropy = 4;
+  return material;
+}
+
+/** For a processor that draws: no reflections, but a glint in the eyes. */
+function simple({ name, map, color, side }) {
+  if (name.startsWith("eye_")) return new MeshPhongMaterial({ name, map, color, side, shininess: 120, specular: 0x999999 });
+  return new MeshLambertMaterial({ name, map, color, side });
 }
 
 /** Shoulders and chest in a pullover with a collar; the head's pivot is at the origin. */
-function body(cloth) {
-  const profile = [
-    [0.054, -0.06], [0.066, -0.046], [0.071, -0.05], [0.071, -0.068], [0.076, -0.082], [0.100, -0.096], [0.145, -0.112], [0.188, -0.135],
-    [0.214, -0.17], [0.226, -0.23], [0.226, -0.34], [0.215, -0.48], [0.205, -0.62],
-  ].map(([r, y]) => new Vector2(r, y));
-  const geometry = new LatheGeometry(profile.reverse(), 48);
-  // A chest is half as deep as wide; a neck is round.
+function body(cloth, plain) {
+  const profile = smooth([
+    [0.205, -0.62], [0.215, -0.48], [0.226, -0.34], [0.226, -0.23], [0.214, -0.17], [0.188, -0.135], [0.145, -0.112], [0.100, -0.096],
+    [0.076, -0.082], [0.071, -0.068], [0.071, -0.05], [0.066, -0.044], [0.058, -0.056],
+  ]);
+  // From the back, where its seam is.
+  const geometry = new LatheGeometry(profile.map(([r, y]) => new Vector2(r, y)), plain ? 24 : 64, Math.PI);
+  // A chest is half as deep as wide, a neck is round; before and behind, the shoulders slope more.
   const places = geometry.attributes.position;
   for (let i = 0; i < places.count; i++) {
-    const deep = MathUtils.lerp(1, 0.56, MathUtils.smoothstep(-places.getY(i), 0.075, 0.15));
-    places.setZ(i, places.getZ(i) * deep - 0.004 - 0.1 * MathUtils.smoothstep(-places.getY(i), 0.06, 0.16) * 0.25);
+    const [x, y, z] = [places.getX(i), places.getY(i), places.getZ(i)];
+    const radius = Math.hypot(x, z);
+    const down = 0.11 * (z / radius) ** 2 * MathUtils.smoothstep(radius, 0.075, 0.2) * MathUtils.smoothstep(y, -0.5, -0.15);
+    places.setXYZ(i, x, y - down, z * MathUtils.lerp(1, 0.58, MathUtils.smoothstep(radius, 0.08, 0.2)) - 0.01);
   }
   geometry.computeVertexNormals();
-  const mesh = new Mesh(geometry, new MeshStandardMaterial({ color: cloth, roughness: 0.95, envMapIntensity: 0.4 }));
+  const wool = plain ? new MeshLambertMaterial({ color: cloth }) : new MeshStandardMaterial({ color: cloth, roughness: 0.95, envMapIntensity: 0.4 });
+  const mesh = new Mesh(geometry, wool);
   mesh.castShadow = mesh.receiveShadow = true;
   return mesh;
+}
+
+/** A polyline with its corners cut twice (Chaikin 1974). */
+function smooth(points) {
+  for (let i = 0; i < 2; i++) {
+    const at = (a, b, k) => a.map((value, j) => value + k * (b[j] - value));
+    const cut = points.slice(1).flatMap((b, j) => [at(points[j], b, 0.25), at(points[j], b, 0.75)]);
+    points = [points[0], ...cut, points.at(-1)];
+  }
+  return points;
 }
 
 /** The label that is seen in a headset too. */

@@ -1,7 +1,7 @@
 /** The room: light, floor, a table, and where people sit. Metres. */
 
 import {
-  BackSide, BoxGeometry, CanvasTexture, Color, CylinderGeometry, DirectionalLight, Fog, HemisphereLight, Mesh, MeshBasicMaterial, MeshStandardMaterial,
+  BackSide, BoxGeometry, CanvasTexture, Color, CylinderGeometry, DirectionalLight, Fog, HemisphereLight, Mesh, MeshBasicMaterial, MeshLambertMaterial, MeshStandardMaterial,
   PMREMGenerator, PlaneGeometry, RepeatWrapping, SRGBColorSpace, Scene, SphereGeometry,
 } from "./three.js";
 
@@ -11,33 +11,36 @@ const TABLE = { height: 0.74, radius: 0.46 };
 /** Half of the distance between two who face each other. */
 export const APART = 0.62;
 
-export function room(renderer, two) {
+/** `plain`: without reflections and shadows, for a processor that draws. */
+export function room(renderer, two, plain) {
   const scene = new Scene();
   scene.background = new Color(0x23262b);
   scene.fog = new Fog(0x23262b, 4, 9);
-  scene.environment = softboxes(renderer);
-  scene.environmentIntensity = 0.42;
-  scene.add(new HemisphereLight(0xdfe8ff, 0x5a4636, 0.55));
+  if (!plain) {
+    scene.environment = softboxes(renderer);
+    scene.environmentIntensity = 0.42;
+  }
+  scene.add(new HemisphereLight(0xdfe8ff, 0x5a4636, plain ? 1.25 : 0.55));
   const key = new DirectionalLight(0xfff1e2, 2.3);
   key.position.set(-0.9, 2.6, 2.2);
   if (two) key.position.set(0.15, 2.7, 2.4);
   key.target.position.set(0, SEAT_HEIGHT, 0);
-  key.castShadow = true;
+  key.castShadow = !plain;
   key.shadow.mapSize.set(1024, 1024);
   const reach = two ? 1.1 : 0.5;
   Object.assign(key.shadow.camera, { left: -reach, right: reach, top: 0.55, bottom: -0.75, near: 0.8, far: 5 });
   key.shadow.bias = -0.0006;
   key.shadow.normalBias = 0.006;
   key.shadow.radius = 5;
-  const rim = new DirectionalLight(0xbcd2ff, 1.5);
+  const rim = new DirectionalLight(0xbcd2ff, 0.9);
   rim.position.set(1.6, 2.2, -2.0);
   scene.add(key, key.target, rim);
 
-  const floor = new Mesh(new PlaneGeometry(24, 24), new MeshStandardMaterial({ color: 0x3a342e, roughness: 0.95 }));
+  const floor = new Mesh(new PlaneGeometry(24, 24), surface(plain, { color: 0x3a342e, roughness: 0.95 }));
   floor.rotation.x = -Math.PI / 2;
   floor.receiveShadow = true;
   scene.add(floor, wall());
-  if (two) scene.add(...table());
+  if (two) scene.add(...table(plain));
   return scene;
 }
 
@@ -50,11 +53,15 @@ function wall() {
   return back;
 }
 
-function table() {
-  const wood = new MeshStandardMaterial({ map: planks(), roughness: 0.55 });
+function surface(plain, { roughness, metalness = 0, ...rest }) {
+  return plain ? new MeshLambertMaterial(rest) : new MeshStandardMaterial({ ...rest, roughness, metalness });
+}
+
+function table(plain) {
+  const wood = surface(plain, { map: planks(), roughness: 0.55 });
   const top = new Mesh(new CylinderGeometry(TABLE.radius, TABLE.radius - 0.012, 0.035, 64), wood);
   top.position.y = TABLE.height - 0.0175;
-  const metal = new MeshStandardMaterial({ color: 0x1c1d1f, roughness: 0.5, metalness: 0.6 });
+  const metal = surface(plain, { color: 0x1c1d1f, roughness: 0.5, metalness: 0.6 });
   const leg = new Mesh(new CylinderGeometry(0.035, 0.045, TABLE.height - 0.03, 24), metal);
   leg.position.y = TABLE.height / 2;
   const foot = new Mesh(new CylinderGeometry(0.28, 0.3, 0.02, 48), metal);
