@@ -47,7 +47,7 @@ class Person:
 PEOPLE = (
     Person(),
     Person(
-        Look((198, 146, 116), (186, 98, 80), (160, 84, 78), (40, 30, 26), (104, 74, 46), brow=0.75, seed=5),
+        Look((198, 146, 116), (186, 98, 80), (160, 84, 78), (50, 38, 33), (104, 74, 46), brow=0.75, seed=5),
         Style(volume=1.5, fall=-9.6, ears=False, line=6.9),
         (-0.7, 0.5, -0.6, 0.4),
     ),
@@ -74,7 +74,7 @@ def morph_head(person: Person = PEOPLE[0], fine: bool = False, bends: bool = Fal
     cover = drawn[smooth.vertices_of("skin")]
     eye = _jpeg(head_paint.eye(person.look))
     eyes = [_eye(basis, name, eye) for name in ("eye_left", "eye_right")]
-    return MorphMesh(parts, eyes, [_hair(cover, person, fine), _neck(person)])
+    return MorphMesh(parts, eyes, [_hair(cover, person, fine), _neck(cover, person)])
 
 
 def glb(number: int, fine: bool = True) -> bytes:
@@ -109,7 +109,16 @@ def _part(basis: HeadBasis, at: F32, name: str, bends: bool) -> MorphPart:
         triangles = triangles[~torn[triangles].any(1)]
     colour, roughness = LOOKS[name]
     targets = basis.expressions[:, chosen] * np.float32(_CENTIMETRE)
-    return MorphPart(name, colour, roughness, _placed(at[chosen]), triangles, targets, bends=bends and name == "skin")
+    return MorphPart(
+        name,
+        colour,
+        roughness,
+        _placed(at[chosen]),
+        triangles,
+        targets,
+        bends=bends and name == "skin",
+        both=name != "lining",
+    )
 
 
 def _placed(points: F32) -> F32:
@@ -136,7 +145,7 @@ def _hair(cover: F32, person: Person, fine: bool) -> MorphPart:
     return MorphPart("hair", (1.0, 1.0, 1.0), 0.8, _placed(points), triangles, uv=uv, picture=picture)
 
 
-def _neck(person: Person) -> MorphPart:
-    points, triangles = head_hair.neck()
+def _neck(cover: F32, person: Person) -> MorphPart:
+    points, triangles = head_hair.neck(cover)
     red, green, blue = ((c / 255) ** 2.2 for c in person.look.skin)
     return MorphPart("neck", (red, green, blue), 0.6, _placed(points), triangles)

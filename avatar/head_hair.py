@@ -115,24 +115,39 @@ def _ground(cover: F32, rays: F32, style: Style) -> F32:
     return np.asarray(ground, np.float32)
 
 
-def neck(spokes: int = 40) -> tuple[F32, I32]:
-    """A neck behind and below the face's own skin: vertices (V, 3), triangles (T, 3)."""
-    heights = np.linspace(-4.0, -19.0, 12, dtype=np.float32)
+def neck(cover: F32, spokes: int = 40) -> tuple[F32, I32]:
+    """A neck behind and below the face's own skin: vertices (V, 3), triangles (T, 3).
+
+    :param cover: (N, 3) vertices of the skin.
+    """
+    heights = np.linspace(-4.0, -18.0, 15, dtype=np.float32)
+    widths = _widths(cover, heights)
     turn = np.linspace(-np.pi, np.pi, spokes, endpoint=False, dtype=np.float32)
     rows = []
-    for y in heights:
-        wide = np.interp(y, [-19, -15, -13, -11, -9, -6, -4], [6.2, 6.1, 6.0, 5.6, 5.6, 5.9, 6.0])
-        # It leans back as it goes down, behind the skin of the throat.
-        middle = -6.6 - 0.45 * np.clip(-y - 9, 0, 6)
-        rows.append(np.stack([wide * np.sin(turn), np.full_like(turn, y), middle + 4.6 * np.cos(turn)], -1))
+    for y, width in zip(heights, widths, strict=True):
+        middle = -7.6 - 0.25 * np.clip(-y - 9, 0, 6)
+        rows.append(np.stack([width * np.sin(turn), np.full_like(turn, y), middle + 4.4 * np.cos(turn)], -1))
     points = np.concatenate(rows)
     quads = _quads(len(heights), spokes)
-    # The throat is behind the mouth's lining, which this must not cut.
-    inside = ((points[:, 1] > -12.5) & (points[:, 2] > -5.4))[quads].any(1)
+    # In front is the skin itself, and the mouth's lining, which this must not cut.
+    edge = np.where(points[:, 1] > -9.5, -4.6, -6.2)
+    inside = ((points[:, 1] > -15.5) & (points[:, 2] > edge))[quads].any(1)
     quads = quads[~inside]
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     used, local = np.unique(triangles, return_inverse=True)
     return points[used].astype(np.float32), local.reshape(-1, 3).astype(np.int32)
+
+
+def _widths(cover: F32, heights: F32) -> F32:
+    """Half the neck's width at each height: that of the skin where it ends, so that the two meet."""
+    usual = np.interp(heights, [-18, -15, -13, -11, -9, -7, -4], [4.9, 4.5, 4.6, 4.85, 5.4, 6.2, 6.95])
+    ear = (np.abs(cover[:, 0]) > 6.9) & (cover[:, 2] < -5.5)
+    rim = cover[~ear & (cover[:, 2] > -7.5) & (cover[:, 2] < -5.6)]
+    found = []
+    for y, width in zip(heights, usual, strict=True):
+        near = np.abs(rim[np.abs(rim[:, 1] - y) < 0.7, 0])
+        found.append(np.clip(near.max() - 0.05, width - 0.8, width + 0.8) if len(near) else width)
+    return np.convolve(np.pad(found, 1, "edge"), [0.25, 0.5, 0.25], "valid").astype(np.float32)
 
 
 def _quads(rings: int, spokes: int) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ class Look:
     skin: Colour = (214, 166, 140)
     blush: Colour = (200, 112, 96)
     lips: Colour = (182, 108, 100)
-    hair: Colour = (54, 38, 29)
+    hair: Colour = (74, 53, 40)
     iris: Colour = (86, 118, 128)
     brow: float = 1.0
     """Thickness of the brows."""
@@ -177,14 +177,14 @@ def _paint_hair(picture: F32, where: F32, look: Look, style: Style, rng: np.rand
     """The scalp that shows at the edge of the hair, ragged along the strands."""
     strand = _strands(SIDE, rng)
     edge = _step((above_line(where, style) + 0.28 * strand) / 0.34)
-    shade = np.array(look.hair, np.float32) * (1 + 0.25 * strand)[..., None]
+    shade = np.array(look.hair, np.float32) * (1 + 0.22 * strand)[..., None]
     picture += 0.95 * edge[..., None] * (shade - picture)
 
 
 def hair(look: Look, side: int = 512) -> U8:
     """(side, side, 3) RGB for the hair's own surface, unrolled as the skin is."""
     rng = np.random.default_rng(look.seed + 3)
-    shade = np.array(look.hair, np.float32) * (1 + 0.30 * _strands(side, rng))[..., None]
+    shade = np.array(look.hair, np.float32) * (1 + 0.22 * _strands(side, rng))[..., None]
     return np.asarray(np.clip(shade, 0, 255), np.uint8)
 
 

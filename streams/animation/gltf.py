@@ -198,4 +198,4 @@ def _material(part: MorphPart, buffer: Buffer, document: dict[str, Any]) -> dict
         document["textures"] = [*document.get("textures", []), {"source": len(images)}]
         surface["baseColorTexture"] = {"index": len(images)}
         images.append({"bufferView": buffer.raw(part.picture), "mimeType": "image/jpeg"})
-    return {"name": part.name, "doubleSided": True, "pbrMetallicRoughness": surface}
+    return {"name": part.name, "doubleSided": part.both, "pbrMetallicRoughness": surface}

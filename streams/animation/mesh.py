@@ -31,6 +31,8 @@ class MorphPart:
     """(V, 2) places in ``picture``, v downwards."""
     picture: bytes | None = None
     """A JPEG that is multiplied with ``colour``."""
+    both: bool = True
+    """Whether its back is seen too."""
     bends: bool = False
     """Whether the normals move with the targets too: folds then catch the light, for twice the size."""
 

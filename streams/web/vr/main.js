@@ -88,8 +88,8 @@ function sit(number) {
   seat = number % (two ? 3 : 1);
   const eyes = SEAT_HEIGHT + 0.06;
   if (seat === 0) {
-    orbit.target.set(0, two ? eyes - 0.1 : eyes - 0.035, 0);
-    camera.position.set(two ? 0.25 : 0.1, eyes + (two ? 0.22 : 0.02), distance(two ? 1.75 : 0.42, two ? 0.8 : 0.46));
+    orbit.target.set(0, two ? eyes - 0.11 : eyes - 0.035, 0);
+    camera.position.set(two ? 0.25 : 0.1, eyes + (two ? 0.12 : 0.02), distance(two ? 1.5 : 0.42, two ? 0.72 : 0.46));
   } else {
     const side = seat === 1 ? -1 : 1;
     orbit.target.set(-side * APART, eyes - 0.04, 0);

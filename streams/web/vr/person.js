@@ -69,10 +69,11 @@ function simple({ name, map, color, side }) {
 
 /** Shoulders and chest in a pullover with a collar; the head's pivot is at the origin. */
 function body(cloth, plain) {
-  const profile = smooth([
+  const outline = [
     [0.205, -0.62], [0.215, -0.48], [0.226, -0.34], [0.226, -0.23], [0.214, -0.17], [0.188, -0.135], [0.145, -0.112], [0.100, -0.096],
-    [0.076, -0.082], [0.071, -0.068], [0.071, -0.05], [0.066, -0.044], [0.058, -0.056],
-  ]);
+    [0.070, -0.082], [0.062, -0.068], [0.061, -0.05], [0.057, -0.044], [0.050, -0.056],
+  ];
+  const profile = smooth(outline, plain ? 1 : 2);
   // From the back, where its seam is.
   const geometry = new LatheGeometry(profile.map(([r, y]) => new Vector2(r, y)), plain ? 24 : 64, Math.PI);
   // A chest is half as deep as wide, a neck is round; before and behind, the shoulders slope more.
@@ -90,9 +91,9 @@ function body(cloth, plain) {
   return mesh;
 }
 
-/** A polyline with its corners cut twice (Chaikin 1974). */
-function smooth(points) {
-  for (let i = 0; i < 2; i++) {
+/** A polyline with its corners cut so many times (Chaikin 1974). */
+function smooth(points, times) {
+  for (let i = 0; i < times; i++) {
     const at = (a, b, k) => a.map((value, j) => value + k * (b[j] - value));
     const cut = points.slice(1).flatMap((b, j) => [at(points[j], b, 0.25), at(points[j], b, 0.75)]);
     points = [points[0], ...cut, points.at(-1)];

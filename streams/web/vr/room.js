@@ -7,9 +7,9 @@ import {
 
 /** Height of a head's pivot over the floor, of somebody who sits. */
 export const SEAT_HEIGHT = 1.13;
-const TABLE = { height: 0.74, radius: 0.46 };
+const TABLE = { height: 0.74, radius: 0.38 };
 /** Half of the distance between two who face each other. */
-export const APART = 0.62;
+export const APART = 0.52;
 
 /** `plain`: without reflections and shadows, for a processor that draws. */
 export function room(renderer, two, plain) {
@@ -20,7 +20,7 @@ export function room(renderer, two, plain) {
     scene.environment = softboxes(renderer);
     scene.environmentIntensity = 0.42;
   }
-  scene.add(new HemisphereLight(0xdfe8ff, 0x5a4636, plain ? 1.25 : 0.55));
+  scene.add(new HemisphereLight(0xdfe8ff, 0x5a4636, plain ? 1.5 : 0.6));
   const key = new DirectionalLight(0xfff1e2, 2.3);
   key.position.set(-0.9, 2.6, 2.2);
   if (two) key.position.set(0.15, 2.7, 2.4);
@@ -46,7 +46,7 @@ export function room(renderer, two, plain) {
 
 function wall() {
   const back = new Mesh(
-    new SphereGeometry(8, 32, 16),
+    new SphereGeometry(8, 20, 10),
     new MeshBasicMaterial({ map: gradient(["#1d2025", "#2c3036", "#3a3b3d", "#2b2a29", "#1c1a18"]), side: BackSide, fog: false }),
   );
   back.position.y = 1.2;
