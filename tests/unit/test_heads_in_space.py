@@ -33,7 +33,7 @@ def basis() -> HeadBasis:
 
 @pytest.fixture(scope="module")
 def head() -> MorphMesh:
-    return head_export.morph_head(fine=True)
+    return head_export.morph_head(fine=True, bends=True)
 
 
 @pytest.fixture(scope="module")
