@@ -1,10 +1,11 @@
-/** Where states come from: a WebSocket of any engine, or a WebRTC connection to the engine of this page, with its sound. */
+/** Where states come from: a WebSocket of any engine, or a WebRTC connection to the engine of this page, with its sound. This
+ * folder needs no file of the main page, so that any web server can show it. */
 
-import { Backoff, request } from "../api.js";
+const AGAIN_MS = [500, 1000, 2000, 4000, 8000];
 
 /** A WebSocket of states that opens itself again. `take(state, now)` gets each. */
 export class SocketFeed {
-  #backoff = new Backoff();
+  #tries = 0;
   #timer = 0;
   #socket = null;
 
@@ -18,11 +19,13 @@ export class SocketFeed {
     const socket = new WebSocket(this.address);
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
-      this.#backoff.reset();
+      this.#tries = 0;
       this.take(JSON.parse(data), performance.now());
     };
     socket.onclose = () => {
-      if (socket === this.#socket) this.#timer = setTimeout(() => this.#open(), this.#backoff.next());
+      if (socket !== this.#socket) return;
+      const wait = AGAIN_MS[Math.min(this.#tries++, AGAIN_MS.length - 1)];
+      this.#timer = setTimeout(() => this.#open(), wait * (0.8 + 0.4 * Math.random()));
     };
   }
 
@@ -42,7 +45,7 @@ export class Call {
   #timer = 0;
   #before = { delay: 0, count: 0 };
 
-  /** Connect; resolves to the MediaStream of the voice. `take` gets the states. Throws ApiError. */
+  /** Connect; resolves to the MediaStream of the voice. `take` gets the states. Throws with a line for the user. */
   async open(take) {
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#connection = connection;
@@ -56,7 +59,7 @@ export class Call {
     await connection.setLocalDescription();
     await gathered(connection);
     const { sdp, type } = connection.localDescription;
-    const answer = await request("POST", "/api/offer", { json: { sdp, type } });
+    const answer = await offer({ sdp, type });
     this.#peer = answer.peer;
     await connection.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
     this.#timer = setInterval(() => this.#measure(), 1000);
@@ -77,8 +80,16 @@ export class Call {
   close() {
     clearInterval(this.#timer);
     this.#connection?.close();
-    if (this.#peer) request("DELETE", `/api/peers/${encodeURIComponent(this.#peer)}`, { keepalive: true }).catch(() => {});
+    if (this.#peer) fetch(`/api/peers/${encodeURIComponent(this.#peer)}`, { method: "DELETE", keepalive: true }).catch(() => {});
   }
+}
+
+async function offer(description) {
+  const form = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(description) };
+  const answer = await fetch("/api/offer", form).catch(() => null);
+  const body = await answer?.json().catch(() => null);
+  if (!answer?.ok) throw new Error(body?.error ?? "The engine does not answer. Is it still running?");
+  return body;
 }
 
 function gathered(connection) {

@@ -201,7 +201,10 @@ function left() {
 
 async function load() {
   const loader = new GLTFLoader();
-  const files = await Promise.all(sources.map((_, i) => loader.loadAsync(`head-${i + 1}${plain ? "-low" : ""}.glb`)));
+  // A folder with saved heads may have the fine ones only.
+  const fetched = (name) => loader.loadAsync(`${name}.glb`);
+  const head = (name) => (plain ? fetched(`${name}-low`).catch(() => fetched(name)) : fetched(name));
+  const files = await Promise.all(sources.map((_, i) => head(`head-${i + 1}`)));
   files.forEach(({ scene: found }, i) => {
     const person = new Person(found, CLOTHES[i], plain);
     person.place.position.set(two ? (i ? APART : -APART) : 0, SEAT_HEIGHT, 0);
