@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
 from avatar.core.types import F32, U8
@@ -68,7 +69,7 @@ def skin(basis: HeadBasis, vertices: F32, look: Look, style: Style) -> U8:
     places = unrolled(marks) * SIDE
     cover = vertices[basis.vertices_of("skin")]
     where = _positions(cover)
-    grain = sum(_noise(rng, SIDE // n) * w for n, w in ((2, 0.35), (6, 0.3), (28, 0.35)))
+    grain = 0.35 * _noise(rng, SIDE // 2) + 0.3 * _noise(rng, SIDE // 6) + 0.35 * _noise(rng, SIDE // 28)
     picture = np.empty((SIDE, SIDE, 3), np.float32)
     picture[:] = look.skin
     picture *= (1 + 0.035 * grain)[..., None]
@@ -142,7 +143,7 @@ def _paint_lips(picture: F32, places: F32, look: Look, rng: np.random.Generator)
 def _paint_brow(picture: F32, upper: F32, lower: F32, look: Look, rng: np.random.Generator) -> None:
     """Hairs from the lower edge upwards and outwards, on a soft ground."""
     middle = (upper + lower) / 2
-    upper, lower = (middle + (edge - middle) * 0.62 * look.brow for edge in (upper, lower))
+    upper, lower = (np.asarray(middle + 0.62 * look.brow * (edge - middle), np.float32) for edge in (upper, lower))
     ring = np.concatenate([upper, lower[::-1]])
     _mix(picture, look.hair, _area(ring, 5.0) * 0.38)
     mask = np.zeros((SIDE, SIDE), np.float32)
@@ -188,7 +189,7 @@ def hair(look: Look, side: int = 512) -> U8:
     return np.asarray(np.clip(shade, 0, 255), np.uint8)
 
 
-def _step(x: F32) -> F32:
+def _step(x: NDArray[np.floating]) -> F32:
     """The logistic function, for edges of any softness."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))), np.float32)
 

@@ -170,7 +170,7 @@ def _mesh(name: str, parts: list[MorphPart], buffer: Buffer, document: dict[str,
             attributes["COLOR_0"] = buffer.floats(part.colours, _VERTICES)
         if part.uv is not None:
             attributes["TEXCOORD_0"] = buffer.floats(part.uv, _VERTICES)
-        primitive = {
+        primitive: dict[str, Any] = {
             "attributes": attributes, "indices": buffer.indices(part.triangles),
             "material": len(document["materials"]),
         }  # fmt: skip
