@@ -196,9 +196,8 @@ def named_calibration(config: Config) -> Calibration | None:
     return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
 
 
-def make_watcher(config: Config, neutral: F32 | None = None, recorded: bool = False) -> FaceTracker:
-    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known. ``recorded``: a picture may take
-    some 15 ms longer, for lips and brows that are followed better.
+def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:
+    """Camera to cues; ``neutral``: the user's face at rest (52,) where it is known.
 
     Raises ModelFileError where its file was not fetched.
     """
@@ -207,13 +206,7 @@ def make_watcher(config: Config, neutral: F32 | None = None, recorded: bool = Fa
     from avatar.models.landmarker import convert
 
     finder = FaceNets(convert.read(registry.path(LANDMARKER)), config.input.face)
-    follower = None
-    if recorded:
-        from avatar.portrait.basis import HeadBasis
-        from avatar.portrait.follow import LandmarkFollower
-
-        follower = LandmarkFollower(HeadBasis.load(registry.weights_dir() / "head_basis.npz"))
-    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain, follower)
+    return FaceTracker(finder, neutral, config.input.mirror, config.face.micro_gain)
 
 
 def timing(config: Config, analysis: Ns) -> Timing:

@@ -118,7 +118,7 @@ def plan(config: Config, source: Input) -> Plan:
         if source.audio is not None or info.has_audio:
             sound = _to_rate(*read_audio(path))
         if source.video is not None:
-            watch = make_watcher(config, own.speaker.neutral if own is not None else None, recorded=True)
+            watch = make_watcher(config, own.speaker.neutral if own is not None else None)
             pictures = read_video(source.video)
     count = offline.frame_count(info.duration if source.video is not None else len(sound) / RATE, fps)
     states = offline.states(

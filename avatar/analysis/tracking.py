@@ -37,8 +37,6 @@ MAX_WIDTH = 640
 """Wider pictures are scaled down first: the networks look at 256 pixels of the face."""
 CALIBRATION = SECOND
 """How long the face at rest is learned from."""
-CALMER = 0.85
-"""Part of the least sum of coefficients so far that a picture must stay below to be taken for rest in its place."""
 GAP = SECOND // 2
 """After a face was lost for this long, smoothing starts anew."""
 
@@ -122,15 +120,6 @@ class FaceFinder(Protocol):
     def close(self) -> None: ...
 
 
-class Follower(Protocol):
-    """What makes coefficients better by where the landmarks went: :class:`avatar.portrait.follow.LandmarkFollower`."""
-
-    def begin(self, face: DetectedFace, /) -> None:
-        """Take this picture for the face at rest."""
-
-    def step(self, face: DetectedFace, shapes: NDArray[np.float64], /) -> NDArray[np.float64]: ...
-
-
 class FaceTracker:
     """A stage from camera pictures to cues.
 
@@ -145,18 +134,11 @@ class FaceTracker:
         nobody has to look neutral in the first second.
     :param mirror: the avatar does what a mirror would show: turns to its right where the user turns left.
     :param micro_gain: how much movements of up to 200 ms that are too small to notice are enlarged; 1 = not.
-    :param follower: for recordings, where a picture may take longer.
     """
 
     def __init__(
-        self,
-        finder: FaceFinder | Path,
-        neutral: F32 | None = None,
-        mirror: bool = False,
-        micro_gain: float = 1.0,
-        follower: Follower | None = None,
+        self, finder: FaceFinder | Path, neutral: F32 | None = None, mirror: bool = False, micro_gain: float = 1.0
     ) -> None:
-        self._follower = follower
         self._detector = LandmarkDetector(finder, mode="video", faces=1) if isinstance(finder, Path) else finder
         self._fed = -1
         self.neutral = neutral
@@ -222,10 +204,6 @@ class FaceTracker:
         angles = np.array((face.yaw, face.pitch, face.roll))
         self._rest.learn(pts, face.coefficients, angles, face.translation)
         raw = self._rest.shapes(face.coefficients)
-        if self._follower is not None:
-            if self._rest.is_calmest(pts, face.coefficients):
-                self._follower.begin(face)
-            raw = self._follower.step(face, raw)
         self.spotted.extend(self._spotter.step(pts, raw))
         shapes = self._shape_filter.step(pts, self._magnifier.step(pts, raw))
         pose = self._pose_filter.step(pts, np.array((*self._rest.angles(angles), *self._rest.place(face.translation))))
@@ -302,7 +280,6 @@ class _Rest:
         self._neutral: NDArray[np.float64] = np.zeros(len(facs.ARKIT))
         self._pose: NDArray[np.float64] = np.zeros(6)
         self._back: NDArray[np.float64] = np.eye(3)
-        self._calmest = math.inf
 
     def learn(self, pts: Ns, shapes: F32, angles: NDArray[np.float64], translation: tuple[float, float, float]) -> None:
         if self._begin is None:
@@ -318,16 +295,6 @@ class _Rest:
             self._neutral[_LOOK] = look
         self._pose = np.median(self._poses, axis=0)
         self._back = to_matrix(from_euler(*self._pose[:3])).T
-
-    def is_calmest(self, pts: Ns, shapes: F32) -> bool:
-        """Whether this is the most expressionless picture of the first second so far, and clearly so."""
-        if self._begin is None or not 0 <= pts - self._begin <= CALIBRATION:
-            return False
-        moved = float(np.delete(shapes, _LOOK).sum())
-        calmer = moved < CALMER * self._calmest
-        if calmer:
-            self._calmest = moved
-        return calmer
 
     def shapes(self, raw: F32) -> NDArray[np.float64]:
         """Coefficients (52,) relative to rest, rescaled so that the full expression still reaches 1."""

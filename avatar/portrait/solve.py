@@ -47,41 +47,26 @@ def relative_to(photo: F32, shown: F32) -> F32:
     return np.clip((shown - rest) / (1 - rest), 0, 1).astype(np.float32)
 
 
-class Solver:
-    """Solves one picture after another of the same person.
-
-    :param fitted: :func:`avatar.portrait.fit.fit_head` of the photo.
-    :param photo: (478, 3) landmarks that ``fitted`` was fitted to.
-    """
-
-    def __init__(self, basis: HeadBasis, fitted: FittedHead, photo: F32) -> None:
-        self._shapes = on_landmarks(basis, fitted.expressions)
-        self._rest = at_rest(fitted, on_landmarks(basis, fitted.rest), photo)
-        self._rotation = fitted.rotation
-
-    def solve(self, shown: F32, coefficients: F32, looks: F32 | None = None) -> Solved:
-        """Weights and turn with which the head of the photo best covers the landmarks of ``shown``.
-
-        :param shown: (478, 3) landmarks of the other picture, in its own pixels and at any scale.
-        :param coefficients: (52,) what a tracker reads in the other picture, relative to the photo
-            (:func:`relative_to`).
-        :param looks: (52,) with the ``eyeLook*`` entries that the gaze gives: they move the lids and are not solved
-            for.
-        """
-        rest = self._rest
-        if looks is not None:
-            rest = rest + np.tensordot(np.where(_FREE, 0, looks), self._shapes, 1)
-        target = shown[:LANDMARKS, :2].astype(np.float64) * (1, -1)
-        prior = np.where(_FREE, PRIOR_GAIN * np.nan_to_num(coefficients), 0.0)
-        weights, rotation, error = _alternate(rest, self._shapes, target, prior)
-        return Solved(freeze(weights.astype(np.float32)), rotation @ self._rotation.T, error)
-
-
 def solve(
     basis: HeadBasis, fitted: FittedHead, photo: F32, shown: F32, coefficients: F32, looks: F32 | None = None
 ) -> Solved:
-    """One picture: see :class:`Solver`."""
-    return Solver(basis, fitted, photo).solve(shown, coefficients, looks)
+    """Weights and turn with which the head of ``photo`` best covers the landmarks of ``shown``.
+
+    :param fitted: :func:`avatar.portrait.fit.fit_head` of the photo.
+    :param photo: (478, 3) landmarks that ``fitted`` was fitted to.
+    :param shown: (478, 3) landmarks of the other picture, in its own pixels and at any scale.
+    :param coefficients: (52,) what a tracker reads in the other picture, relative to the photo (:func:`relative_to`).
+    :param looks: (52,) with the ``eyeLook*`` entries that the gaze gives: they move the lids and are not solved for.
+    """
+    shapes = on_landmarks(basis, fitted.expressions)
+    rest = at_rest(fitted, on_landmarks(basis, fitted.rest), photo)
+    if looks is not None:
+        rest = rest + np.tensordot(np.where(_FREE, 0, looks), shapes, 1)
+
+    target = shown[:LANDMARKS, :2].astype(np.float64) * (1, -1)
+    prior = np.where(_FREE, PRIOR_GAIN * np.nan_to_num(coefficients), 0.0)
+    weights, rotation, error = _alternate(rest, shapes, target, prior)
+    return Solved(freeze(weights.astype(np.float32)), rotation @ fitted.rotation.T, error)
 
 
 def at_rest(fitted: FittedHead, rest: NDArray[np.floating], photo: F32) -> NDArray[np.float64]:
