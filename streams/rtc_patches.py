@@ -54,7 +54,7 @@ from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
 from avatar.streams.rtc_feedback import Flight, Numbered, agree, arrivals, feedbacks
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
-from avatar.streams.rtc_rate import ALL, Pacer, Repeats
+from avatar.streams.rtc_rate import MOST, Pacer, Repeats
 from avatar.streams.rtc_shared import Packer, Viewer
 
 _SENDER_USES = (
@@ -151,10 +151,7 @@ class Losses:
         self._until = float("-inf")
 
     def report(self, ssrc: int, share: float) -> None:
-        """A receiver report says that this share of a stream's latest packets is missing. Where all are, the network
-        was away."""
-        if share >= ALL:
-            return
+        """A receiver report says that this share of a stream's latest packets is missing."""
         self._share[ssrc] = mean = 0.7 * self._share.get(ssrc, 0.0) + 0.3 * share
         if mean > self.HIGH:
             self._until = self._seconds() + self.HOLD
@@ -319,7 +316,11 @@ class LiveSender(RTCRtpSender):
     async def _retransmit(self, sequence_number: int) -> None:
         """The receiver asks for a packet again."""
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
-        if packet is not None and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate):
+        if (
+            packet is not None
+            and self._viewer.rate.allows_repeats
+            and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate)
+        ):
             await self._resend(sequence_number)
 
     async def _resend(self, sequence_number: int) -> None:
@@ -343,7 +344,8 @@ class LiveSender(RTCRtpSender):
         lost = self._lost.since(report.highest_sequence, report.packets_lost, time.monotonic())
         if lost is None:
             return
-        self._losses.report(report.ssrc, lost)
+        if self._viewer.rate.allows_copies and lost < MOST:  # what a bottleneck drops is not lost by chance
+            self._losses.report(report.ssrc, lost)
         if self._paced is not None:
             self._viewer.report(lost, self._paced.rate(), trip)
         self._viewer.twice = self._losses.high and self._viewer.rate.allows_copies

@@ -35,14 +35,18 @@ class SendRate:
     :param seconds: the time; for tests.
     """
 
-    GROWTH, CAREFUL = 1.08, 1.015
+    GROWTH, CAREFUL = 1.08, 1.03
     """A second."""
     NEAR = 0.75
     """Share of the last limit above which it grows carefully."""
     REMEMBERED_S = 20.0
     """After this a limit, and a shortest round trip, are forgotten: networks change."""
-    ANSWER_S = 0.5
-    """Between two falls because of a queue."""
+    ANSWER_S = 0.6
+    """Until a fall can be seen in what the packets meet."""
+    COLLAPSED = 0.6
+    """Where no more than this share comes through, it is not by chance."""
+    DRAIN_S = 0.2
+    """What a pause takes, at least; twice that at most."""
     DOUBT_S = 3.0
     """An estimate that nothing else confirms takes off 15 % in this time."""
     TWICE = 300_000
@@ -57,6 +61,7 @@ class SendRate:
         self._limit = float("inf")
         self._limited_at = self._grown_at = seconds()
         self._doubted_at = self._fell_at = float("-inf")
+        self._pause_until = float("-inf")
         self._measured: float | None = None
         """The queue, where feedback tells it."""
 
@@ -73,6 +78,16 @@ class SendRate:
         return self._trips[-1][1] - min(trip for _, trip in self._trips) if self._trips else 0.0
 
     @property
+    def pausing(self) -> bool:
+        """Whether nothing is sent, so that a queue drains: what comes after it is in time again."""
+        return self._seconds() < self._pause_until
+
+    @property
+    def allows_repeats(self) -> bool:
+        """Whether what is sent again now would come in time."""
+        return self.queue < QUEUE_S and not self.pausing
+
+    @property
     def allows_copies(self) -> bool:
         """Whether what gets lost is not lost because too much is sent."""
         return self.queue < QUEUE_S and (self._bits is None or self._bits >= self.TWICE)
@@ -84,11 +99,18 @@ class SendRate:
         if lost >= ALL:
             return
         self._sent = sent
-        if queue >= QUEUE_S:
-            if self._seconds() - self._fell_at >= self.ANSWER_S:  # the last fall has had its effect
-                self._fall(0.85 * through, through)
+        if self._seconds() - self._fell_at < self.ANSWER_S:
+            return  # these packets left before the last fall, or while nothing was sent
+        if queue >= QUEUE_S or (lost > MANY and through < self.COLLAPSED * sent):
+            self._fall(0.85 * through, through)
+            if queue > 2 * QUEUE_S or lost > MANY:
+                self._pause(max(queue, self.DRAIN_S))
         else:
             self._lose(lost)
+
+    def _pause(self, seconds: float) -> None:
+        if not self.pausing:
+            self._pause_until = self._seconds() + min(seconds, 2 * self.DRAIN_S)
 
     def remb(self, bits: int) -> None:
         """The receiver estimates that its network carries so many bits a second."""
@@ -188,7 +210,7 @@ class Repeats:
 
     BURST = 20_000
     """Bytes: a key frame."""
-    SHARE = 0.5
+    SHARE = 0.25
     """Of what the network carries."""
     APART_S = 0.05
     """Between two of the same packet, at least: the first may be on its way."""

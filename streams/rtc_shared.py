@@ -43,7 +43,7 @@ class Step:
     """One in so many pictures is sent."""
 
 
-STEPS = (Step(380_000, 1, 1), Step(170_000, 2, 1), Step(0, 2, 2))
+STEPS = (Step(380_000, 1, 1), Step(125_000, 2, 1), Step(0, 2, 2))
 """Half the sides at full rate first: a mouth in step is worth more than its pores."""
 STEADY_S = 3.0
 
@@ -65,6 +65,7 @@ class Viewer:
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
+    _paused: bool = False
 
     def remb(self, bits: int) -> None:
         """Its receiver estimates that so many bits a second go through."""
@@ -91,9 +92,14 @@ class Viewer:
         self.lost = self.wants_key = True
 
     def takes(self, key: bool) -> bool:
-        """Whether the next picture, a key frame or not, is of use to it."""
-        if key:
-            self.lost = self.wants_key = False
+        """Whether the next picture, a key frame or not, is of use to it: not while a queue on the way to it drains, and
+        after that it goes on from a key frame."""
+        if self.rate.pausing:
+            self.lost = self._paused = True
+        elif key:
+            self.lost = self.wants_key = self._paused = False
+        elif self._paused:
+            self.wants_key, self._paused = True, False
         return not self.lost
 
 
