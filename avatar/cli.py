@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands, commands_calibrate, commands_trust
+from avatar import commands, commands_calibrate, commands_lab, commands_trust
 from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
@@ -67,6 +67,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file, or a shipped one by name (webcam.toml)")
@@ -97,8 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
-    avatars = add("avatars", commands_trust.avatars, "list avatars; delete yours; show, renew or revoke the consent")
-    avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke"), default="list")
+    about = "list avatars; delete yours; show, renew or revoke the consent; forget revocations"
+    avatars = add("avatars", commands_trust.avatars, about)
+    avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke", "forget"), default="list")
     avatars.add_argument("name", nargs="?", metavar="NAME")
     avatars.add_argument("--delete", metavar="NAME")
     avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")
@@ -129,14 +137,22 @@ def _parser() -> argparse.ArgumentParser:
 
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
     judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
+    named = "which data set DIR is, where it does not say so itself: avatar datasets lists them"
+    judge.add_argument("--dataset", metavar="NAME", help=f"expression: {named}")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
     judge.add_argument("--video", type=Path, metavar="FILE", help="camera, reenact: a recording of a face")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    shown = "expression: what the neutral photos are made to show (happiness), as the data set's photos do"
+    judge.add_argument("--expression", metavar="NAME", help=shown)
+    units = "expression: portraits on which single action units are measured (6; 0 = none)"
+    judge.add_argument("--units", type=_number, metavar="N", help=units)
+    judge.add_argument("--report", type=Path, metavar="F.html", help="expression: a page with tables and pictures")
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
+    _add_lab(add)
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=BENCHES, default="stages")
     bench.add_argument(
@@ -152,6 +168,25 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
+
+
+def _add_lab(add: Callable[..., argparse.ArgumentParser]) -> None:
+    sets = add("datasets", commands_lab.datasets, "data sets of faces that can be read, their licences, where to apply")
+    sets.add_argument("--data", type=Path, metavar="DIR", help="what is in this folder")
+    sets.add_argument("--dataset", metavar="NAME", help="read it as this one")
+    text = "let people rate or compare what engines made, without knowing which is which"
+    made = add("study", commands_lab.study, text)
+    made.add_argument("action", choices=("create", "list", "serve", "result", "export", "delete"))
+    made.add_argument("name", nargs="?", metavar="NAME")
+    items = "create: a folder for each engine, with pictures or clips of the same names in them"
+    made.add_argument("--items", type=Path, metavar="DIR", help=items)
+    made.add_argument("--kind", choices=("rating", "pairs", "both"), help="create: what is asked (both)")
+    made.add_argument("--question", help="create: what is asked of one face")
+    made.add_argument("--comparison", help="create: what is asked of two")
+    made.add_argument("--host", default="127.0.0.1", help="serve: where to listen; others need a --token")
+    made.add_argument("--port", type=int, default=8090, help="serve: 0 takes any free one")
+    made.add_argument("--token", help="serve: whoever has it may answer; at least 16 characters")
+    made.add_argument("-o", "--output", type=Path, metavar="F.csv|F.json", help="export: where to write")
 
 
 def _add_pipeline(add: Callable[..., argparse.ArgumentParser]) -> None:

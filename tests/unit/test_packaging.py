@@ -24,7 +24,15 @@ RULES = {
         "avatar.network",
         "avatar.portrait.landmarks",
     },
-    "avatar.portrait": {"avatar.core", "avatar.portrait", "avatar.errors", "avatar.network", "avatar.storage"},
+    "avatar.portrait": {
+        "avatar.core",
+        "avatar.portrait",
+        "avatar.errors",
+        "avatar.network",
+        "avatar.storage",
+        "avatar.store",
+    },
+    "avatar.store": {"avatar.store", "avatar.errors", "avatar.storage"},
     "avatar.engines": {"avatar.core", "avatar.portrait", "avatar.engines", "avatar.errors", "avatar.network"},
     "avatar.pipeline": {"avatar.core", "avatar.sync", "avatar.pipeline", "avatar.errors", "avatar.metrics"},
     "avatar.trust": {
@@ -40,7 +48,16 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
+WIRING |= {
+    "calibrate",
+    "commands_calibrate",
+    "own_head",
+    "labels",
+    "commands_trust",
+    "bench_label",
+    "guided",
+    "commands_lab",
+}
 WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken", "bench_vr"}
 
 
