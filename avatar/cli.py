@@ -16,7 +16,7 @@ from avatar.errors import AvatarError
 from avatar.log import set_up
 
 CONSENTS = ("self", "licensed", "synthetic")
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label", "batch")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label", "batch", "vr")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -156,7 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab(add)
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=BENCHES, default="stages")
-    bench.add_argument("--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, soak: 1800")
+    bench.add_argument(
+        "--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, vr: 15 each, soak: 1800"
+    )
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")

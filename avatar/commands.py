@@ -335,6 +335,11 @@ def bench(args: argparse.Namespace) -> int:
 
             with _progress("sending") as progress:
                 result = parameters(args.seconds or 60.0, progress)
+        case "vr":
+            from avatar.bench_vr import vr
+
+            with _progress("drawing") as progress:
+                result = vr(config, args.seconds or 15.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))

@@ -16,6 +16,7 @@
 ``GET /api/meters``, ``GET /api/events``    figures, once or as a WebSocket of ``{"type": "meters" | "state", …}``
 ``/api/calibration``                        the user's own head: :mod:`avatar.streams.calibration_api`
 ``GET /api/label``                          ``{"alg", "key"}``: checks the signed label of the data channel ``label``
+``/vr``, ``GET /api/states``                heads in space: :mod:`avatar.streams.room`
 ``/whip``, ``/whep``                        other programs: :mod:`avatar.streams.whip`
 ``GET /healthz``, ``GET /readyz``           ``{"ok": true}``; 503 where nobody else can be taken
 ``GET /metrics``                            the meters for Prometheus
@@ -40,6 +41,7 @@ from avatar.errors import UsageError
 from avatar.streams import calibration_api, limits, prometheus
 from avatar.streams.access import Access, is_remote
 from avatar.streams.events import Events
+from avatar.streams.room import Room
 from avatar.streams.signaling import PeerHub
 from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json
 from avatar.streams.whip import Door
@@ -130,6 +132,7 @@ class Server(Site):
     :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
     :param ice: STUN and TURN servers that WHIP and WHEP clients are told of. :param turn_secret: shared with the TURN
         servers; clients get credentials made of it.
+    :param room: heads and states of the page in space.
     """
 
     def __init__(
@@ -140,11 +143,13 @@ class Server(Site):
         access: Access | None = None,
         ice: Sequence[str] = (),
         turn_secret: str = "",
+        room: Room | None = None,
     ) -> None:
         super().__init__(access, root)
         self._control = control
         self._hub = hub
         self._events = Events(control)
+        self._room = room or Room()
         self._door = Door(hub, control, ice, self._events.push_state, turn_secret)
 
     async def start(self, host: str = "127.0.0.1", port: int = 8080) -> int:
@@ -156,6 +161,7 @@ class Server(Site):
         """Stop listening and end every connection. The peers go first: open ones keep the process alive. Idempotent."""
         await self._hub.close()
         await self._events.stop()
+        await self._room.close()
         await super().stop()
 
     def _application(self) -> web.Application:
@@ -166,6 +172,7 @@ class Server(Site):
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
                 *self._door.routes(),
+                *self._room.routes(),
                 web.post("/api/offer", self._offer),
                 web.get("/api/label", self._label),
                 web.delete("/api/peers/{id}", self._leave),
