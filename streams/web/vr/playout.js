@@ -1,7 +1,10 @@
 /** States as they were sent, on a steady clock: what the network delivers unevenly is shown evenly. No drawing here. */
 
-/** Milliseconds that a state waits, so that the next is there when it is shown: one picture at 30 a second, and a little. */
-export const HOLD_MS = 45;
+/** Milliseconds that a state waits at least and at most, so that the next is there when it is shown. */
+const LEAST_MS = 45;
+const MOST_MS = 250;
+/** Milliseconds by which the wait changes in one: a face that goes on a tenth too slow or too fast is not noticed. */
+const CHANGE = 0.1;
 /** After so long without a state the face lets go, within `FADE_MS`. */
 const STALE_MS = 700;
 const FADE_MS = 600;
@@ -14,25 +17,43 @@ export class Playout {
   #states = [];
   #offset = null;
   #arrival = 0;
+  #late = 0; // of the latest states, the latest; it is forgotten slowly
+  #apart = 33; // milliseconds between states
+  #hold = LEAST_MS;
+  #shown = null;
 
   /** Take a state (avatar/streams/wire.py) that came at `now`, on performance.now(). */
   push(state, now) {
     const at = 1000 * state.t;
     const last = this.#states.at(-1);
     if (last && (at <= last.at - 1000 || at > last.at + 5000)) this.#forget(); // another session
-    else if (last && at <= last.at) return; // overtaken on the way
+    if (this.#states.some((one) => one.at === at)) return;
     this.received += 1;
     this.#arrival = now;
     // The quickest delivery tells the clocks apart; it is forgotten slowly, in case they drift.
     const offset = now - at;
     this.#offset = this.#offset === null ? offset : Math.min(this.#offset + 0.02, offset);
-    this.#states.push({ at, state });
+    this.#late = Math.max(this.#late * 0.998, offset - this.#offset);
+    const later = this.#states.findIndex((one) => one.at > at);
+    if (later >= 0) this.#states.splice(later, 0, { at, state }); // overtaken on the way
+    else {
+      if (last && this.#states.length) this.#apart += 0.1 * (Math.min(at - last.at, 200) - this.#apart);
+      this.#states.push({ at, state });
+    }
     if (this.#states.length > KEPT) this.#states.shift();
   }
 
   #forget() {
     this.#states = [];
     this.#offset = null;
+  }
+
+  #wait(now) {
+    const most = CHANGE * Math.max(0, now - (this.#shown ?? now));
+    const wanted = Math.min(MOST_MS, Math.max(LEAST_MS, this.#late + this.#apart + 5));
+    this.#hold += Math.min(most, Math.max(-most, wanted - this.#hold));
+    this.#shown = now;
+    return this.#hold;
   }
 
   get fresh() {
@@ -42,7 +63,7 @@ export class Playout {
   /** What to show at `now`: { arkit: name -> 0..1, head, gaze (degrees, millimetres), strength }, or null before the first. */
   at(now) {
     if (this.#offset === null) return null;
-    const wanted = now - this.#offset - HOLD_MS - this.lag;
+    const wanted = now - this.#offset - this.#wait(now) - this.lag;
     const states = this.#states;
     let next = states.findIndex((one) => one.at > wanted);
     if (next < 0) next = states.length - 1;
