@@ -332,8 +332,10 @@ class Front(Site):
             if not tasks[1].done():  # it is not the page that has left
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), 0.5)
-                again = session.status == "restarting"
-                last = {"type": "end", "reason": session.why or "the session has ended", "again": again}
+                # On a cluster it takes longer until it is known that a worker has died; the session is not over then.
+                again = session.status != "ended"
+                why = session.why if over.is_set() else "its worker does not answer"
+                last = {"type": "end", "reason": why or "the session has ended", "again": again}
                 with contextlib.suppress(ConnectionError, RuntimeError):
                     await socket.send_json(last)
                     await socket.close(code=RESTARTED if again else DEAD)

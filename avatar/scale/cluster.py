@@ -26,7 +26,7 @@ from avatar.scale.workers import BEGIN_S, SILENT_S, Json, Worker
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ def connect(address: str) -> None:
     """To a cluster that is there: ``auto`` finds the one of this machine. Raises RunError."""
     if ray.is_initialized():
         return
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
     try:
         if address != "auto":  # Ray itself would try for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -84,11 +85,9 @@ class RayCrew:
     def _answer(self, ref: Any, job: Job) -> Answer:
         try:
             return dict(ray.get(ref))
-        except RayTaskError:
-            raise
         except RayError as error:
-            why = " ".join(str(error).split())[:160]
-            return {"fault": f"it could not be drawn on the cluster ({why})", "line": job.line, "key": job.key}
+            why = f"it could not be drawn on the cluster ({_line(error)})"
+            return {"fault": why, "line": job.line, "key": job.key}
 
     def close(self) -> None:
         for ref in self._running:
@@ -151,12 +150,12 @@ class RayWorker:
                 break
             except ActorUnavailableError:  # Ray is starting it again
                 if loop.time() > end:
-                    raise RunError(f"no session begins on the cluster within {BEGIN_S:.0f} s") from None
+                    raise _too_late() from None
                 await asyncio.sleep(0.25)
-            except TimeoutError:
-                raise RunError(f"no session begins on the cluster within {BEGIN_S:.0f} s") from None
-            except RayActorError as error:
+            except RayError as error:  # before TimeoutError: what a task raised is of that class as well
                 raise RunError(f"the cluster runs no session ({_line(error)})") from error
+            except TimeoutError:
+                raise _too_late() from None
         if "fault" in said:
             raise _fault(said)
         self.pid, self.node = said["pid"], said["node"]
@@ -166,13 +165,13 @@ class RayWorker:
         while True:
             try:
                 self._on_beat(await _result(self.actor.beat.remote(), SILENT_S))
+            except RayTaskError as error:
+                return _line(error)
+            except RayError as error:
+                return f"has died ({_line(error)})"
             except TimeoutError:
                 ray.kill(self.actor, no_restart=False)
                 return f"said nothing for {SILENT_S:.0f} s and was ended"
-            except RayActorError as error:
-                return f"has died ({_line(error)})"
-            except RayTaskError as error:
-                return _line(error.cause if isinstance(error.cause, AvatarError) else error)
             await asyncio.sleep(BEAT_S)
 
     async def end(self, patience: float) -> None:
@@ -200,7 +199,12 @@ class RayWorkers:
         self._looking = asyncio.create_task(self._look())
 
     async def measure(self, config: Json) -> Json:
-        said = await _result(ray.remote(num_cpus=1)(_measured).remote(config), BEGIN_S)
+        try:
+            said = await _result(ray.remote(num_cpus=1)(_measured).remote(config), BEGIN_S)
+        except RayError as error:
+            raise RunError(f"the cluster cannot say what a session costs ({_line(error)})") from error
+        except TimeoutError:
+            raise RunError(f"the cluster had no core for {BEGIN_S:.0f} s to measure a session on") from None
         if "fault" in said:
             raise _fault(said)
         self._cost = said["cores"]
@@ -241,5 +245,13 @@ def _fault(said: Json) -> AvatarError:
     return fault(said["fault"], said["code"])
 
 
+def _too_late() -> RunError:
+    return RunError(f"no session begins on the cluster within {BEGIN_S:.0f} s")
+
+
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]
+    """In one line: an error of ours as it is, others with their class. Ray's own text is a whole traceback."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
+        error = error.cause
+    kind = "" if isinstance(error, AvatarError | RayError) else f"{type(error).__name__}: "
+    return (kind + " ".join(str(error).split()))[:160]

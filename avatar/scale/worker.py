@@ -54,7 +54,6 @@ class SessionWorker:
         self._shedder = Shedder(1e3 / config.avatar.fps, top)
         self._level = 0
         self._counted = (0, 0)
-        self._judged = time.monotonic()
         self._run: asyncio.Task[None] | None = None
         self._shedding: asyncio.Task[None] | None = None
 
@@ -114,6 +113,7 @@ class SessionWorker:
         return self._pipeline.session.meters.series(name)[-self._pipeline.config.avatar.fps :]
 
     async def _shed(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
@@ -123,7 +123,7 @@ class SessionWorker:
             if not drawn + skipped:
                 continue  # nobody watches
             late = percentiles(self._recent("late_ms"), (95,))["p95"]
-            await self.give_up(self._shedder.step(time.monotonic(), late, skipped / (drawn + skipped)))
+            await self.give_up(self._shedder.step(loop.time(), late, skipped / (drawn + skipped)))
 
     async def give_up(self, level: int) -> None:
         """Apply a level of :data:`avatar.scale.shedding.LADDER`."""

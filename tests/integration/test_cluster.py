@@ -19,6 +19,7 @@ from test_batch import states, table
 from test_workers import Door, Post, begin
 
 from avatar.config import load
+from avatar.errors import RunError
 from avatar.scale import batch
 from avatar.testing.nodes import HOST, Nodes
 
@@ -73,11 +74,12 @@ async def test_sessions_are_actors_and_come_back(nodes, tmp_path):
                     killed = time.monotonic()
                     while (message := await events.receive()).type is aiohttp.WSMsgType.TEXT:
                         last = json.loads(message.data)
-                    assert (last["type"], time.monotonic() - killed < 1.0) == ("end", True)
+                    assert (last["type"], last["again"], time.monotonic() - killed < 1.0) == ("end", True, True)
+                    assert events.close_code == 1012
                 before = len(other.frames["video"])
-                while True:
+                while True:  # Ray may take a moment to notice: until then it is said to be live
                     async with http.get(f"/sessions/{first['session']}") as response:
-                        if (await response.json())["state"] == "live":
+                        if (await response.json())["state"] == "live" and "(1 of 3)" in door.log:
                             break
                     assert time.monotonic() - killed < 90
                     await asyncio.sleep(0.2)
@@ -89,6 +91,21 @@ async def test_sessions_are_actors_and_come_back(nodes, tmp_path):
         assert door.process.wait(30) == 0
     finally:
         door.kill()
+
+
+async def test_what_an_actor_did_not_expect_is_one_line(nodes):
+    from avatar.scale.cluster import RayWorkers
+
+    workers = RayWorkers(nodes.address)
+    await workers.start()
+    try:
+        worker = await workers.take(lambda beat: None)
+        with pytest.raises(RunError, match="runs no session .ValidationError") as error:
+            await worker.begin({"server": {}, "avatar": {"colour": "green"}})
+        assert "\n" not in str(error.value)
+        await worker.end(0.0)
+    finally:
+        await workers.close()
 
 
 def actors(door: Door) -> list[int]:
