@@ -1,7 +1,9 @@
-"""`avatar bench batch`: many short clips by one process, by one for each core, and by Ray on two nodes of loopback."""
+"""`avatar bench batch`: many short clips by one process, by one for each core, and by Ray on two nodes of loopback, of
+which one is killed half-way through a larger batch."""
 
 from __future__ import annotations
 
+import collections
 import csv
 import importlib.util
 import json
@@ -17,43 +19,69 @@ from avatar.scale import batch
 
 Progress = Callable[[int, int], None]
 
-SECONDS = 2.0
+SECONDS = 1.0
 """Of a clip."""
 
 
-def bench(config: Config, clips: int = 60, progress: Progress = lambda done, of: None) -> dict[str, Any]:
-    """Seconds for ``clips`` clips of two seconds each way, the start of the processes included (the cluster's is not),
-    and how many times faster than one process that is."""
+def bench(
+    config: Config, clips: int = 60, killed: int = 200, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
+    """Seconds for ``clips`` clips of a second each way, the start of the processes included (the cluster's is not), and
+    how many times faster than one process that is; then ``killed`` clips (0 = none) on two nodes, of which one is
+    killed after the first half: how many are there in the end, and how many the journal has twice."""
+    done = 0
+
+    def said(part: int, of: int) -> None:
+        progress(done + part, total)
+
     with tempfile.TemporaryDirectory(prefix="vultus-batch-") as folder:
+        ray = importlib.util.find_spec("ray") is not None
+        total = clips * (3 if ray else 2) + (killed if ray else 0)
         table = _table(Path(folder), clips, config.avatar.fps)
-        ways = 3 if importlib.util.find_spec("ray") else 2
-
-        def through(way: int) -> Progress:
-            return lambda done, of: progress(way * of + done, ways * of)
-
-        one = _timed(table, config, lambda count: batch.LocalCrew(1), through(0))
         result: dict[str, Any] = {
             "clips": clips,
             "clip_s": SECONDS,
             "size": config.avatar.size,
             "fps": config.avatar.fps,
+            "cores": batch.cores(),
         }
-        result["one_worker"] = one
-        local = _timed(table, config, lambda count: batch.LocalCrew(batch.cores()), through(1))
-        result["processes"] = {**local, "speedup": round(one["seconds"] / local["seconds"], 2)}
-        if ways == 3:
-            with two_nodes() as address:
-                from avatar.scale.cluster import RayCrew
+        one = result["one_worker"] = _timed(table, config, lambda count: batch.LocalCrew(1), said)
 
-                nodes = _timed(table, config, lambda count: RayCrew(address), through(2))
-            result["ray_two_nodes"] = {**nodes, "speedup": round(one["seconds"] / nodes["seconds"], 2)}
+        def faster(figures: dict[str, Any]) -> dict[str, Any]:
+            return {**figures, "speedup": round(one["seconds"] / figures["seconds"], 2)}
+
+        done = clips
+        local = _timed(table, config, lambda count: batch.LocalCrew(batch.cores()), said)
+        result["processes"] = faster(local)
+        if ray:
+            from avatar.testing.nodes import Nodes
+
+            nodes = Nodes()
+            try:
+                crew = batch.crew(nodes.address, None)
+                done = 2 * clips
+                result["ray_two_nodes"] = faster(_timed(table, config, crew, said))
+                if killed:
+                    done = 3 * clips
+                    table = _table(Path(folder), killed, config.avatar.fps)
+                    result["ray_one_killed"] = _killed(table, config, crew, nodes.kill_second, said)
+            finally:
+                nodes.close()
         return result
 
 
-def two_nodes() -> Any:
-    from avatar.testing.nodes import two_nodes
+def _killed(
+    table: Path, config: Config, crew: Callable[[int], batch.Crew], kill: Callable[[], None], progress: Progress
+) -> dict[str, Any]:
+    at: list[int] = []
 
-    return two_nodes()
+    def said(done: int, of: int) -> None:
+        if not at and 2 * done >= of:
+            at.append(done)
+            kill()
+        progress(done, of)
+
+    return {**_timed(table, config, crew, said), "killed_after": at[0]}
 
 
 def _table(folder: Path, clips: int, fps: int) -> Path:
@@ -74,7 +102,9 @@ def _table(folder: Path, clips: int, fps: int) -> Path:
 def _timed(table: Path, config: Config, crew: Callable[[int], batch.Crew], progress: Progress) -> dict[str, Any]:
     outcome = batch.run(table, config, crew, progress=progress)
     there = len(list((table.parent / "out").glob("*.mp4")))
+    journal = table.with_name(table.name + ".journal")
+    lines = collections.Counter(json.loads(line)["output"] for line in journal.read_text().splitlines())
     shutil.rmtree(table.parent / "out")
-    table.with_name(table.name + ".journal").unlink()
-    figures = outcome.as_json()
-    return {key: figures[key] for key in ("seconds", "cpu_s", "workers", "drawn", "failed")} | {"there": there}
+    journal.unlink()
+    figures = {key: outcome.as_json()[key] for key in ("seconds", "cpu_s", "workers", "drawn", "failed")}
+    return figures | {"there": there, "twice": sum(count > 1 for count in lines.values())}

@@ -315,7 +315,7 @@ def bench(args: argparse.Namespace) -> int:
             from avatar.bench_batch import bench as batch
 
             with _progress("drawing") as progress:
-                result = batch(config, args.clips, progress)
+                result = batch(config, args.clips, args.killed, progress)
         case "network":
             from avatar.bench_network import network
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from avatar.analysis.dialogue import Act
 from avatar.analysis.mouth import CALM_MS
-from avatar.config import Config
+from avatar.config import AvatarTable, Config
 from avatar.core.types import EMOTIONS, SECOND, AudioChunk, Cue, EmotionLabel, FaceState, Ns, VideoFrame
 from avatar.engines import layers
 from avatar.engines.base import Engine
+from avatar.engines.choice import Choice
 from avatar.errors import UsageError
 from avatar.labels import labelled, labelled_transparent, origin_of, seal, tags
 from avatar.parts import (
@@ -181,11 +182,12 @@ def render(
     progress: Callable[[int, int], None] = lambda done, of: None,
     consent: Consent = "self",
     steps: tuple[str, ...] = (),
+    choose: Callable[[AvatarTable, AvatarBundle], Choice] = choose_engine,
 ) -> Rendered:
     """Draw a clip to ``out``, labelled and signed. Raises AvatarError.
 
     :param consent: who agreed, where the avatar is a photo by path. :param steps: what was done before, for the
-        manifest.
+        manifest. :param choose: gives the engine.
     """
     from avatar.streams.sinks.recorder import CLEAR_SUFFIXES, Mux
 
@@ -195,7 +197,7 @@ def render(
         kinds = " or ".join(CLEAR_SUFFIXES)
         raise UsageError(f"{out.name}: a transparent clip is --background alpha and a file {kinds}, both or neither")
     bundle = find_avatar(config.avatar.name, consent, config)
-    engine = choose_engine(config.avatar, bundle).engine
+    engine = choose(config.avatar, bundle).engine
     if clear and engine.background != layers.ALPHA:
         raise UsageError(f"{bundle.name}: cannot be cut out ({background_doubt(bundle)}); render an .mp4 as it is")
     origin = replace(clip_origin(config, bundle, engine, source), steps=steps)

@@ -6,8 +6,10 @@ As a process, ``python -m avatar.scale.draw`` takes jobs as JSON lines and answe
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -15,13 +17,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from avatar.config import Config
+from avatar.config import AvatarTable, Config
 from avatar.errors import AvatarError
 from avatar.storage import stored_in
+
+if TYPE_CHECKING:
+    from avatar.engines.choice import Choice
+    from avatar.portrait.bundle import AvatarBundle
 
 UNFINISHED = ".unfinished-"
 """Begin of the folder in which a clip lies while it is drawn: a killed process leaves that, never half a clip under the
@@ -41,6 +47,31 @@ def whole(path: Path) -> Iterator[Path]:
             os.replace(fresh, path)
 
 
+class LastEngine:
+    """The engine of the clip before, where the next one wants the same: making one takes longer than drawing a second.
+    An engine's pictures depend on the state alone (:class:`avatar.engines.base.Engine`)."""
+
+    def __init__(self) -> None:
+        self._key = ""
+        self._choice: Choice | None = None
+
+    def __call__(self, asked: AvatarTable, bundle: AvatarBundle) -> Choice:
+        """As :func:`avatar.parts.choose_engine`."""
+        from avatar.parts import choose_engine
+
+        # Everything of the bundle, since a name or a folder may have got another photo meanwhile.
+        key = hashlib.sha256(pickle.dumps(bundle) + asked.model_dump_json().encode()).hexdigest()
+        if self._choice is None or key != self._key:
+            self._choice = None  # before the next one is made: two at a time are too many
+            self._choice, self._key = choose_engine(asked, bundle), key
+        else:
+            self._choice.engine.set_background(asked.background)  # the file of that name may be another one by now
+        return self._choice
+
+
+_last_engine = LastEngine()
+
+
 def draw(job: dict[str, Any]) -> dict[str, Any]:
     """Draw a clip (:meth:`avatar.scale.jobs.Job.as_json`); its file appears whole or not at all.
 
@@ -58,7 +89,7 @@ def draw(job: dict[str, Any]) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         fresh = stack.enter_context(whole(output))
         states = stack.enter_context(whole(Path(job["states_out"]))) if job["states_out"] else None
-        made = render(config, Input(**given), fresh, states, consent=job["consent"])
+        made = render(config, Input(**given), fresh, states, consent=job["consent"], choose=_last_engine)
         size = fresh.stat().st_size
     return {
         "key": job["key"],

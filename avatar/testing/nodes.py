@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -41,13 +39,3 @@ class Nodes:
 
         ray.shutdown()
         self.cluster.shutdown()
-
-
-@contextmanager
-def two_nodes() -> Iterator[str]:
-    """The cluster's address."""
-    nodes = Nodes()
-    try:
-        yield nodes.address
-    finally:
-        nodes.close()

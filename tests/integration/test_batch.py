@@ -11,11 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 
-from avatar.config import Config
+from avatar.config import Config, load
 from avatar.errors import UsageError
-from avatar.scale import batch, jobs
+from avatar.render import Input, render
+from avatar.scale import batch, draw, jobs
 from avatar.scale.draw import UNFINISHED
 
 SMALL = ["--size", "256", "--fps", "10"]
@@ -148,6 +152,36 @@ def test_a_batch_is_drawn_by_several_processes_and_never_twice(avatar, tmp_path,
     assert (again["drawn"], again["already"], again["failed"]) == (1, 3, 2)
     assert all((tmp_path / f"out/{k}.mp4").stat().st_mtime_ns == times[k] for k in (0, 1, 3))
     assert not list((tmp_path / "out").glob(f"{UNFINISHED}*"))
+
+
+def test_a_clip_is_the_same_whatever_its_process_drew_before(tmp_path):
+    """A process keeps the engine of the clip before; another avatar, size or background is another picture all the same."""
+    name, ground = states(tmp_path), tmp_path / "ground.png"
+    rows = [
+        {"output": "0.mp4", "avatar": "ada"},
+        {"output": "1.mp4", "avatar": "lin"},
+        {"output": "2.mp4", "avatar": "ada"},
+        {"output": "3.mp4", "avatar": "ada", "background": str(ground)},
+        {"output": "4.mp4", "avatar": "ada", "background": str(ground)},
+        {"output": "5.mp4", "avatar": "ada", "size": "320"},
+    ]
+    path = table(tmp_path, *({"size": "256", "background": "keep", **row, "states": name} for row in rows))
+    work, bad = jobs.read(path, load(None, ["avatar.fps=10"]).config)
+    assert not bad
+    for index, job in enumerate(work):
+        ground_colour = (200, 30, 30) if index < 4 else (30, 30, 200)
+        cv2.imwrite(str(ground), np.full((64, 64, 3), ground_colour, np.uint8))
+        draw.draw(job.as_json())
+        alone = tmp_path / "alone" / job.output.name
+        render(Config.model_validate(job.config), Input(states=tmp_path / name), alone)
+        assert np.array_equal(pictures(job.output), pictures(alone)), index
+    assert np.array_equal(pictures(work[0].output), pictures(work[2].output))
+    assert not np.array_equal(pictures(work[3].output), pictures(work[4].output)), "the file is another one by now"
+
+
+def pictures(clip: Path) -> np.ndarray:
+    with av.open(str(clip)) as container:
+        return np.stack([frame.to_ndarray() for frame in container.decode(video=0)])
 
 
 def children(pid: int) -> list[int]:

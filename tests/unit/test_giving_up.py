@@ -17,6 +17,7 @@ from avatar.scale.worker import SessionWorker
 from avatar.streams.sinks import webrtc
 from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
 
+pytestmark = pytest.mark.slow
 FPS, SIDE = 10, 288
 SETTINGS = (
     *("server.enabled=false", "input.audio=silence", "input.video=none", "avatar.engine=head"),
