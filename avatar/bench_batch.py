@@ -4,6 +4,7 @@ which one is killed half-way through a larger batch."""
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import importlib.util
 import json
@@ -26,48 +27,40 @@ SECONDS = 1.0
 def bench(
     config: Config, clips: int = 60, killed: int = 200, progress: Progress = lambda done, of: None
 ) -> dict[str, Any]:
-    """Seconds for ``clips`` clips of a second each way, the start of the processes included (the cluster's is not), and
-    how many times faster than one process that is; then ``killed`` clips (0 = none) on two nodes, of which one is
-    killed after the first half: how many are there in the end, and how many the journal has twice."""
-    done = 0
+    """How long ``clips`` clips of a second take each way (0 = none), and how many times faster than one process that
+    is: the start of the processes is included, the cluster's is not. Then ``killed`` clips (0 = none) on two nodes, of
+    which one is killed after the first half: how many are there in the end, and how many the journal has twice."""
+    ray = importlib.util.find_spec("ray") is not None
+    done, total = 0, clips * (3 if ray else 2) + (killed if ray else 0)
 
     def said(part: int, of: int) -> None:
         progress(done + part, total)
 
-    with tempfile.TemporaryDirectory(prefix="vultus-batch-") as folder:
-        ray = importlib.util.find_spec("ray") is not None
-        total = clips * (3 if ray else 2) + (killed if ray else 0)
+    facts = {"clips": clips, "clip_s": SECONDS, "size": config.avatar.size, "fps": config.avatar.fps}
+    result: dict[str, Any] = {**facts, "cores": batch.cores()}
+    with tempfile.TemporaryDirectory(prefix="vultus-batch-") as folder, contextlib.ExitStack() as stack:
+        ways: dict[str, Callable[[int], batch.Crew]] = {}
+        if clips:
+            ways = {"one_worker": batch.crew("", 1), "processes": batch.crew("", batch.cores())}
         table = _table(Path(folder), clips, config.avatar.fps)
-        result: dict[str, Any] = {
-            "clips": clips,
-            "clip_s": SECONDS,
-            "size": config.avatar.size,
-            "fps": config.avatar.fps,
-            "cores": batch.cores(),
-        }
-        one = result["one_worker"] = _timed(table, config, lambda count: batch.LocalCrew(1), said)
-
-        def faster(figures: dict[str, Any]) -> dict[str, Any]:
-            return {**figures, "speedup": round(one["seconds"] / figures["seconds"], 2)}
-
-        done = clips
-        local = _timed(table, config, lambda count: batch.LocalCrew(batch.cores()), said)
-        result["processes"] = faster(local)
-        if ray:
+        for way, crew in ways.items():
+            result[way] = _timed(table, config, crew, said)
+            done += clips
+        if ray and total:
             from avatar.testing.nodes import Nodes
 
             nodes = Nodes()
-            try:
-                crew = batch.crew(nodes.address, None)
-                done = 2 * clips
-                result["ray_two_nodes"] = faster(_timed(table, config, crew, said))
-                if killed:
-                    done = 3 * clips
-                    table = _table(Path(folder), killed, config.avatar.fps)
-                    result["ray_one_killed"] = _killed(table, config, crew, nodes.kill_second, said)
-            finally:
-                nodes.close()
-        return result
+            stack.callback(nodes.close)
+            crew = batch.crew(nodes.address, None)
+            if clips:
+                result["ray_two_nodes"] = _timed(table, config, crew, said)
+                done += clips
+            if killed:
+                table = _table(Path(folder), killed, config.avatar.fps)
+                result["ray_one_killed"] = _killed(table, config, crew, nodes.kill_second, said)
+    for way in {"processes", "ray_two_nodes"} & set(result):
+        result[way]["speedup"] = round(result["one_worker"]["seconds"] / result[way]["seconds"], 2)
+    return result
 
 
 def _killed(

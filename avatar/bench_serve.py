@@ -18,6 +18,7 @@ from typing import Any
 from avatar.bench import _process, get, running
 from avatar.config import Config
 from avatar.errors import RunError
+from avatar.scale import cost
 
 FPS = 25
 
@@ -27,10 +28,29 @@ def serve(
 ) -> dict[str, Any]:
     """``sessions`` engines with ``viewers`` each, for ``seconds``. Linux only (it reads /proc).
 
+    ``estimates`` are what admission reckons with before it has seen any session (:mod:`avatar.scale.cost`), before and
+    after; ``live_over_parts`` is what a session takes over what its parts take alone at the rate that was drawn.
+
     :param one_door: behind the front door of one server (``server.workers``), in place of a server each.
 
     Raises RunError where a session does not start or a viewer sees nothing.
     """
+    made = config.model_dump(mode="json")
+    made["avatar"]["fps"], made["input"]["audio"] = FPS, "demo"
+    first = cost.measure(Config.model_validate(made))
+    made["avatar"]["quality"] = first.quality  # what was measured is what runs
+    config = Config.model_validate(made)
+    result = _live(config, sessions, viewers, seconds, one_door)
+    estimates = (first, cost.measure(config))
+    parts = sum(each.parts(result["drawn_fps"]) for each in estimates) / 2
+    return {
+        **result,
+        "estimates": [cost.as_json(each) for each in estimates],
+        "live_over_parts": round(result["cpu_cores"] / sessions / parts, 3),
+    }
+
+
+def _live(config: Config, sessions: int, viewers: int, seconds: float, one_door: bool) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         engines = (_behind_one_door if one_door else _side_by_side)(stack, config, sessions, viewers)
         crowds = [_crowd(engine, viewers, seconds) for engine in engines]
@@ -46,22 +66,24 @@ def serve(
         finally:
             for crowd in crowds:
                 crowd.kill()
-        return {
-            "sessions": sessions,
-            "viewers": sessions * viewers,
-            "fps": FPS,
-            "fps_min": min(row["fps_min"] for row in seen),
-            "freeze_ms_max": max(row["freeze_ms_max"] for row in seen),
-            "shed": sum(row["shed"] for row in meters) - sum(row["shed"] for row in before),
-            "lost_packets": sum(row["lost_packets"] for row in seen),
-            "encodes": max(row["encodes"] for row in before),
-            "cpu_cores": round(cpu / wall, 3),
-            "cpu_cores_each": [row["cpu_cores"] for row in meters],
-            "viewer_cores": round(sum(row["cpu_cores"] for row in seen), 3),
-            "viewer_kbit_s": max(row["kbit_s"] for row in seen),
-            "rss_mb": [row["rss_mb"] for row in meters],
-            "pss_mb": round(memory, 1),
-        }
+    drawn = sum(row["frames"] for row in meters) - sum(row["frames"] for row in before)
+    return {
+        "sessions": sessions,
+        "viewers": sessions * viewers,
+        "fps": FPS,
+        "fps_min": min(row["fps_min"] for row in seen),
+        "drawn_fps": round(drawn / wall / sessions, 2),
+        "freeze_ms_max": max(row["freeze_ms_max"] for row in seen),
+        "shed": sum(row["shed"] for row in meters) - sum(row["shed"] for row in before),
+        "lost_packets": sum(row["lost_packets"] for row in seen),
+        "encodes": max(row["encodes"] for row in before),
+        "cpu_cores": round(cpu / wall, 3),
+        "cpu_cores_each": [row["cpu_cores"] for row in meters],
+        "viewer_cores": round(sum(row["cpu_cores"] for row in seen), 3),
+        "viewer_kbit_s": max(row["kbit_s"] for row in seen),
+        "rss_mb": [row["rss_mb"] for row in meters],
+        "pss_mb": round(memory, 1),
+    }
 
 
 @dataclass(frozen=True, slots=True)

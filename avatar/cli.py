@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
     bench.add_argument("--one-door", action="store_true", help="serve: sessions of one server, each in its worker")
     bench.add_argument("--joins", type=_positive, metavar="S", help="soak: every S seconds one comes and one leaves")
-    bench.add_argument("--clips", type=_count, default=60, metavar="N", help="batch: how many, of a second each")
+    bench.add_argument("--clips", type=_number, default=60, metavar="N", help="batch: how many, of a second each")
     text = "batch: then so many on two nodes, of which one is killed half-way"
     bench.add_argument("--killed", type=_number, default=200, metavar="N", help=text)
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")

@@ -43,6 +43,10 @@ class Cost:
     hearing_ms: float
     """Of 20 ms of sound."""
 
+    def parts(self, fps: float) -> float:
+        """Cores that drawing so many pictures a second and hearing take alone."""
+        return (self.picture_ms * fps + self.hearing_ms * 50) / 1e3
+
 
 def measure(config: Config) -> Cost:
     """Takes one to two seconds. Raises AvatarError where the avatar or the engine cannot be had."""

@@ -155,7 +155,7 @@ def test_a_batch_is_drawn_by_several_processes_and_never_twice(avatar, tmp_path,
 
 
 def test_a_clip_is_the_same_whatever_its_process_drew_before(tmp_path):
-    """A process keeps the engine of the clip before; another avatar, size or background is another picture all the same."""
+    """A process keeps the engine of the clip before; another avatar, size or background is another picture still."""
     name, ground = states(tmp_path), tmp_path / "ground.png"
     rows = [
         {"output": "0.mp4", "avatar": "ada"},
