@@ -11,8 +11,10 @@ import asyncio
 import logging
 import os
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from avatar.config import Config
 from avatar.errors import AvatarError, RunError
@@ -37,19 +39,38 @@ LOOK_S = 5.0
 """Between two looks at how many cores there are."""
 
 
+class _Output:
+    """Standard output for everybody but Ray's own threads, which print a whole log there when a node dies: what a
+    command prints is for programs to read."""
+
+    def __init__(self, real: TextIO) -> None:
+        self._real = real
+
+    def write(self, text: str) -> int:
+        if not threading.current_thread().name.startswith("ray_"):
+            return self._real.write(text)
+        if text.strip():
+            log.debug("Ray: %s", _words(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 def connect(address: str) -> None:
     """To a cluster that is there: ``auto`` finds the one of this machine. Raises RunError."""
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
+    if not isinstance(sys.stdout, _Output):
+        sys.stdout = cast(TextIO, _Output(sys.stdout))
     try:
         if address != "auto":  # Ray itself would try for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_S).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        line = " ".join(str(error).split())[:160]
-        raise RunError(f"no Ray cluster at {address} ({line}); start one: ray start --head") from error
+        raise RunError(f"no Ray cluster at {address} ({_words(error)}); start one: ray start --head") from error
 
 
 def _cores() -> float:
@@ -254,4 +275,8 @@ def _line(error: BaseException) -> str:
     if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause
     kind = "" if isinstance(error, AvatarError | RayError) else f"{type(error).__name__}: "
-    return (kind + " ".join(str(error).split()))[:160]
+    return kind + _words(error)
+
+
+def _words(text: object) -> str:
+    return " ".join(str(text).split())[:160]

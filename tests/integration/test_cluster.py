@@ -37,7 +37,7 @@ def nodes() -> Iterator[Nodes]:
     made.close()
 
 
-def test_a_batch_is_whole_although_a_node_dies(nodes, tmp_path):
+def test_a_batch_is_whole_although_a_node_dies(nodes, tmp_path, capsys):
     name, count = states(tmp_path, count=20), 16
     path = table(tmp_path, *({"output": f"{k}.mp4", "states": name} for k in range(count)))
     config = load(None, ["avatar.size=256", "avatar.fps=10"]).config
@@ -55,6 +55,7 @@ def test_a_batch_is_whole_although_a_node_dies(nodes, tmp_path):
     assert sorted(entry["line"] for entry in entries) == list(range(2, count + 2)), "all, and none twice"
     assert all((tmp_path / f"{k}.mp4").stat().st_size == e["bytes"] for e in entries for k in (e["line"] - 2,))
     assert len({entry["worker"] for entry in entries}) >= 2, "both nodes drew"
+    assert capsys.readouterr().out == "", "what a node's death leaves in Ray's logs is not for standard output"
 
 
 async def test_sessions_are_actors_and_come_back(nodes, tmp_path):
