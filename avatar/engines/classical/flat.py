@@ -42,7 +42,7 @@ class FlatEngine(Engine):
         portrait, landmarks = bundle.at_size(size)
         known = arrays(weights / MAP_FILE)
         self.plane = Plane(portrait, landmarks, known["mean"], known["shapes"].astype(np.float32))
-        self._interior = Interior(known["mouth"].astype(np.float32), portrait, landmarks)
+        self.interior = Interior(known["mouth"].astype(np.float32), portrait, landmarks)
         self.plane_mean = known["mean"]
         self.mean_face = MeanFace(known["frame"].astype(np.float32), known["triangles"].astype(np.int32))
         self._lay_frame(portrait, landmarks)
@@ -70,7 +70,7 @@ class FlatEngine(Engine):
         """The picture (s, s, 3) with these displacements of the landmarks (468, 3) and this log ratio."""
         texture = None if ratio is None else self.shaded(ratio)
         picture = self.plane.draw(displacement, head, gaze, texture)
-        self._interior.lay(picture, self.plane.moved)
+        self.interior.lay(picture, self.plane.moved)
         return picture
 
     def shaded(self, ratio: F32) -> U8:

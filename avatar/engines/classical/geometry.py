@@ -123,4 +123,4 @@ class GeometryEngine(FlatEngine):
         rest = max(0.0, 0.3 - share.sum())
         total = share.sum() + rest
         texture = (np.tensordot(share, self._mouths[:-1], 1) + rest * self._mouths[-1]) / total
-        self._interior = Interior(texture.astype(np.float32), *self._photo)
+        self.interior = Interior(texture.astype(np.float32), *self._photo)

@@ -48,7 +48,7 @@ from avatar.portrait.fit import (
 
 A, B, P = 1.0, 2.0, 0.5
 """The paper's constants: how exactly lines are kept, how soon they lose influence, how much long ones count."""
-GRID = 6
+GRID = 8
 """Pixels from one point of the field to the next: it is smooth."""
 _CHAINS = (
     (FACE_OVAL[::3] + FACE_OVAL[:1], RIGHT_BROW[:5:2], LEFT_BROW[:5:2], (6, 195, 4), (98, 2, 327), (205, 187), (425, 411))

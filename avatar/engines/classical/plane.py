@@ -142,15 +142,16 @@ class Plane:
         self.unit = float(np.hypot(*(landmarks[33, :2] - landmarks[263, :2])))
         self.shapes = self.frame.directions(shapes)
         self._fit_lids()
-        self._triangles = triangulation(mean, 0.5 * shapes[INDEX["jawOpen"]])
-        self._kinds = np.full(len(self._triangles), raster.SKIN, np.uint8)
+        self.triangles = triangulation(mean, 0.5 * shapes[INDEX["jawOpen"]])
+        """(t, 3): between landmarks, rings and border."""
+        self._kinds = np.full(len(self.triangles), raster.SKIN, np.uint8)
         self.face = self.landmarks[:LANDMARKS]
         self._rest = np.r_[self.face, self._surroundings()].astype(np.float32)
-        self._oval = [FACE_OVAL.index(i) for i in FACE_OVAL]
         middle = self.face[list(STABLE)].mean(0)
         self._pivot = middle + np.array((0, 0.25, _PIVOT_DEPTH), np.float32) * np.float32(self.unit)
         self._attributes = self._rest.copy()
-        self._points = self._rest.copy()
+        self.points = self._rest.copy()
+        """(n, 3): landmarks, rings and border in the last picture."""
         self._depth = np.empty((size, size), np.float32)
         self._values = np.zeros((size, size, 3), np.float32)
         self._shown = np.empty((size, size), np.uint8)
@@ -199,7 +200,7 @@ class Plane:
 
     def place(self, displacement: F32, head: Pose) -> None:
         """Set :attr:`map` and :attr:`moved`."""
-        points = self._points
+        points = self.points
         rigid = self._turned(self._rest, head)
         np.copyto(points, self._rest)
         points[:LANDMARKS] = self._turned(self._rest[:LANDMARKS] + displacement, head)
@@ -211,9 +212,9 @@ class Plane:
             at += count
         self.moved = points[:LANDMARKS].copy()
         near = points * np.array((1, 1, -1), np.float32)  # the rasteriser's depth grows towards the viewer
-        count = len(self._triangles)
+        count = len(self.triangles)
         buffers = self._depth, self._values, self._shown
-        raster.rasterize(near, self._attributes, self._triangles, self._kinds, count, *buffers)
+        raster.rasterize(near, self._attributes, self.triangles, self._kinds, count, *buffers)
         self.map = np.ascontiguousarray(self._values[..., :2])
         np.copyto(self.map, self._own, where=(self._shown == raster.NOTHING)[..., None])
 
@@ -229,20 +230,36 @@ class Plane:
         moved = shift * (1, -1, 0) * (self.unit / _EYES_MM)
         return np.asarray((points - self._pivot) @ (scale * turn).T + self._pivot + moved, np.float32)
 
-    def _look(self, gaze: Gaze) -> None:
-        """Shift the irises inside the lids."""
-        shift = np.sin((gaze.yaw, -gaze.pitch)).astype(np.float32) * np.float32(_EYEBALL * self.unit)
+    def look(self, picture: U8, gaze: Gaze) -> None:
+        """Turn the eyes of a picture in place, whose landmarks are :attr:`moved`."""
         for contour, iris in _EYES:
-            lids = self.moved[list(contour), :2]
-            low = np.maximum(np.floor(lids.min(0)).astype(int) - 2, 0)
-            high = np.minimum(np.ceil(lids.max(0)).astype(int) + 3, self.size)
-            if (high - low).min() < 3:
-                continue
-            mask = np.zeros(tuple((high - low)[::-1]), np.float32)
-            cv2.fillPoly(mask, [np.round(lids - low).astype(np.int32)], 1.0)
-            part = self.map[low[1] : high[1], low[0] : high[0]]
-            centre = self.landmarks[iris, :2]
-            radius = float(np.linalg.norm(self.landmarks[iris + 1 : iris + 5, :2] - centre, axis=1).mean())
-            away = np.linalg.norm(part - shift - centre, axis=-1) / max(radius, 1.0)
-            share = cv2.GaussianBlur(mask, (0, 0), 0.8) * mask * np.exp(-((away / 1.7) ** 4))
-            part -= share[..., None] * shift
+            box = self._eye_box(contour)
+            moved = (self.moved[list(contour), :2] - self.face[list(contour), :2]).mean(0)
+            part = self._own[box].copy()
+            self._shift_iris(part, contour, box, self.landmarks[iris, :2] + moved, iris, gaze)
+            picture[box] = cv2.remap(picture, part, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def _look(self, gaze: Gaze) -> None:
+        """Turn the eyes in :attr:`map`."""
+        for contour, iris in _EYES:
+            box = self._eye_box(contour)
+            self._shift_iris(self.map[box], contour, box, self.landmarks[iris, :2], iris, gaze)
+
+    def _eye_box(self, contour: tuple[int, ...]) -> tuple[slice, slice]:
+        lids = self.moved[list(contour), :2]
+        x0, y0 = (int(v) for v in np.clip(np.floor(lids.min(0)) - 2, 0, self.size - 4))
+        x1, y1 = (int(v) for v in np.minimum(np.ceil(lids.max(0)) + 3, self.size))
+        return slice(y0, max(y1, y0 + 4)), slice(x0, max(x1, x0 + 4))
+
+    def _shift_iris(
+        self, part: F32, contour: tuple[int, ...], box: tuple[slice, slice], centre: F32, iris: int, gaze: Gaze
+    ) -> None:
+        """Move the sources ``part`` (h, w, 2) of an eye's box so that the iris at ``centre`` moves inside the lids."""
+        shift = np.sin((gaze.yaw, -gaze.pitch)).astype(np.float32) * np.float32(_EYEBALL * self.unit)
+        lids = self.moved[list(contour), :2] - (box[1].start, box[0].start)
+        mask = np.zeros(part.shape[:2], np.float32)
+        cv2.fillPoly(mask, [np.round(lids).astype(np.int32)], 1.0)
+        ring = self.landmarks[iris + 1 : iris + 5, :2] - self.landmarks[iris, :2]
+        away = np.linalg.norm(part - shift - centre, axis=-1) / max(1.0, float(np.linalg.norm(ring, axis=1).mean()))
+        share = cv2.GaussianBlur(mask, (0, 0), 0.8) * mask * np.exp(-((away / 1.7) ** 4))
+        part -= share[..., None] * shift
