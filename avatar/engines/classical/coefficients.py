@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from avatar.core.types import F32, U8
-from avatar.engines.classical.flat import FlatEngine, unpacked
+from avatar.engines.classical.flat import FlatEngine, combined, unpacked
 from avatar.engines.classical.plane import arrays, frame_between
 from avatar.engines.head_folds import FRAME, MeanFace
 from avatar.portrait.fit import LANDMARKS
@@ -77,4 +77,4 @@ class CoefficientsEngine(FlatEngine):
     def ratio(self, weights: F32, displacement: F32) -> F32 | None:
         if not weights.any():
             return None
-        return np.asarray((weights @ self._factor @ self._ratios).reshape(*FRAME, 3), np.float32)
+        return combined(weights @ self._factor, self._ratios).reshape(*FRAME, 3)

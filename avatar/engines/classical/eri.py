@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from avatar.core.types import F32, U8
-from avatar.engines.classical.flat import FlatEngine, unpacked
+from avatar.engines.classical.flat import FlatEngine, combined, unpacked
 from avatar.engines.classical.plane import arrays
 from avatar.engines.head_folds import FRAME, fold_weights
 
@@ -35,6 +35,9 @@ WIDE, NARROW = 3.0, 0.8
 """Sigmas of the two Gaussians, in pixels of the mean face's frame."""
 ALIKE = 0.85
 """Local correlation above which two aligned pictures show the same skin."""
+GAIN = 1.5
+"""Of the regression's maps: ridge shrinks them, and folds blur where they do not lie alike in all faces. Of 1, 1.5 and 2 the
+nearest to real smiles of people who were not learnt from is 1 to 1.5."""
 _WINDOW = 2.5
 """Sigma of the window that the correlation is taken in."""
 
@@ -69,7 +72,7 @@ class EriEngine(FlatEngine):
     def prepare(self, weights: Path, portrait: U8, landmarks: F32) -> None:
         known = arrays(weights / FILE)
         self._names = tuple(str(name) for name in known["names"])
-        maps = unpacked(known, "maps")
+        maps = unpacked(known, "maps") * np.float32(GAIN)
         half = maps.shape[2] // 2
         # Each side of the face by its own strength: halves that meet softly in the middle.
         ramp = np.clip((np.arange(maps.shape[2]) - half + 0.5) / 8 + 0.5, 0, 1).astype(np.float32)[None, :, None]
@@ -79,4 +82,4 @@ class EriEngine(FlatEngine):
         shown = fold_weights(weights, self._names).ravel()
         if not shown.any():
             return None
-        return np.asarray((shown @ self._maps).reshape(*FRAME, 3), np.float32)
+        return combined(shown, self._maps).reshape(*FRAME, 3)

@@ -191,7 +191,7 @@ class ViewMorphEngine(FlatEngine):
 
     def render(self, state: FaceState) -> U8:
         weights, yaw, pitch = shape_weights(state)
-        displacement = self.geometry(weights)
+        displacement = self.geometry(self.emphasised(weights))
         gaze = Gaze(yaw, pitch)
         euler = state.head.euler if np.isfinite(np.asarray(state.head.rotation)).all() else (0.0, 0.0, 0.0)
         turned = soft_limit(SEEN_YAW * euler[0], MAX_YAW)
