@@ -60,7 +60,8 @@ def aligned(person: Example) -> F32:
 
 
 def described(features: Sequence[tuple[F32, F32]]) -> tuple[F32, F32]:
-    """Features of people (n, d), scaled so that two of them are about one Gaussian's width apart, and the two scales."""
+    """Features of people (n, d), scaled so that two of them are about one Gaussian's width apart, and the two
+    scales."""
     blocks = [np.stack(block) for block in zip(*features, strict=True)]
     scales = []
     for block, share in zip(blocks, (1.0, _TONE), strict=True):

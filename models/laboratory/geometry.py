@@ -43,7 +43,8 @@ def learn(people: Sequence[Example], fold: int | None, basis: HeadBasis) -> Mapp
 
 
 def spread_out(vectors: F32, count: int) -> NDArray[np.intp]:
-    """Numbers of ``count`` rows: the one furthest from rest, then always the one furthest from those (Gonzalez 1985)."""
+    """Numbers of ``count`` rows: the one furthest from rest, then always the one furthest from those (Gonzalez
+    1985)."""
     distance = (vectors**2).sum(1)
     chosen: list[int] = []
     while len(chosen) < min(count, len(vectors)):

@@ -34,8 +34,11 @@ ROWS = ("map, mean smile", "eri, mean smile", "donor, warp alone", "donor, eri",
 Progress = Callable[[int, int], None]
 
 
-def london(pairs: Sequence[Pair], unseen: Unseen, eyes: Eyes, progress: Progress = lambda done, of: None) -> dict[str, Any]:
-    """``rows.NAME`` and what else :func:`avatar.models.expression.evaluate.figures` gives. Raises nothing of its own."""
+def london(
+    pairs: Sequence[Pair], unseen: Unseen, eyes: Eyes, progress: Progress = lambda done, of: None
+) -> dict[str, Any]:
+    """``rows.NAME`` and what else :func:`avatar.models.expression.evaluate.figures` gives. Raises nothing of its
+    own."""
     rows: dict[str, list[Drawn]] = {name: [] for name in (COPY, *ROWS)}
     for number, pair in enumerate(pairs):
         progress(number, len(pairs))
@@ -57,12 +60,13 @@ def drawings(pair: Pair, pairs: Sequence[Pair], folder: Path) -> dict[str, U8]:
     # As good as drawn at random, and the same each time.
     donor = others[sum(pair.name.encode()) % len(others)]
     plain, shaded = (kind(pair.bundle, RENDER_SIZE, folder) for kind in (MapEngine, EriEngine))
+    lifted, smile = plain.emphasised(mean), shaded.emphasised(mean)
     moved = donated(shaded.plane, donor)
     before, after = (Shown(face.pixels, face.points, face.points) for face in (donor.neutral, donor.smile))
     ratio = ratio_image(shaded.mean_face, before, after) * skin(shaded.mean_face)[..., None]
     return {
-        "map, mean smile": _drawn(plain, plain.geometry(mean)),
-        "eri, mean smile": _drawn(shaded, shaded.geometry(mean), shaded.ratio(mean, shaded.geometry(mean))),
+        "map, mean smile": _drawn(plain, plain.geometry(lifted)),
+        "eri, mean smile": _drawn(shaded, shaded.geometry(smile), shaded.ratio(smile, shaded.geometry(smile))),
         "donor, warp alone": _drawn(shaded, moved),
         "donor, eri": _drawn(shaded, moved, ratio),
     }

@@ -48,8 +48,9 @@ class Example:
     neutral: Shown
     smile: Shown
     weights: Mapping[int | None, F32]
-    """(52,) of the smile relative to the neutral photo, solved on the basis of everybody (None) and on those of the folds
-    that have not seen this person: a basis that has seen somebody must not teach a file that may not know them."""
+    """(52,) of the smile relative to the neutral photo, solved on the basis of everybody (None) and on those of the
+    folds that have not seen this person: a basis that has seen somebody must not teach a file that may not know
+    them."""
 
 
 Learn = Callable[[Sequence[Example], int | None, HeadBasis], Mapping[str, np.ndarray]]

@@ -1,7 +1,8 @@
 """Rows on drawn faces, whose middle between two pictures is known: morphs, and views.
 
-Truth is engine ``head``: a shipped avatar at rest, with an expression and halfway, or turned to both sides and straight.
-Landmarks are found in the pictures as in any photo. Everything is compared inside the hull of the true picture's face.
+Truth is engine ``head``: a shipped avatar at rest, with an expression and halfway, or turned to both sides and
+straight. Landmarks are found in the pictures as in any photo. Everything is compared inside the hull of the true
+picture's face.
 """
 
 from __future__ import annotations
@@ -67,10 +68,11 @@ def state(weights: Mapping[str, float], strength: float = 1.0, yaw: float = 0.0,
 
 
 def midpoints(weights: Path, detector: LandmarkDetector, limit: int, keep: Path | None = None) -> list[Row]:
-    """Of every avatar and expression: dB of a dissolve, a field morph and a 3D morph at t = 1/2 against the drawn half."""
+    """Of every avatar and expression: dB of a dissolve, a field morph and a 3D morph at t = 1/2 against the drawn
+    half."""
     mesh = morph3d.Surface(arrays(weights / MAP_FILE), SIZE)
     rows, lines, names = [], [], []
-    for name, engine in _avatars(weights, limit):
+    for name, engine in avatars(weights, limit):
         rest = engine.render(state({}))
         for expression, shown in EXPRESSIONS.items():
             other, truth = (engine.render(state(shown, strength, yaw=6 * strength)) for strength in (1.0, 0.5))
@@ -87,16 +89,17 @@ def midpoints(weights: Path, detector: LandmarkDetector, limit: int, keep: Path 
             names.append(f"{name} {expression}")
             lines.append([rest, other, truth, *made.values()])
     if keep is not None:
-        contact_sheets("midpoint", ["rest", "other", "half", "dissolve", "morph", "morph3d"], names, _small(lines), keep)
+        contact_sheets("midpoint", ["rest", "other", "half", "dissolve", "morph", "morph3d"], names, small(lines), keep)
     return rows
 
 
 def views(weights: Path, detector: LandmarkDetector, limit: int, keep: Path | None = None) -> list[Row]:
-    """Of every avatar: dB of a dissolve, a field morph and a view morph halfway between two views, against the face seen
-    from there, eyes on eyes (:mod:`avatar.models.expression.align`): where a view lies is free, its shape is not."""
+    """Of every avatar: dB of a dissolve, a field morph and a view morph halfway between two views, against the face
+    seen from there, eyes on eyes (:mod:`avatar.models.expression.align`): where a view lies is free, its shape is
+    not."""
     mean = arrays(weights / MAP_FILE)["mean"]
     rows, lines, names = [], [], []
-    for name, engine in _avatars(weights, limit, Turntable):
+    for name, engine in avatars(weights, limit, Turntable):
         first, second = (engine.draw(zeros(52), 0, 0, Pose.degrees(side * TURN, 0, side * ROLL)) for side in (-1, 1))
         truth = engine.draw(zeros(52), 0, 0, Pose())
         found = [detector.detect(p) for p in (first, second, truth)]
@@ -128,13 +131,14 @@ def means(rows: list[Row]) -> dict[str, Any]:
     return {way: round(float(np.mean([row[way] for row in rows])), 2) for way in rows[0]} | {"pictures": len(rows)}
 
 
-def _avatars(
-    weights: Path, limit: int, kind: type[HeadEngine] = HeadEngine
-) -> Iterator[tuple[str, HeadEngine]]:
+def avatars(weights: Path, limit: int, kind: type[HeadEngine] = HeadEngine) -> Iterator[tuple[str, HeadEngine]]:
     shelf = library()
     for name in shelf.names()[:limit]:
         yield name, kind(shelf.load(name), SIZE, weights)
 
 
-def _small(lines: list[list[U8]]) -> list[list[U8]]:
-    return [[np.asarray(cv2.resize(p[70:450, 66:446], (256, 256), interpolation=cv2.INTER_AREA)) for p in line] for line in lines]
+def small(lines: list[list[U8]]) -> list[list[U8]]:
+    return [
+        [np.asarray(cv2.resize(p[70:450, 66:446], (256, 256), interpolation=cv2.INTER_AREA)) for p in line]
+        for line in lines
+    ]

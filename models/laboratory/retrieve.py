@@ -16,15 +16,17 @@ from avatar.engines.classical.flat import packed
 from avatar.engines.classical.plane import frame_between
 from avatar.engines.classical.retrieve import COARSE, PARTS, features
 from avatar.errors import UsageError
-from avatar.models.folds.mean_face import mean_face
-from avatar.models.laboratory.eri import skin
+from avatar.models.folds.mean_face import mean_face, skin_mask
 from avatar.models.laboratory.geometry import spread_out
 from avatar.models.laboratory.mapping import basis_shapes, corrected
 from avatar.models.laboratory.people import basis_of, read
 from avatar.portrait.fit import LANDMARKS
-from avatar.portrait.solve import relative_to
+from avatar.portrait.solve import PRIOR_GAIN, bounded_ridge, relative_to
 
 FRAMES = 120
+_RIDGE = 0.007
+"""Weight of the tracker's coefficients against the landmarks, as in :mod:`avatar.portrait.solve`, in squared distances
+between the outer corners of the eyes."""
 _LOOKS = tuple(i for i, name in enumerate(ARKIT) if name.startswith("eyeLook"))
 
 
@@ -34,10 +36,13 @@ def build(data: Path, target: Path) -> dict[str, Any]:
     mean, shapes = basis_shapes(basis_of(None))
     shapes = corrected(mean, shapes, people, None)
     face = mean_face([person.neutral.points for person in people])
-    reach = skin(face)
+    # Brows and lips of his are not where the portrait's are.
+    reach = skin_mask(face)
     clips = sorted((data / "talking" / "obama").glob("clip*.npz"))
     if not clips:
         raise UsageError(f"{data / 'talking' / 'obama'}: no clip there; train retrieve needs recorded frames")
+    ways = shapes[..., :2].reshape(len(shapes), -1).T.copy()
+    ways[:, list(_LOOKS)] = 0
     moves, weights, ratios = [], [], []
     for clip in clips:
         frames = list(_frames(clip))
@@ -47,13 +52,15 @@ def build(data: Path, target: Path) -> dict[str, Any]:
             same = frame_between(landmarks, frames[rest][1])
             moved = landmarks[:LANDMARKS] @ (same.scale * same.rotation).T + same.shift - frames[rest][1][:LANDMARKS]
             moves.append(frame_between(mean, frames[rest][1]).back(moved))
-            shown = relative_to(frames[rest][2], coefficients)
-            shown[list(_LOOKS)] = 0
-            weights.append(shown)
+            prior = PRIOR_GAIN * relative_to(frames[rest][2], coefficients)
+            prior[list(_LOOKS)] = 0
+            weights.append(bounded_ridge(ways, moves[-1][:, :2].ravel(), prior, _RIDGE))
             ratio = _logs(face, picture, landmarks) - before
             ratio = (ratio - np.median(ratio[face.inside], 0)) * reach[..., None]
             ratios.append(cv2.resize(ratio, COARSE[::-1], interpolation=cv2.INTER_AREA))
-    return _write(np.stack(moves), np.stack(weights), np.stack(ratios), shapes, target) | {"seen": len(moves)}
+    return _write(np.stack(moves), np.stack(weights).astype(np.float32), np.stack(ratios), shapes, target) | {
+        "seen": len(moves)
+    }
 
 
 def _write(

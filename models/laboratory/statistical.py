@@ -1,4 +1,5 @@
-"""Recipe of engine ``statistical``: joint principal components of shapes and appearances, and the steps between them."""
+"""Recipe of engine ``statistical``: joint principal components of shapes and appearances, and the steps between
+them."""
 
 from __future__ import annotations
 

@@ -7,15 +7,15 @@ are two factors; the kernel of a pair is the product of theirs, so that people t
     k((x, e), (x', e')) = k_id(x, x') <e, e'>          f(x, e) = B A^T k((x, e), .)
 
 A and B have few columns: faces change in few ways, and with a thousand outputs for every example a full-rank regression
-learns their noise. It is fitted as kernel ridge regression whose predictions are then projected onto their first principal
-directions, which is the closed solution of reduced rank regression (Izenman 1975).
+learns their noise. It is fitted as kernel ridge regression whose predictions are then projected onto their first
+principal directions, which is the closed solution of reduced rank regression (Izenman 1975).
 
 x holds the neutral landmarks and a coarse picture in the mean face's frame, e the 52 coefficients; k_id is a constant
 (what all people share) plus a Gaussian. The output is what the mean displacements (engine ``map``) miss, and the log
 ratio image. For one portrait f is linear in e, so a frame costs one small matrix product.
 
-Limits: the people of the training, three score of them, are the span of what can be predicted; for somebody far from all
-of them the Gaussian dies away and the shared part is left.
+Limits: the people of the training, three score of them, are the span of what can be predicted; for somebody far from
+all of them the Gaussian dies away and the shared part is left.
 """
 
 from __future__ import annotations

@@ -6,16 +6,17 @@ and the ratio of an actor's two pictures, after aligning them, holds no albedo::
     R(u, v) = I_a'(u, v) / I_a(u, v) = E(n') / E(n)          I_b' = R I_b
 
 so it can be laid on another face after its points were mapped (engine ``map``). Misaligned pixels and noise give false
-ratios. The paper's cure, kept here (:func:`adaptive_smoothing`): where the two aligned pictures correlate locally, nothing
-has folded, and a wide Gaussian takes the noise away; where they do not, something has changed, and a narrow one keeps it.
+ratios. The paper's cure, kept here (:func:`adaptive_smoothing`): where the two aligned pictures correlate locally,
+nothing has folded, and a wide Gaussian takes the noise away; where they do not, something has changed, and a narrow
+one keeps it.
 
 Logarithms of ratios add up, so a regression on how much of each expression the donors show gives one map for each
 (``avatar train eri``), and a state mixes them::
 
     I_b' = I_b exp(sum_k w_k log R_k)
 
-Limits: learnt from smiles, so brows and jaws bring no ratio; donors were lit from the front, and another light makes other
-shadows; a ratio darkens what is there and invents nothing: teeth come from the mouth's inside, not from here.
+Limits: learnt from smiles, so brows and jaws bring no ratio; donors were lit from the front, and another light makes
+other shadows; a ratio darkens what is there and invents nothing: teeth come from the mouth's inside, not from here.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ WIDE, NARROW = 3.0, 0.8
 ALIKE = 0.85
 """Local correlation above which two aligned pictures show the same skin."""
 GAIN = 1.5
-"""Of the regression's maps: ridge shrinks them, and folds blur where they do not lie alike in all faces. Of 1, 1.5 and 2 the
-nearest to real smiles of people who were not learnt from is 1 to 1.5."""
+"""Of the regression's maps: ridge shrinks them, and folds blur where they do not lie alike in all faces. Of 1, 1.5 and
+2 the nearest to real smiles of people who were not learnt from is 1 to 1.5."""
 _WINDOW = 2.5
 """Sigma of the window that the correlation is taken in."""
 

@@ -1,7 +1,7 @@
 """The common engine of the flat methods: where the landmarks go, how the photo is shaded, and what lies in the mouth.
 
-A method says two things of a face state: displacements of the landmarks (:meth:`FlatEngine.geometry`) and a log ratio of
-the skin in the frame of the mean face (:meth:`FlatEngine.ratio`). The rest is one warp.
+A method says two things of a face state: displacements of the landmarks (:meth:`FlatEngine.geometry`) and a log ratio
+of the skin in the frame of the mean face (:meth:`FlatEngine.ratio`). The rest is one warp.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class FlatEngine(Engine):
     """
 
     lift: ClassVar[float] = 1.0
-    """How much more of a weak smile is drawn: w becomes w + lift * w * (1 - w), and a full one stays what it is. A still
-    picture has no motion to read a faint smile from: at 0 engine ``eri`` draws people's own smiles .6 dB nearer to the
-    truth, and the judge sees .66 of them in place of .9 (of the real ones, .88)."""
+    """How much more of a weak smile is drawn: w becomes w + lift * w * (1 - w), and a full one stays what it is. A
+    still picture has no motion to read a faint smile from: at 0 engine ``eri`` draws people's own smiles .6 dB nearer
+    to the truth, and the judge sees .66 of them in place of .9 (of the real ones, .88)."""
     gain: ClassVar[float] = 1.0
     """Besides, all of a smile's motion is drawn so many times as large."""
 

@@ -1,22 +1,22 @@
 """Engine ``geometry``: textures follow the geometry (Zhang, Liu, Guo & Shum, "Geometry-driven photorealistic facial
 expression synthesis", 2003).
 
-Given are examples: for each, the feature points' displacement G_i and an aligned picture I_i. A new face's points G are the
-nearest convex combination of the examples', and its picture is the same combination of theirs. It is done for each region
-of the face on its own, so that few examples give many faces (raised brows with a smile)::
+Given are examples: for each, the feature points' displacement G_i and an aligned picture I_i. A new face's points G
+are the nearest convex combination of the examples', and its picture is the same combination of theirs. It is done for
+each region of the face on its own, so that few examples give many faces (raised brows with a smile)::
 
     c^R = argmin | G^R - sum_i c_i G_i^R |^2     with c_i >= 0, sum_i c_i = 1
     I^R = sum_i c_i^R I_i^R
 
-The constraint keeps the sum inside what was seen; the quadratic program is solved as non-negative least squares with the
-sum as one more, heavy row (Lawson & Hanson 1974). Along their borders regions fade into each other.
+The constraint keeps the sum inside what was seen; the quadratic program is solved as non-negative least squares with
+the sum as one more, heavy row (Lawson & Hanson 1974). Along their borders regions fade into each other.
 
-The paper's examples are pictures of the same person. From one photo there are none, so each I_i is this photo with another
-person's ratio image on it (as in engine ``eri``): combinations of log ratios. The rest is an example too (G = 0, log ratio
-0). What lies inside the mouth is the combination of the examples' mouths.
+The paper's examples are pictures of the same person. From one photo there are none, so each I_i is this photo with
+another person's ratio image on it (as in engine ``eri``): combinations of log ratios. The rest is an example too (G =
+0, log ratio 0). What lies inside the mouth is the combination of the examples' mouths.
 
-Limits: a geometry outside of the examples' hull gets the nearest texture inside; the examples are smiles; twenty-four of
-them blur what does not lie alike.
+Limits: a geometry outside of the examples' hull gets the nearest texture inside; the examples are smiles; twenty-four
+of them blur what does not lie alike.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ SEAM = 7.0
 _SUM = 30.0
 """Weight of the row that holds the sum at one."""
 _RIDGE = 1e-4
+_DOUBT = 0.1
+"""What an example costs besides, in shares of the examples' mean square: a region that hardly moves stays the photo,
+where several that cancel out would say the same of its geometry."""
 
 
 def convex(gram: NDArray[np.float64], products: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,7 +64,8 @@ def convex(gram: NDArray[np.float64], products: NDArray[np.float64]) -> NDArray[
 
 
 def partition(points: F32) -> tuple[F32, NDArray[np.intp]]:
-    """Shares of the regions at each pixel of the frame (r, 152, 128), which sum to one, and the region of each landmark.
+    """Shares of the regions at each pixel of the frame (r, 152, 128), which sum to one, and the region of each
+    landmark.
 
     :param points: (468, 2) the mean face in its frame.
     """
@@ -97,14 +101,20 @@ class GeometryEngine(FlatEngine):
         self._photo = portrait, landmarks
 
     def combination(self, displacement: F32) -> NDArray[np.float64]:
-        """(r, n + 1): weights of the examples in each region for displacements (468, 3) in pixels; the last is the photo."""
+        """(r, n + 1): weights of the examples in each region for displacements (468, 3) in pixels; the last is the
+        photo."""
         target = self.plane.frame.back(displacement)[:, :2].astype(np.float64)
         return np.stack(
             [
-                convex(gram, moves @ target[self._region == r].ravel())
+                convex(gram, moves @ target[self._region == r].ravel() - self._doubt(gram))
                 for r, (gram, moves) in enumerate(zip(self._grams, self._of_region, strict=True))
             ]
         )
+
+    def _doubt(self, gram: NDArray[np.float64]) -> NDArray[np.float64]:
+        cost = np.full(len(gram), _DOUBT * np.trace(gram) / len(gram))
+        cost[-1] = 0
+        return cost
 
     def ratio(self, weights: F32, displacement: F32) -> F32 | None:
         if not np.any(displacement):

@@ -39,7 +39,8 @@ _VECTORS = np.stack([arkit_vector(of) for of in KEYS.values()])
 def shares(weights: F32) -> F32:
     """(k,) in [0, 1]: how much of each key the shapes' ``weights`` (52,) hold.
 
-    Least squares with bounds by projected gradient, a fixed number of steps: the same for the same state, and continuous.
+    Least squares with bounds by projected gradient, a fixed number of steps: the same for the same state, and
+    continuous.
     """
     gram = _VECTORS @ _VECTORS.T
     step = 1 / float(np.linalg.eigvalsh(gram)[-1])

@@ -12,16 +12,17 @@ A morph at t draws the lines at (1 - t) A + t B, warps both pictures onto them a
 
     M(t) = (1 - t) warp(A, t) + t warp(B, t)
 
-Live, A is the photo and the B are key expressions of it (:mod:`.keys`): the lines move by the sum of the keys' motions, and
-photo and keys are dissolved by their shares.
+Live, A is the photo and the B are key expressions of it (:mod:`.keys`): the lines move by the sum of the keys'
+motions, and photo and keys are dissolved by their shares.
 
-Limits: every line pulls at every pixel (ghosts where lines run close together, as between lips); a straight way between two
-pictures is not how a jaw turns; both sides of the face share most keys; the head turns as a relief, after the morph.
+Limits: every line pulls at every pixel (ghosts where lines run close together, as between lips); a straight way
+between two pictures is not how a jaw turns; both sides of the face share most keys; the head turns as a relief, after
+the morph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -50,12 +51,12 @@ A, B, P = 1.0, 2.0, 0.5
 """The paper's constants: how exactly lines are kept, how soon they lose influence, how much long ones count."""
 GRID = 8
 """Pixels from one point of the field to the next: it is smooth."""
-_CHAINS = (
-    (FACE_OVAL[::3] + FACE_OVAL[:1], RIGHT_BROW[:5:2], LEFT_BROW[:5:2], (6, 195, 4), (98, 2, 327), (205, 187), (425, 411))
-    + tuple(lids[::2] for lids in (RIGHT_UPPER_LID, RIGHT_LOWER_LID, LEFT_UPPER_LID, LEFT_LOWER_LID))
-    + (OUTER_LIPS[::2] + OUTER_LIPS[:1], UPPER_INNER_LIP[::2], LOWER_INNER_LIP[::2])
-)
-LINES = np.array([pair for chain in _CHAINS for pair in zip(chain, chain[1:], strict=False)])
+_CHAINS: tuple[tuple[int, ...], ...] = (
+    (*FACE_OVAL[::3], FACE_OVAL[0]), RIGHT_BROW[:5:2], LEFT_BROW[:5:2], (6, 195, 4), (98, 2, 327), (205, 187),
+    (425, 411), *(lids[::2] for lids in (RIGHT_UPPER_LID, RIGHT_LOWER_LID, LEFT_UPPER_LID, LEFT_LOWER_LID)),
+    (*OUTER_LIPS[::2], OUTER_LIPS[0]), UPPER_INNER_LIP[::2], LOWER_INNER_LIP[::2],
+)  # fmt: skip
+LINES = np.array([pair for chain in _CHAINS for pair in pairwise(chain)])
 """(n, 2): landmarks between which lines run."""
 
 

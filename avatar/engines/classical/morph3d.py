@@ -1,19 +1,19 @@
-"""Engine ``morph3d``: a morph of vertices and of a texture in (u, v), after Pighin et al. ("Synthesizing realistic facial
-expressions from photographs", 1998).
+"""Engine ``morph3d``: a morph of vertices and of a texture in (u, v), after Pighin et al. ("Synthesizing realistic
+facial expressions from photographs", 1998).
 
 Each picture gives a 3D face (MediaPipe's 468 points) and, unrolled onto the mean face's plane, a texture. Faces in
 correspondence are blended vertex by vertex and texel by texel, and the pose apart from both::
 
     V(t) = (1 - t) V_A + t V_B        T(t) = (1 - t) T_A + t T_B        picture = draw(R(t) V(t), T(t))
 
-In (u, v) the textures of one person differ only where skin folds, shades or uncovers something, so a dissolve has no ghosts
-where a feature merely moved, and a head that turns does so on its arc, not on the chord between two pictures.
+In (u, v) the textures of one person differ only where skin folds, shades or uncovers something, so a dissolve has no
+ghosts where a feature merely moved, and a head that turns does so on its arc, not on the chord between two pictures.
 
-Live, the expressions are the keys of :mod:`.keys`; vertices and textures are moved by each one's share. Around the face the
-photo follows as in engine ``map``.
+Live, the expressions are the keys of :mod:`.keys`; vertices and textures are moved by each one's share. Around the
+face the photo follows as in engine ``map``.
 
-Limits: 468 points make a coarse relief whose depth is a network's guess; hair and ears are not on it; a vertex moves on a
-straight line between its keys; texels are those of the photo, so what turns into view is stretched.
+Limits: 468 points make a coarse relief whose depth is a network's guess; hair and ears are not on it; a vertex moves
+on a straight line between its keys; texels are those of the photo, so what turns into view is stretched.
 """
 
 from __future__ import annotations

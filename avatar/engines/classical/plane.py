@@ -87,7 +87,8 @@ class Frame:
 
 
 def frame_between(points: NDArray[np.floating], target: NDArray[np.floating]) -> Frame:
-    """The similarity of ``points`` (468 or more, 3) that is nearest to ``target`` at the stable landmarks (Umeyama 1991)."""
+    """The similarity of ``points`` (468 or more, 3) that is nearest to ``target`` at the stable landmarks (Umeyama
+    1991)."""
     p, t = (np.asarray(a[list(STABLE)], np.float64) for a in (points, target))
     mean, goal = p.mean(0), t.mean(0)
     u, s, v = np.linalg.svd((t - goal).T @ (p - mean))
@@ -100,7 +101,8 @@ def frame_between(points: NDArray[np.floating], target: NDArray[np.floating]) ->
 def triangulation(mean: F32, opened: F32) -> NDArray[np.int32]:
     """Triangles (t, 3) between the landmarks, the rings and the border, clockwise in the picture.
 
-    :param mean: (468, 3) the mean face at rest. :param opened: (468, 3) displacements that open its mouth: shut lips would
+    :param mean: (468, 3) the mean face at rest. :param opened: (468, 3) displacements that open its mouth: shut lips
+    would
         be sewn together.
     """
     face = np.asarray(mean + opened, np.float64)[:, :2]
@@ -188,7 +190,8 @@ class Plane:
     def draw(self, displacement: F32, head: Pose, gaze: Gaze | None = None, texture: U8 | None = None) -> U8:
         """A new picture (s, s, 3).
 
-        :param displacement: (468, 3) of the landmarks, in pixels, before the head turns. :param head: relative to the photo.
+        :param displacement: (468, 3) of the landmarks, in pixels, before the head turns. :param head: relative to the
+        photo.
         :param gaze: relative to the photo. :param texture: in place of the portrait.
         """
         self.place(displacement, head)

@@ -6,17 +6,17 @@ the metric compares what its shapes would do to the landmarks with what every fr
 
     D(state, frame) = sum over parts p of  w_p |G_p(state) - G_p(frame)|^2 / spread_p^2
 
-The k nearest frames are mixed by their distances. What is taken from them is not their motion but its *residual*: what the
-frame did beyond the shapes that explain it (:mod:`.mapping`), and its log ratio to the same person at rest. Both go onto the
-portrait, in the mean face's frame::
+The k nearest frames are mixed by their distances. What is taken from them is not their motion but its *residual*: what
+the frame did beyond the shapes that explain it (:mod:`.mapping`), and its log ratio to the same person at rest. Both
+go onto the portrait, in the mean face's frame::
 
     n' = n + s R (sum_k w_k d_k + sum_f a_f r_f)          I' = I exp(sum_f a_f log R_f)
 
 For a sequence, the nearest frame of each state alone would jump about. :func:`shortest_path` finds the frames that are
 near to their states and to each other (dynamic programming over the k best of each state).
 
-Limits: an engine has no memory (the same state gives the same picture), so live frames are mixed, not joined by the path;
-one man who speaks is the database: his residuals are his.
+Limits: an engine has no memory (the same state gives the same picture), so live frames are mixed, not joined by the
+path; one man who speaks is the database: his residuals are his.
 """
 
 from __future__ import annotations
@@ -51,13 +51,15 @@ PARTS: tuple[tuple[tuple[int, ...], float], ...] = (
 )  # fmt: skip
 """Landmarks of a part of the face, and its weight in the metric."""
 NEAREST = 6
+RESIDUAL = 0.5
+"""Share of the residual that is taken: some of it is the recorded man's own face."""
 _SHARP = 4.0
 """How much more the nearest frame counts than one twice as far."""
 
 
 def features(moves: NDArray[np.floating], spreads: NDArray[np.floating]) -> F32:
-    """(n, d): displacements (n, 468, 2 or more) in the mean face's frame, weighted so that squared distances of rows are
-    the metric.
+    """(n, d): displacements (n, 468, 2 or more) in the mean face's frame, weighted so that squared distances of rows
+    are the metric.
 
     :param spreads: (p,) root mean square displacement of each of :data:`PARTS` in the database.
     """
@@ -125,7 +127,7 @@ class RetrieveEngine(FlatEngine):
         plain = super().geometry(weights)
         if not weights.any():
             return plain
-        residual = (self.shares(weights) @ self._residuals).reshape(LANDMARKS, 2)
+        residual = RESIDUAL * (self.shares(weights) @ self._residuals).reshape(LANDMARKS, 2)
         return plain + self.plane.frame.directions(np.c_[residual, np.zeros(LANDMARKS)])
 
     def ratio(self, weights: F32, displacement: F32) -> F32 | None:

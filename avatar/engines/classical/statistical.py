@@ -15,7 +15,8 @@ observed of it is the change of shape alone (the state's displacements)::
 
     dc = argmax p(dc | ds) = (S^-1 + Phi_s^T Phi_s / sigma_s^2)^-1 Phi_s^T W ds / sigma_s^2      dg = Phi_g dc
 
-The photo is shaded by exp(dg), as far as dc explains ds, so that it keeps what no forty components hold: pores, hair, light.
+The photo is shaded by exp(dg), as far as dc explains ds, so that it keeps what no forty components hold: pores, hair,
+light.
 
 Limits: a Gaussian knows means and spreads only, so folds are soft; appearance follows shape as it did in smiles, and a
 shape that the model has not seen changes nothing but geometry.
@@ -38,6 +39,9 @@ from avatar.portrait.fit import LANDMARKS
 FILE = "statistical.npz"
 HALF = FRAME[0] // 2, FRAME[1] // 2
 """Rows and columns of the appearance."""
+
+FURTHEST = 2.5
+"""Standard deviations of the steps that were seen, beyond which no step goes."""
 
 
 def shape_of(mean: F32, landmarks: F32) -> F32:
@@ -79,7 +83,9 @@ class StatisticalEngine(FlatEngine):
         self._tones = modes[:, count:] * unpacked(known, "reach")[0]
         self._shapes = modes[:, :count]
         self._weight = float(known["weight"])
-        self._gain = step_gain(self._shapes, known["steps"].astype(np.float64), float(known["shape_noise"]))
+        steps = known["steps"].astype(np.float64)
+        self._gain = step_gain(self._shapes, steps, float(known["shape_noise"]))
+        self._precision = np.linalg.pinv(steps, rcond=1e-4).astype(np.float32)
         shape = shape_of(self.plane_mean, landmarks) - known["mean_shape"]
         tone = appearance_of(self.mean_face, portrait, landmarks) - known["mean_tone"].astype(np.float32)
         observed = np.concatenate([shape * self._weight, tone])
@@ -92,6 +98,7 @@ class StatisticalEngine(FlatEngine):
         moved = self.plane.frame.back(displacement)[:, :2].ravel()
         moved = moved * self._weight
         step = self._gain @ moved
+        step *= min(1.0, FURTHEST / max(1e-6, float(np.sqrt(step @ self._precision @ step))))
         missed = moved - step @ self._shapes
         # A jaw that drops has a part that looks like a smile; shade only as far as the model explains the motion.
         share = max(0.0, 1 - float(missed @ missed) / max(float(moved @ moved), 1e-9))

@@ -1,21 +1,22 @@
-"""Engine ``transplant``: a part of another picture's face in this one, after "Expression flow for 3D-aware face component
-transfer" (Yang, Wang, Shechtman, Bourdev & Metaxas, 2011) and Poisson image editing (Perez, Gangnet & Blake, 2003).
+"""Engine ``transplant``: a part of another picture's face in this one, after "Expression flow for 3D-aware face
+component transfer" (Yang, Wang, Shechtman, Bourdev & Metaxas, 2011) and Poisson image editing (Perez, Gangnet & Blake,
+2003).
 
-A smile cannot be cut out and pasted: it pushes cheeks and brows, and heads turn. Both pictures are fitted with one person's
-3D face, with a pose and an expression each; projecting the reference's face with its own expression but the target's pose
-gives, for every pixel, where it must go (the expression flow)::
+A smile cannot be cut out and pasted: it pushes cheeks and brows, and heads turn. Both pictures are fitted with one
+person's 3D face, with a pose and an expression each; projecting the reference's face with its own expression but the
+target's pose gives, for every pixel, where it must go (the expression flow)::
 
     flow(x) = P_t(V + e_r) - P_r(V + e_r)
 
-The reference is warped by it, the component is cut out, and only its gradients are taken: the new pixels f solve Laplace's
-equation for their difference to the reference g, with the target's pixels f* on the border of the region::
+The reference is warped by it, the component is cut out, and only its gradients are taken: the new pixels f solve
+Laplace's equation for their difference to the reference g, with the target's pixels f* on the border of the region::
 
     f = g + h        laplace h = 0 inside        h = f* - g on the border
 
 h is smooth, so it is solved on cells of four pixels, by a factorisation that is made once for each region.
 
-Live, the reference is the same photo with engine ``eri``'s expression on it, and there are two regions, of brows and eyes
-and of nose to chin: what a state leaves alone stays the photo to the last bit.
+Live, the reference is the same photo with engine ``eri``'s expression on it, and there are two regions, of brows and
+eyes and of nose to chin: what a state leaves alone stays the photo to the last bit.
 
 Limits: what moves across the region's border (a jaw far open at the neck) is bent back there; light that differs in the
 middle of the region is kept; the head turns as a relief, after the blend.
@@ -37,17 +38,21 @@ from avatar.engines.classical.eri import EriEngine
 from avatar.engines.classical.plane import frame_between
 from avatar.engines.classical.viewmorph import Mesh
 from avatar.engines.head import shape_weights
-from avatar.portrait.fit import LANDMARKS, LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
+from avatar.portrait.fit import FACE_OVAL, LANDMARKS, LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE
 
 CELL = 4
 """Pixels a side of the cells that the difference is solved on."""
 _SEAM = 3.0
 """Pixels inside the border over which the new pixels take over: cells are coarser than pixels."""
 _UPPER = (*RIGHT_BROW, *LEFT_BROW, *RIGHT_EYE, *LEFT_EYE, 9, 168)
-_LOWER = (50, 280, 205, 425, 98, 327, 2, 61, 291, 17, 199, 152, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397,
-          58, 288, 187, 411, 116, 345)  # fmt: skip
+_LOWER = (
+    50, 280, 205, 425, 98, 327, 2, 61, 291, 17, 199, 152, 148, 377, 176, 400, 149, 378,
+    150, 379, 136, 365, 172, 397, 58, 288, 187, 411, 116, 345,
+)  # fmt: skip
 _LOWER_FACE = [INDEX[name] for name in ("cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight")]
 """Shapes that move both regions."""
+_RIM = 0.06
+"""What stays untouched along the face's edge, in the same unit as :data:`_GROWN`."""
 _GROWN = {"eyes": 0.10, "mouth": 0.16}
 """How far a region reaches beyond its landmarks, in distances between the outer corners of the eyes."""
 
@@ -78,7 +83,9 @@ class Region:
         inside = self._inside
         number = np.full(inside.shape, -1)
         number[inside] = np.arange(inside.sum())
-        ring = np.asarray(cv2.dilate(inside.astype(np.uint8), np.array(((0, 1, 0), (1, 1, 1), (0, 1, 0)), np.uint8)) > 0)
+        ring = np.asarray(
+            cv2.dilate(inside.astype(np.uint8), np.array(((0, 1, 0), (1, 1, 1), (0, 1, 0)), np.uint8)) > 0
+        )
         self._border = ring & ~inside
         edge = np.full(inside.shape, -1)
         edge[self._border] = np.arange(self._border.sum())
@@ -129,18 +136,27 @@ def expression_flow(target: F32, reference: F32) -> F32:
     return np.asarray((reference[:LANDMARKS] @ (same.scale * same.rotation).T + same.shift)[:, :2], np.float32)
 
 
-def transplanted(target: U8, reference: U8, points: F32, other: F32, name: str, mesh: Mesh) -> tuple[U8, NDArray[np.bool_]]:
-    """``target`` (s, s, 3) with the component ``name`` of ``reference`` (s, s, 3), a new picture, and the region (s, s).
+def transplanted(
+    target: U8, reference: U8, points: F32, other: F32, name: str, mesh: Mesh
+) -> tuple[U8, NDArray[np.bool_]]:
+    """``target`` (s, s, 3) with the component ``name`` of ``reference`` (s, s, 3), a new picture, and the region (s,
+    s).
 
     :param points, other: their landmarks (468 or more, 3). :param mesh: between the landmarks.
     """
     at = expression_flow(points, other)
     warped, known = mesh.warped(reference, other[:LANDMARKS], at, -other[:LANDMARKS, 2])
     mask = region_mask(points, name, len(target), at)
-    inside = cv2.erode(known.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    # The border must run over skin in both pictures: hair beside it would bleed in.
+    face = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(face, cv2.convexHull(np.round(points[list(FACE_OVAL), :2]).astype(np.int32)), 1)
+    reach = 2 * round(_RIM * float(np.hypot(*(points[33, :2] - points[263, :2])))) + 1
+    both = cv2.erode(
+        (known & (face > 0)).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    )
     made = target.copy()
-    Region(mask & inside).blend(made, warped)
-    return made, mask & inside
+    Region(mask & (both > 0)).blend(made, warped)
+    return made, mask & (both > 0)
 
 
 class TransplantEngine(EriEngine):
@@ -152,7 +168,7 @@ class TransplantEngine(EriEngine):
         super().prepare(weights, portrait, landmarks)
         wide = np.full(52, 0.6, np.float32)
         moved = self.plane.face + self.plane.displaced(np.where(np.isin(np.arange(52), MOUTH_INDICES), wide, 0))
-        self._regions = [
+        self.regions = [
             (Region(region_mask(landmarks, "eyes", self.size)), UPPER_INDICES),
             (Region(region_mask(landmarks, "mouth", self.size, moved)), np.r_[MOUTH_INDICES, _LOWER_FACE]),
         ]
@@ -164,7 +180,7 @@ class TransplantEngine(EriEngine):
         displacement = self.geometry(weights)
         reference = self.draw(displacement, Pose(), gaze, self.ratio(weights, displacement))
         looks = bool(gaze.yaw or gaze.pitch)
-        for (region, indices), also in zip(self._regions, (looks, False), strict=True):
+        for (region, indices), also in zip(self.regions, (looks, False), strict=True):
             if also or weights[indices].any():
                 region.blend(made, reference)
         if state.head == Pose():

@@ -1,20 +1,21 @@
 """Engine ``viewmorph``: view morphing (Seitz & Dyer, "View morphing", 1996): prewarp, morph, postwarp.
 
-Linear interpolation of two pictures of a rigid thing is a picture of it only where the image planes are parallel and the
-scanlines agree; otherwise it bends on the way. So both pictures are first turned and scaled into that position
+Linear interpolation of two pictures of a rigid thing is a picture of it only where the image planes are parallel and
+the scanlines agree; otherwise it bends on the way. So both pictures are first turned and scaled into that position
 (prewarp H), morphed there, and taken back to the view that is wanted (postwarp)::
 
     I_t = H_t ( (1 - t) H_0^-1 I_0 + t H_1^-1 I_1 )
 
 Faces are seen from afar: cameras are scaled orthographic, x = s R X + c, and the projective maps become affine. With
-viewing directions d_0 and d_1 the common axis of both planes is n = d_0 x d_1 / |d_0 x d_1|. The prewarp of each picture
-turns its n upright and its scale to one, so that rows agree; across, the coordinates are e_i . X with e_i = d_i x n. The
-morph has the row (1 - t) e_0 + t e_1, which is shorter than one: the face would look pressed together, by the cosine of
-half the angle in the middle. The postwarp divides by that length, and then turns the picture to the roll that is wanted.
+viewing directions d_0 and d_1 the common axis of both planes is n = d_0 x d_1 / |d_0 x d_1|. The prewarp of each
+picture turns its n upright and its scale to one, so that rows agree; across, the coordinates are e_i . X with e_i =
+d_i x n. The morph has the row (1 - t) e_0 + t e_1, which is shorter than one: the face would look pressed together, by
+the cosine of half the angle in the middle. The postwarp divides by that length, and then turns the picture to the roll
+that is wanted.
 
 Live, two views of the photo's relief, turned to both sides, are the pictures, and each frame's yaw is one between them
-(the paper turns a face by morphing it with its mirror image; a frontal photo's is the same view again). Expressions move
-the points of both views before the morph.
+(the paper turns a face by morphing it with its mirror image; a frontal photo's is the same view again). Expressions
+move the points of both views before the morph.
 
 Limits: what only one view shows is a ghost; rotation without a common axis (both views alike) leaves nothing to morph;
 pitch and roll come as a relief.
