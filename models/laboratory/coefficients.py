@@ -21,6 +21,8 @@ from avatar.portrait.basis import HeadBasis
 RANK = 8
 PENALTY = 0.25
 """Of kernel ridge regression, in shares of the kernel's mean diagonal."""
+COMPONENTS = 10
+"""Of who somebody is: enough for a kernel, too few for a likeness."""
 _TONE = 0.7
 """How much a picture counts beside the shape in who somebody is."""
 
@@ -37,6 +39,8 @@ def learn(people: Sequence[Example], fold: int | None, basis: HeadBasis) -> Mapp
     face = mean_face([person.neutral.points for person in people])
     reach = skin(face)[..., None]
     who, scales = described([describe(face, mean.astype(np.float32), p.neutral.picture, aligned(p)) for p in people])
+    centre, basis_of_people = principal(who)
+    who = np.asarray((who - centre) @ basis_of_people.T, np.float32)
     shown = np.stack([person.weights[fold] for person in people])
     moves = np.stack([motion(mean, p) - np.tensordot(p.weights[fold], shapes, 1) for p in people])[..., :2]
     ratios = np.stack([ratio_image(face, p.neutral, p.smile) * reach for p in people])
@@ -46,7 +50,9 @@ def learn(people: Sequence[Example], fold: int | None, basis: HeadBasis) -> Mapp
         "scales": scales,
         "shown": shown.astype(np.float16),
         "alpha": alpha.astype(np.float32),
-        **packed("people", who),
+        "people": who.astype(np.float16),
+        "centre": centre.astype(np.float16),
+        **packed("basis", basis_of_people),
         **packed("moves", first.astype(np.float32)),
         **packed("ratios", second.astype(np.float32)),
     }
@@ -68,6 +74,14 @@ def described(features: Sequence[tuple[F32, F32]]) -> tuple[F32, F32]:
         squared = ((block[:, None] - block[None]) ** 2).sum(-1)
         scales.append(share / np.sqrt(np.median(squared[~np.eye(len(block), dtype=bool)])))
     return np.concatenate([b * s for b, s in zip(blocks, scales, strict=True)], 1), np.array(scales, np.float32)
+
+
+def principal(who: F32) -> tuple[F32, F32]:
+    """Mean (d,) and first principal directions (k, d) of people (n, d), by way of the small side."""
+    centre = who.mean(0)
+    values, vectors = np.linalg.eigh((who - centre) @ (who - centre).T)
+    kept = slice(-min(COMPONENTS, len(who) - 1), None)
+    return centre, np.asarray(vectors[:, kept].T @ (who - centre) / np.sqrt(values[kept, None]), np.float32)
 
 
 def reduced_rank(

@@ -10,7 +10,7 @@ A and B have few columns: faces change in few ways, and with a thousand outputs 
 learns their noise. It is fitted as kernel ridge regression whose predictions are then projected onto their first
 principal directions, which is the closed solution of reduced rank regression (Izenman 1975).
 
-x holds the neutral landmarks and a coarse picture in the mean face's frame, e the 52 coefficients; k_id is a constant
+x holds the first principal components of the neutral landmarks and of a coarse picture in the mean face's frame, e the 52 coefficients; k_id is a constant
 (what all people share) plus a Gaussian. The output is what the mean displacements (engine ``map``) miss, and the log
 ratio image. For one portrait f is linear in e, so a frame costs one small matrix product.
 
@@ -65,7 +65,8 @@ class CoefficientsEngine(FlatEngine):
         known = arrays(weights / FILE)
         shape, tone = describe(self.mean_face, self.plane_mean, portrait, landmarks)
         who = np.concatenate([shape * known["scales"][0], tone * known["scales"][1]])
-        near = identity_kernel(who[None], unpacked(known, "people"))[0]
+        who = (who - known["centre"]) @ unpacked(known, "basis").T
+        near = identity_kernel(np.asarray(who[None], np.float32), known["people"].astype(np.float32))[0]
         self._factor = np.asarray((near[:, None] * known["shown"]).T @ known["alpha"], np.float32)
         self._moves = unpacked(known, "moves").reshape(-1, LANDMARKS * 2)
         self._ratios = unpacked(known, "ratios").reshape(-1, FRAME[0] * FRAME[1] * 3)
