@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avatar.core.facs import ARKIT
 from avatar.core.types import F32
 from avatar.engines.classical.coefficients import describe, identity_kernel
 from avatar.engines.classical.flat import packed
@@ -18,6 +19,8 @@ from avatar.models.laboratory.mapping import basis_shapes, corrected, motion
 from avatar.models.laboratory.people import Example, write
 from avatar.portrait.basis import HeadBasis
 
+SMILE = ("mouthSmile", "cheekSquint", "eyeSquint", "mouthUpperUp", "mouthLowerDown", "mouthDimple")
+"""Shapes that the smiles of the data consist of. What others hold in them is noise, which a state would enlarge."""
 RANK = 8
 PENALTY = 0.25
 """Of kernel ridge regression, in shares of the kernel's mean diagonal."""
@@ -41,7 +44,8 @@ def learn(people: Sequence[Example], fold: int | None, basis: HeadBasis) -> Mapp
     who, scales = described([describe(face, mean.astype(np.float32), p.neutral.picture, aligned(p)) for p in people])
     centre, basis_of_people = principal(who)
     who = np.asarray((who - centre) @ basis_of_people.T, np.float32)
-    shown = np.stack([person.weights[fold] for person in people])
+    smiles = np.array([name.startswith(SMILE) for name in ARKIT], np.float32)
+    shown = np.stack([person.weights[fold] * smiles for person in people])
     moves = np.stack([motion(mean, p) - np.tensordot(p.weights[fold], shapes, 1) for p in people])[..., :2]
     ratios = np.stack([ratio_image(face, p.neutral, p.smile) * reach for p in people])
     count = len(people)

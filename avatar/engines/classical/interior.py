@@ -19,6 +19,8 @@ DEPTH = 0.5
 """Rows reach so many widths of the mouth down from the upper lip."""
 _SKIN = (50, 280, 4, 195, 205, 425)
 """Landmarks of cheeks and nose: whose brightness the inside goes with."""
+_PURSED = 0.65
+"""Part of the mouth's width at rest at which its inside is darkest."""
 _PARTED = 0.012, 0.05
 """Growth of the gap in widths of the mouth over which the inside appears."""
 
@@ -32,6 +34,11 @@ def gap(points: F32) -> float:
     """Mean height of the opening, in widths of the mouth."""
     upper, lower = contours(points)
     return float((lower[2:-2, 1] - upper[2:-2, 1]).mean() / max(1e-3, np.hypot(*(upper[-1] - upper[0]))))
+
+
+def _width(points: F32) -> float:
+    """Of the mouth, in distances between the outer corners of the eyes."""
+    return float(np.hypot(*(points[61, :2] - points[291, :2])) / max(1e-3, np.hypot(*(points[33, :2] - points[263, :2]))))
 
 
 def brightness(picture: U8, points: F32) -> F32:
@@ -66,6 +73,7 @@ class Interior:
         level = brightness(portrait, landmarks)
         self._texture = np.ascontiguousarray(texture * float(level.mean()), np.float32)
         self._rest = gap(landmarks)
+        self._width = _width(landmarks)
 
     def lay(self, picture: U8, points: F32) -> None:
         """In place, between the lips at ``points`` (468, 3)."""
@@ -85,5 +93,7 @@ class Interior:
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, len(picture) / 600))[..., None]
         across, down = places(points, corner, shape)
         inside = cv2.remap(self._texture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        # Pursed lips stand before the teeth and shade them.
+        inside *= np.float32(np.clip((_width(points) / self._width - _PURSED) / (1 - _PURSED), 0.3, 1))
         part = picture[corner[1] : end[1], corner[0] : end[0]]
         part[:] = np.clip(part + (inside - part) * mask + 0.5, 0, 255)

@@ -142,7 +142,7 @@ class MorphEngine(Engine):
     def __init__(self, bundle: AvatarBundle, size: int, weights: Path) -> None:
         super().__init__(bundle, size, weights)
         engine, self._keys = draw_keys(bundle, size, weights)
-        self._plane = engine.plane
+        self._plane, self._interior = engine.plane, engine.interior
         self._moves = np.stack([key.displacement for key in self._keys])
         self._parts = [self._part(moves) for moves in self._moves]
         self.render(FaceState(Ns(0), np.full(52, 0.3, np.float32)))
@@ -185,4 +185,6 @@ class MorphEngine(Engine):
             part = made[box[1] : box[3], box[0] : box[2]]
             # Laid over each other, the small ones last: a sum would have to be dimmed where keys meet.
             part[:] = part + mask * share[i] * (key.astype(np.float32) - part) + 0.5
+        # Half a pair of shut lips before half a row of teeth is a ghost.
+        self._interior.lay(made, np.c_[at, self._plane.face[:, 2]].astype(np.float32))
         return made

@@ -36,9 +36,11 @@ from avatar.engines import raster
 from avatar.engines.classical.flat import FlatEngine
 from avatar.engines.classical.plane import STABLE
 from avatar.engines.head import MAX_YAW, SEEN_YAW, shape_weights, soft_limit
-from avatar.portrait.fit import LANDMARKS, scaled_orthographic
+from avatar.portrait.fit import FACE_OVAL, LANDMARKS, scaled_orthographic
 
 F64 = NDArray[np.float64]
+_RIM = 0.08
+"""Fade of the morphed face into its surroundings, in distances between the outer corners of the eyes."""
 _SAME = 1e-3
 """Sine of the angle between two views from which on they count as one."""
 
@@ -205,10 +207,18 @@ class ViewMorphEngine(FlatEngine):
         t = float(np.clip((turned / MAX_YAW + 1) / 2, 0, 1))
         shown = self._morphed(first, second, target, t)
         self.plane.look(shown, gaze)
-        share = np.float32(min(1.0, (abs(turned) - 0.5) / 2))
-        made = np.asarray(cv2.addWeighted(picture, float(1 - share), shown, float(share), 0), np.uint8)
+        share = self._face_mask() * np.float32(min(1.0, (abs(turned) - 0.5) / 2))
+        made = (picture + share[..., None] * (shown.astype(np.float32) - picture) + 0.5).astype(np.uint8)
         self.interior.lay(made, self.plane.moved)
         return made
+
+    def _face_mask(self) -> F32:
+        """(s, s): 1 in the face, softly 0 towards its edge: what is beside it is in neither view as it should be."""
+        outline = cv2.convexHull(np.round(self.plane.moved[list(FACE_OVAL), :2]).astype(np.int32))
+        mask = np.zeros((self.size, self.size), np.uint8)
+        cv2.fillConvexPoly(mask, outline, 1)
+        rim = _RIM * self.plane.unit
+        return np.asarray(np.clip(cv2.distanceTransform(mask, cv2.DIST_L2, 3) / rim - 0.5, 0, 1), np.float32)
 
     def _moved(self, view: F32, side: F64, displacement: F32) -> F32:
         points = view.copy()
