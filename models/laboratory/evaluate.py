@@ -104,6 +104,6 @@ def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]
         heads = list(result[name])
         made.append((title, heads, [[f"{result[name][key]:g}" for key in heads]], notes))
     cells = [[name, *(f"{v:g}" for v in result["renders"][name].values())] for name in ("coefficients", "mean")]
-    note = f"percent, on {result['renders']['held_out']} people; learnt from {result['renders']['learnt']} others"
+    note = f"percent, on {result['renders']['people']} people in turn, learnt from the others"
     made.append(("people who were held out", ["model", "landmarks", "shading"], cells, [note]))
     return made

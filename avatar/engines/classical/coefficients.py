@@ -10,9 +10,10 @@ A and B have few columns: faces change in few ways, and with a thousand outputs 
 learns their noise. It is fitted as kernel ridge regression whose predictions are then projected onto their first
 principal directions, which is the closed solution of reduced rank regression (Izenman 1975).
 
-x holds the first principal components of the neutral landmarks and of a coarse picture in the mean face's frame, e the 52 coefficients; k_id is a constant
-(what all people share) plus a Gaussian. The output is what the mean displacements (engine ``map``) miss, and the log
-ratio image. For one portrait f is linear in e, so a frame costs one small matrix product.
+x holds the first principal components of the neutral landmarks and of a coarse picture in the mean face's frame, e the
+52 coefficients; k_id is a constant (what all people share) plus a Gaussian. The output is what the mean displacements
+(engine ``map``) miss, and the log ratio image. For one portrait f is linear in e, so a frame costs one small matrix
+product.
 
 Limits: the people of the training, three score of them, are the span of what can be predicted; for somebody far from
 all of them the Gaussian dies away and the shared part is left.
@@ -34,6 +35,9 @@ from avatar.portrait.fit import LANDMARKS
 FILE = "coefficients.npz"
 COARSE = (19, 16)
 """Rows and columns of the picture that says who somebody is."""
+NARROW = 2.0
+"""The Gaussian's exponent for two people who are as different as two usually are: they have little to tell each
+other."""
 SHARED = 0.5
 """Part of the identity's kernel that is the same for all pairs of people."""
 
@@ -53,7 +57,7 @@ def describe(face: MeanFace, mean: F32, picture: U8, landmarks: F32) -> tuple[F3
 def identity_kernel(a: F32, b: F32) -> F32:
     """(n, m) of people described by scaled features (n, d) and (m, d)."""
     squared = ((a[:, None] - b[None]) ** 2).sum(-1)
-    return np.asarray(SHARED + (1 - SHARED) * np.exp(-squared / 2), np.float32)
+    return np.asarray(SHARED + (1 - SHARED) * np.exp(-NARROW * squared), np.float32)
 
 
 class CoefficientsEngine(FlatEngine):

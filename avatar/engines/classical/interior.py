@@ -38,7 +38,8 @@ def gap(points: F32) -> float:
 
 def _width(points: F32) -> float:
     """Of the mouth, in distances between the outer corners of the eyes."""
-    return float(np.hypot(*(points[61, :2] - points[291, :2])) / max(1e-3, np.hypot(*(points[33, :2] - points[263, :2]))))
+    mouth, eyes = points[61, :2] - points[291, :2], points[33, :2] - points[263, :2]
+    return float(np.hypot(*mouth) / max(1e-3, np.hypot(*eyes)))
 
 
 def brightness(picture: U8, points: F32) -> F32:
