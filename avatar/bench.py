@@ -147,15 +147,16 @@ def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
 
 @contextlib.contextmanager
 def running(
-    config: Config, *settings: str, command: Sequence[str] = ("avatar.cli", "run")
+    config: Config, *settings: str, command: Sequence[str] = ("avatar.cli", "run"), prefix: Sequence[str] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM.
 
     :param command: another module that takes the same settings, with its arguments.
+    :param prefix: what starts the process, as ``ip netns exec NAME``.
     """
     keys = [f"avatar.{k}={dumps(v)}" for k, v in config.avatar]
     keys += [f"input.video={dumps(config.input.video)}"]
-    words = [sys.executable, "-m", *command]
+    words = [*prefix, sys.executable, "-m", *command]
     for setting in (*keys, "server.port=0", *settings):
         words += ["--set", setting]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:

@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,10 @@ from avatar.config import Config, load
 from avatar.errors import DeviceError, UsageError
 from avatar.testing import flash
 from avatar.testing.listener import Listener
-from avatar.testing.relay import Relay
+from avatar.testing.relay import Impaired, Relay
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +131,7 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
     }
     # Ended from outside, it still has to end the engine and the browser.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    mouth = _mouth(config)
+    mouth = mouth_of(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:
         script = flash.Script.make(max(plan.seconds, plan.network_seconds) + SPARE)
@@ -149,7 +152,7 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
     return {"paths": result, "seconds": plan.seconds, "ppm": plan.ppm}
 
 
-def _mouth(config: Config) -> flash.Mouth:
+def mouth_of(config: Config) -> flash.Mouth:
     """How this avatar's mouth looks as it opens."""
     import cv2
 
@@ -215,7 +218,7 @@ async def _watch(address: str, relay: Relay, network: Network, job: Job) -> tupl
 
     async with Viewer(address, relay) as viewer:
         if network != Network():
-            relay.impair(network.loss, network.jitter)
+            relay.impair(Impaired(network.loss, network.jitter))
         await asyncio.sleep(2.0)
         viewer.forget()
         await asyncio.sleep(job.seconds)
@@ -229,24 +232,16 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
     from avatar.testing.browser import Browser
 
     with Browser() as browser, job.engine() as address, Relay() as relay:
-        from playwright.sync_api import Error  # there, or the browser had said that it is not
-
-        def through(route: Any) -> None:
-            offer = route.request.post_data_json
-            with contextlib.suppress(Error):  # the page has been closed meanwhile
-                reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
-                answer = reply.json()
-                route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
 
         def impair() -> None:
             if network != Network():
-                relay.impair(network.loss, network.jitter)
+                relay.impair(Impaired(network.loss, network.jitter))
 
         seen = browser.record_events(
             address,
             job.seconds,
             settle=SETTLE,
-            prepare=lambda page: page.route("**/api/offer", through),
+            prepare=lambda page: through(page, relay),
             on_live=impair,
         )
         opened, _ = flash.openings(seen.shown / 1e3, job.mouth.jaw(seen.lights))
@@ -256,6 +251,20 @@ def _browser(job: Job, network: Network) -> dict[str, Any]:
         if network != Network():
             result["datagrams"] = dict(relay.counts)
         return result
+
+
+def through(page: Page, relay: Relay) -> None:
+    """Let the page reach the engine's media by the relay alone."""
+    from playwright.sync_api import Error
+
+    def route(route: Any) -> None:
+        offer = route.request.post_data_json
+        with contextlib.suppress(Error):  # the page has been closed meanwhile
+            reply = route.fetch(post_data={**offer, "sdp": relay.offer(offer["sdp"])})
+            answer = reply.json()
+            route.fulfill(response=reply, json={**answer, "sdp": relay.answer(answer["sdp"])})
+
+    page.route("**/api/offer", route)
 
 
 def _receiver(more: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ TASKS: dict[str, Task] = {
         "emotion heard in recordings whose emotion is known, clip by clip and as a stream",
     ),
     "emotion_methods": Task(
-        "avatar.models.emotion.compare",
+        "avatar.models.emotion.methods",
         ("data",),
         "support vectors and small networks beside the matrix that hears emotion, speakers left out",
     ),

@@ -51,22 +51,24 @@ class _BitRate:
     """Seconds."""
 
     def __init__(self, default: int, low: int, high: int) -> None:
-        self._range = (low, high)
-        self.wanted = default
+        self._default, self._range = default, (low, high)
+        self._asked: int | None = None
         self.scale = 1.0
         self._used = 0
         self._since = 0.0
 
-    def ask(self, rate: int) -> None:
+    @property
+    def wanted(self) -> int:
+        """Bits a second."""
         low, high = (self.scale * limit for limit in self._range)
-        self.wanted = round(min(max(rate, low), high))
+        return round(min(max(self.scale * self._default if self._asked is None else self._asked, low), high))
+
+    def ask(self, rate: int) -> None:
+        self._asked = rate
 
     def fit(self, pixels: int) -> None:
         """Scale the range to a picture's size."""
-        scale = min(max(pixels / PIXELS, 0.4), 2.5)
-        if scale != self.scale:
-            self.wanted = round(self.wanted * scale / self.scale)
-            self.scale = scale
+        self.scale = min(max(pixels / PIXELS, 0.4), 2.5)
 
     @property
     def must_change(self) -> bool:

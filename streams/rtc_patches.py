@@ -11,6 +11,10 @@ a sender report pairs the RTP time  :class:`LiveSender` pairs it with the media'
 of the last packet with the moment  picture share, so encoding time and queues do not shift the lips
 it was sent
 first report after 0.5-1.5 s        two more at the start: a browser synchronizes from each track's second report on
+all packets of a picture at once    :class:`avatar.streams.rtc_rate.Pacer`: a key frame's are spread
+whatever is asked for is sent again  :class:`avatar.streams.rtc_rate.Repeats`: within what goes through
+a browser's feedback is not read      :mod:`avatar.streams.rtc_feedback`
+only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: losses do too
 what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
 the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
 ==================================  ====================================================================================
@@ -32,19 +36,30 @@ from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver, clock
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpParameters as Offered
 from aiortc.rtcrtpreceiver import TimestampMapper
 from aiortc.rtcrtpsender import RTCEncodedFrame
-from aiortc.rtp import RTP_HISTORY_SIZE, AnyRtcpPacket, RtcpRrPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+from aiortc.rtp import (
+    RTP_HISTORY_SIZE,
+    AnyRtcpPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    RtpPacket,
+)
 
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.streams.rtc_codecs import live_encoder
+from avatar.streams.rtc_feedback import Flight, Numbered, agree, arrivals, feedbacks
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer, WholeFrame
+from avatar.streams.rtc_rate import MOST, Pacer, Repeats
 from avatar.streams.rtc_shared import Packer, Viewer
 
 _SENDER_USES = (
     *("encoder", "ntp_timestamp", "rtp_timestamp", "packet_count", "octet_count"),
-    *("rtp_history", "rtx_payload_type"),
+    *("rtp_history", "rtx_payload_type", "transport", "rtp_task", "lsr", "lsr_time"),
 )
 _RECEIVER_USES = ("jitter_buffer", "codecs", "decoder_queue", "decoder_thread", "timestamp_mapper")
 
@@ -93,6 +108,30 @@ class NtpLine:
         return 0 if self._zero is None else self._zero + (ticks << 32) // rate
 
 
+class LostShare:
+    """What share of a stream gets lost, by the receiver's counters: a browser that misses something reports fifty times
+    a second, and the share of the three packets since the last report says nothing."""
+
+    WINDOW_S = 0.4
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int, float] | None = None
+
+    def since(self, highest: int, lost: int, now: float) -> float | None:
+        """The share since a window ago; None while a window is not full.
+
+        :param highest: highest number received, with wraps counted. :param lost: packets lost in all.
+        """
+        if self._last is None:
+            self._last = highest, lost, now
+            return None
+        was, before, at = self._last
+        if now - at < self.WINDOW_S or highest <= was:
+            return None
+        self._last = highest, lost, now
+        return min(max((lost - before) / (highest - was), 0.0), 1.0)
+
+
 class Losses:
     """Whether so many of a peer's packets get lost that everything is worth sending twice; sound and picture share one.
 
@@ -122,6 +161,57 @@ class Losses:
         return self._seconds() < self._until
 
 
+class PacedTransport:
+    """Stands between a sender of pictures and its connection: its packets leave one after the other, at a pace."""
+
+    def __init__(self, sender: LiveSender) -> None:
+        self._sender = sender
+        self._pacer = Pacer()
+        self._flight = Flight()
+        self._reported = time.monotonic()
+        self._bytes = 0
+        self.numbers = Numbered()
+        self.wait = 0.0
+        """Seconds that the next packet ought to wait; less than a timer's grain is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sender._RTCRtpSender__transport, name)
+
+    def listen(self) -> None:
+        """Take the receiver's feedback on every packet from now on; aiortc reads only the beginning of it."""
+        transport = self._sender._RTCRtpSender__transport
+        others = transport._handle_rtcp_data
+
+        async def handle(data: bytes) -> None:
+            for feedback in feedbacks(data):
+                with contextlib.suppress(ValueError):
+                    found = self._flight.heard(arrivals(feedback), time.monotonic())
+                    if found is not None:
+                        self._sender._viewer.measured(found)
+            await others(data)
+
+        transport._handle_rtcp_data = handle
+
+    async def _send_rtp(self, data: bytes) -> None:
+        if (number := self.numbers.take()) is not None:
+            self._flight.leave(number, len(data), time.monotonic())
+        await self._sender._RTCRtpSender__transport._send_rtp(data)
+        self._bytes += len(data)
+        wait = self._pacer.sent(len(data), self._sender._viewer.estimate)
+        self.wait = wait if wait > 0.001 else 0.0
+        # After the packet, not before it: its header says when it was sent. Reports and what is asked for again do
+        # not wait, or nothing could be heard from the viewer meanwhile; they count.
+        if self.wait and asyncio.current_task() is self._sender._RTCRtpSender__rtp_task:
+            await asyncio.sleep(self.wait)
+
+    def rate(self) -> float:
+        """Bits a second that were sent since this was last asked."""
+        now = time.monotonic()
+        bits = 8 * self._bytes / max(now - self._reported, 1e-3)
+        self._bytes, self._reported = 0, now
+        return bits
+
+
 class LiveSender(RTCRtpSender):
     """A sender whose reports say what time the media *are*, not when they were sent, and which is proof against
     losses."""
@@ -136,19 +226,28 @@ class LiveSender(RTCRtpSender):
     _line: NtpLine
     _losses: Losses
     _viewer: Viewer
+    _paced: PacedTransport | None
     _copies: set[asyncio.Task[None]]
+    _repeats: Repeats
+    _lost: LostShare
     _rate: int
     _ticks: int
     _frames: int
     _ntp: int
+    _RTCRtpSender__transport: Any
+    _RTCRtpSender__rtp_task: asyncio.Future[None] | None
     _RTCRtpSender__rtp_timestamp: int
+    _RTCRtpSender__lsr: int | None
+    _RTCRtpSender__lsr_time: float | None
     _RTCRtpSender__packet_count: int
     _RTCRtpSender__octet_count: int
     _RTCRtpSender__rtp_history: dict[int, RtpPacket]
     _RTCRtpSender__rtx_payload_type: int | None
 
     @classmethod
-    def adopt(cls, transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer) -> None:
+    def adopt(
+        cls, transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer, offered: Offered | None
+    ) -> None:
         """Turn a transceiver's sender, which has negotiated but not begun to send, into this class.
 
         :param viewer: told of the codec that its pictures are to be in, and of what the receiver reports.
@@ -157,14 +256,25 @@ class LiveSender(RTCRtpSender):
         codec = transceiver._codecs[0]
         sender.__class__ = cls
         sender._line, sender._rate = line, codec.clockRate
-        sender._losses, sender._copies = losses, set()
+        sender._losses, sender._copies, sender._repeats = losses, set(), Repeats()
+        sender._lost = LostShare()
         sender._ticks = sender._frames = sender._ntp = sender.repeated = 0
         sender._viewer = viewer
+        sender._paced = PacedTransport(sender) if transceiver.kind == "video" else None
         if transceiver.kind == "video":
             viewer.codec = codec.mimeType
             sender._RTCRtpSender__encoder = Packer(codec, viewer)
+            if offered is not None and agree(
+                transceiver._headerExtensions, transceiver._codecs, offered.headerExtensions, offered.codecs
+            ):
+                sender._RTCRtpSender__rtp_header_extensions_map = sender._paced.numbers
+                sender._paced.listen()
         else:
             sender._RTCRtpSender__encoder = live_encoder(codec)
+
+    @property
+    def transport(self) -> Any:
+        return self._paced or self._RTCRtpSender__transport
 
     def _send_keyframe(self) -> None:
         self._viewer.wants_key = True
@@ -181,7 +291,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and self._losses.high:
+        if self._frames and self._viewer.twice:
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -199,10 +309,21 @@ class LiveSender(RTCRtpSender):
         await asyncio.sleep(self.AGAIN_AFTER)
         with contextlib.suppress(ConnectionError):
             for number in numbers:
-                await self._retransmit(number)
+                await self._resend(number)
                 self.repeated += 1
+                await asyncio.sleep(self._paced.wait if self._paced else 0)
 
     async def _retransmit(self, sequence_number: int) -> None:
+        """The receiver asks for a packet again."""
+        packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
+        if (
+            packet is not None
+            and self._viewer.rate.allows_repeats
+            and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate)
+        ):
+            await self._resend(sequence_number)
+
+    async def _resend(self, sequence_number: int) -> None:
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
         if packet is not None and self._RTCRtpSender__rtx_payload_type is not None:
             # The receiver estimates the bandwidth from send times: the first copy's would look like a jam. (Without a
@@ -214,8 +335,20 @@ class LiveSender(RTCRtpSender):
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
-                    self._losses.report(report.ssrc, report.fraction_lost / 256)
+                    self._heed(report)
         await super()._handle_rtcp_packet(packet)
+
+    def _heed(self, report: RtcpReceiverInfo) -> None:
+        asked = self._RTCRtpSender__lsr_time if report.lsr == self._RTCRtpSender__lsr and report.dlsr else None
+        trip = max(time.time() - asked - report.dlsr / 65536, 0.0) if asked is not None else None
+        lost = self._lost.since(report.highest_sequence, report.packets_lost, time.monotonic())
+        if lost is None:
+            return
+        if self._viewer.rate.allows_copies and lost < MOST:  # what a bottleneck drops is not lost by chance
+            self._losses.report(report.ssrc, lost)
+        if self._paced is not None:
+            self._viewer.report(lost, self._paced.rate(), trip)
+        self._viewer.twice = self._losses.high and self._viewer.rate.allows_copies
 
     async def _send_report(self) -> None:
         info = RtcpSenderInfo(
@@ -267,12 +400,15 @@ class LiveReceiver(RTCRtpReceiver):
             self._RTCRtpReceiver__decoder_queue.put((codec, frame))
 
 
-def make_live(transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer) -> None:
+def make_live(
+    transceiver: RTCRtpTransceiver, line: NtpLine, losses: Losses, viewer: Viewer, offered: Offered | None = None
+) -> None:
     """Change both halves of a transceiver whose codecs are negotiated, before the connection is up.
 
     :param losses: one for each connection. :param viewer: the same.
+    :param offered: what the peer has said that it can do with this medium, where it was the one to offer.
     """
     check_aiortc()
     if transceiver.sender.track is not None:
-        LiveSender.adopt(transceiver, line, losses, viewer)
+        LiveSender.adopt(transceiver, line, losses, viewer, offered)
     LiveReceiver.adopt(transceiver)

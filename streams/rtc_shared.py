@@ -23,6 +23,8 @@ from av.packet import Packet
 
 from avatar.core.types import U8
 from avatar.streams.rtc_codecs import LiveVideoEncoder, live_encoder
+from avatar.streams.rtc_feedback import Measured
+from avatar.streams.rtc_rate import SendRate
 
 BEHIND, CAUGHT_UP = 0.5, 0.75
 """Shares of the viewers' median estimate: below the first, a viewer gets the weaker encode; above the second, the
@@ -41,7 +43,7 @@ class Step:
     """One in so many pictures is sent."""
 
 
-STEPS = (Step(380_000, 1, 1), Step(170_000, 2, 1), Step(0, 2, 2))
+STEPS = (Step(380_000, 1, 1), Step(125_000, 2, 1), Step(0, 2, 2))
 """Half the sides at full rate first: a mouth in step is worth more than its pores."""
 STEADY_S = 3.0
 
@@ -53,22 +55,51 @@ class Viewer:
     codec: str
     """As in ``video/VP8``."""
     estimate: int | None = None
-    """Bits a second that its network carries (REMB), where it has said so."""
+    """Bits a second that its network carries, where it has said so."""
+    twice: bool = False
+    """Whether every packet is sent twice."""
+    rate: SendRate = field(default_factory=SendRate)
     weak: bool = False
     """Whether it gets the encode for those far behind."""
     wants_key: bool = True
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
+    _paused: bool = False
+
+    def remb(self, bits: int) -> None:
+        """Its receiver estimates that so many bits a second go through."""
+        self.rate.remb(bits)
+        self.estimate = self.rate.bits
+
+    def report(self, lost: float, sent: float, trip: float | None) -> None:
+        """Its receiver misses this share of ``sent`` bits a second, which take ``trip`` seconds there and back."""
+        self.rate.report(lost, sent, trip)
+        self.estimate = self.rate.bits
+
+    def measured(self, found: Measured) -> None:
+        """What its packets have met."""
+        self.rate.measured(found.sent, found.through, found.lost, found.queue)
+        self.estimate = self.rate.bits
+
+    @property
+    def affords(self) -> int | None:
+        """Bits a second for its pictures."""
+        return self.estimate // 2 if self.twice and self.estimate is not None else self.estimate
 
     def lose(self) -> None:
         """The pictures that it gets are not in one piece any more."""
         self.lost = self.wants_key = True
 
     def takes(self, key: bool) -> bool:
-        """Whether the next picture, a key frame or not, is of use to it."""
-        if key:
-            self.lost = self.wants_key = False
+        """Whether the next picture, a key frame or not, is of use to it: not while a queue on the way to it drains, and
+        after that it goes on from a key frame."""
+        if self.rate.pausing:
+            self.lost = self._paused = True
+        elif key:
+            self.lost = self.wants_key = self._paused = False
+        elif self._paused:
+            self.wants_key, self._paused = True, False
         return not self.lost
 
 
@@ -133,11 +164,12 @@ class Pictures:
 
     def plan(self, viewers: Collection[Viewer]) -> list[Rung]:
         """Who gets which encode, and at what rate; to be called before each picture. Encoders that nobody needs end."""
-        known = [viewer.estimate for viewer in viewers if viewer.estimate is not None]
+        known = [bits for viewer in viewers if (bits := viewer.affords) is not None]
         usual = median(known) if len(known) > 1 else 0.0
         groups: dict[tuple[str, bool], list[Viewer]] = {}
         for viewer in viewers:
-            weak = viewer.estimate is not None and viewer.estimate < usual * (CAUGHT_UP if viewer.weak else BEHIND)
+            bits = viewer.affords
+            weak = bits is not None and bits < usual * (CAUGHT_UP if viewer.weak else BEHIND)
             if weak != viewer.weak:
                 viewer.weak = weak
                 viewer.lose()
@@ -146,7 +178,7 @@ class Pictures:
         for key, group in groups.items():
             rung = self._rungs[key]
             rung.viewers = group
-            rates = [viewer.estimate for viewer in group if viewer.estimate is not None]
+            rates = [bits for viewer in group if (bits := viewer.affords) is not None]
             if rates:
                 rung.climb(min(rates), self._seconds())
                 rung.encoder.target_bitrate = min(rates)
@@ -217,4 +249,4 @@ class Packer(Encoder):
 
     @target_bitrate.setter
     def target_bitrate(self, bitrate: int) -> None:
-        self._viewer.estimate = bitrate
+        self._viewer.remb(bitrate)

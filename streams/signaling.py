@@ -135,7 +135,8 @@ class Peer:
     async def answer(self, offer: str) -> Answer:
         """Answer an offer. Raises whatever aiortc raises for one that it cannot use."""
         offer, named = without_names(offer)
-        kinds = {media.kind for media in sdp_lines.SessionDescription.parse(offer).media} & {"audio", "video"}
+        offered = {media.kind: media.rtp for media in sdp_lines.SessionDescription.parse(offer).media}
+        kinds = offered.keys() & {"audio", "video"}
         if not kinds:
             raise ValueError("it has neither sound nor video")
         self.outlet.expect(kinds)
@@ -152,7 +153,7 @@ class Peer:
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         losses = Losses()
         for transceiver in self.pc.getTransceivers():
-            make_live(transceiver, self._hub.sink.line, losses, self.outlet.viewer)
+            make_live(transceiver, self._hub.sink.line, losses, self.outlet.viewer, offered[transceiver.kind])
             if self.role is not Role.WATCH and transceiver.receiver.track is not None:
                 self._spawn(self._pump(cast(Kind, transceiver.kind), transceiver.receiver.track))
         await self.pc.setLocalDescription(await self.pc.createAnswer())

@@ -7,10 +7,12 @@ than through the relay. Nothing needs rights of an administrator, and the same s
 from __future__ import annotations
 
 import asyncio
+import heapq
 import re
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -19,23 +21,37 @@ import numpy as np
 CANDIDATE = re.compile(r"^a=candidate:(\S+ \d+ udp \d+ )(\S+) (\d+)( typ host.*)$", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Impaired:
+    """What a bad network does to datagrams."""
+
+    loss: float = 0.0
+    """Share that vanishes."""
+    jitter: float = 0.0
+    """Seconds. The delay is drawn anew every 20 ms, evenly from 0 to this, and the order is kept, as in the queue of a
+    busy router: who comes behind a delayed datagram waits with it."""
+    rate: float = 0.0
+    """Bits a second that go through to the viewer, 0 = any; what would wait for longer than :data:`QUEUE_S` is lost."""
+    delay: float = 0.0
+    """Seconds that every datagram takes, each way."""
+    burst: float = 1.0
+    """Mean number of datagrams that are lost together (the model of Gilbert, 1960); 1 = each by chance of its own."""
+    reordered: float = 0.0
+    """Share that is overtaken: it takes :data:`OVERTAKEN_S` longer than those behind it."""
+
+
+OVERTAKEN_S = 0.03
+SLOT_S = 0.02
+QUEUE_S = 0.25
+
+
 class Impairment:
-    """What happens to the datagrams of one direction. Sans-I/O: it is told the time.
+    """What happens to the datagrams of one direction. Sans-I/O: it is told the time."""
 
-    The delay is drawn anew every 20 ms, evenly from 0 to ``jitter``, and the order is kept, as in the queue of a busy
-    router: who comes behind a delayed datagram waits with it.
-
-    :param loss: share of datagrams that vanish, each by chance of its own.
-    :param jitter: seconds.
-    :param rate: bits a second that go through, 0 = any; what would wait longer than :data:`QUEUE_S` for it is lost.
-    """
-
-    SLOT = 0.02
-    QUEUE_S = 0.25
-
-    def __init__(self, loss: float, jitter: float, seed: int, rate: float = 0.0) -> None:
+    def __init__(self, what: Impaired, seed: int) -> None:
+        self.what = what
         self._random = np.random.default_rng(seed)
-        self.loss, self.jitter, self.rate = loss, jitter, rate
+        self._losing = False
         self._free = 0.0
         self._slot = -1
         self._delay = 0.0
@@ -43,19 +59,30 @@ class Impairment:
 
     def departure(self, now: float, size: int = 0) -> float | None:
         """When a datagram of ``size`` bytes that comes at ``now`` (seconds) goes on; None = it is lost."""
-        slot = int(now / self.SLOT)
+        what = self.what
+        slot = int(now / SLOT_S)
         if slot != self._slot:
-            self._slot, self._delay = slot, self.jitter * float(self._random.random())
-        if self._random.random() < self.loss:
+            self._slot, self._delay = slot, what.jitter * float(self._random.random())
+        if self._lost():
             return None
-        if self.rate:
+        if what.rate:
             free = max(now, self._free)
-            if free - now > self.QUEUE_S:
+            if free - now > QUEUE_S:
                 return None
-            self._free = free + 8 * size / self.rate
+            self._free = free + 8 * size / what.rate
             now = self._free
-        self._last = max(self._last, now + self._delay)
+        self._last = max(self._last, now + self._delay + what.delay)
+        if what.reordered and self._random.random() < what.reordered:
+            return self._last + OVERTAKEN_S
         return self._last
+
+    def _lost(self) -> bool:
+        loss, burst = self.what.loss, self.what.burst
+        if burst <= 1 or loss >= 1:
+            return bool(self._random.random() < loss)
+        change = 1 / burst if self._losing else loss / (burst * (1 - loss))
+        self._losing ^= bool(self._random.random() < change)
+        return self._losing
 
 
 class Relay:
@@ -69,7 +96,7 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._ports: dict[tuple[str, int], _Port] = {}
-        self._bad: tuple[float, float, float] | None = None
+        self._bad: Impaired | None = None
         self.counts: Counter[str] = Counter()
         """``down_sent``, ``down_lost``, ``up_sent``, ``up_lost``: datagrams since the network got bad, and
         ``down_bytes``, ``up_bytes`` that the other side sent, lost ones included; down = to the viewer."""
@@ -87,19 +114,17 @@ class Relay:
         self._thread.join(5)
         self._loop.close()
 
-    def impair(self, loss: float, jitter: float, rate: float = 0.0) -> None:
-        """From now on lose this share of the datagrams and delay them by up to ``jitter`` seconds, both ways; to the
-        viewer no more than ``rate`` bits a second go through (0 = any)."""
+    def impair(self, what: Impaired) -> None:
+        """The network is so from now on, both ways; only ``rate`` holds to the viewer alone."""
         self.counts.clear()
-        self._bad = loss, jitter, rate
+        self._bad = what
         for number, port in enumerate(self._ports.values()):
             self._spoil(number, port)
 
     def _spoil(self, number: int, port: _Port) -> None:
         if self._bad is not None:
-            loss, jitter, rate = self._bad
-            port.down.impairment = Impairment(loss, jitter, self._seed + 2 * number, rate)
-            port.up.impairment = Impairment(loss, jitter, self._seed + 2 * number + 1)
+            port.down.impairment = Impairment(self._bad, self._seed + 2 * number)
+            port.up.impairment = Impairment(replace(self._bad, rate=0.0), self._seed + 2 * number + 1)
 
     def offer(self, sdp: str) -> str:
         """The viewer's offer without its addresses: the engine learns them from what comes through the relay."""
@@ -134,12 +159,14 @@ def _joined(lines: list[str]) -> str:
 
 
 class _Way:
-    """One direction: a queue, as timers of the same moment come in any order."""
+    """One direction: a heap, as timers of the same moment come in any order."""
 
     def __init__(self, name: str, counts: Counter[str]) -> None:
         self.impairment: Impairment | None = None
         self._name, self._counts = name, counts
-        self._queue: deque[tuple[float, Callable[[], None]]] = deque()
+        self._waiting: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def take(self, size: int, send: Callable[[], None]) -> None:
         self._counts[f"{self._name}_bytes"] += size
@@ -150,17 +177,19 @@ class _Way:
         at = self.impairment.departure(loop.time(), size)
         self._counts[f"{self._name}_lost" if at is None else f"{self._name}_sent"] += 1
         if at is not None:
-            self._queue.append((at, send))
-            if len(self._queue) == 1:
+            self._number += 1
+            first = not self._waiting or at < self._waiting[0][0]
+            heapq.heappush(self._waiting, (at, self._number, send))
+            if first:
                 self._drain()
 
     def _drain(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue and self._queue[0][0] <= loop.time():
-            self._queue[0][1]()
-            self._queue.popleft()
-        if self._queue:
-            loop.call_at(self._queue[0][0], self._drain)
+        while self._waiting and self._waiting[0][0] <= loop.time():
+            heapq.heappop(self._waiting)[2]()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._waiting[0][0], self._drain) if self._waiting else None
 
 
 class _Port:

@@ -54,8 +54,8 @@ class Viewer:
     :raises RunError: from ``async with``: the connection did not come up.
     """
 
-    def __init__(self, address: str, relay: Relay | None = None) -> None:
-        self._address = address
+    def __init__(self, address: str, relay: Relay | None = None, token: str = "") -> None:
+        self._address, self._token = address, token
         self._relay = relay
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.media = {kind: Medium(kind) for kind in CLOCK}
@@ -91,7 +91,10 @@ class Viewer:
 
     def _post(self, offer: str) -> str:
         body = json.dumps({"sdp": offer, "type": "offer"}).encode()
-        request = urllib.request.Request(f"{self._address}/api/offer", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        )
+        request = urllib.request.Request(f"{self._address}/api/offer", body, headers)
         with urllib.request.urlopen(request, timeout=15) as reply:
             return str(json.load(reply)["sdp"])
 

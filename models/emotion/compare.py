@@ -1,4 +1,4 @@
-"""``avatar eval emotion_methods``: what ships beside other ways of hearing, on the same speakers left out."""
+"""What ships beside other ways of hearing, on the same speakers left out. Needs torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from avatar.analysis.manner import ShiftModel, softmax
 from avatar.analysis.voice_frames import WIDTH
 from avatar.core.types import F32
 from avatar.errors import AvatarError, UsageError
-from avatar.models import registry
 from avatar.models.data.corpus import read_sound
 from avatar.models.data.fetch import debian_package
 from avatar.models.emotion import build, learn, networks
@@ -240,23 +239,3 @@ def compared(data: Material, progress: Callable[[int, int], None] = lambda done,
         sizes |= _networks(found, data, some, matrix, fold)
         progress(fold + 1, FOLDS)
     return {"task": "emotion_methods", "rows": {way: found.uar(way) for way in found.rows}, "weights": sizes}
-
-
-def emotion_methods(
-    weights: Path, data: Path | None = None, progress: Progress = lambda done, of: None
-) -> dict[str, Any]:
-    """Train and judge all of them on the recordings of ``data``. Raises UsageError for unusable data."""
-    if data is None:
-        raise UsageError("eval emotion_methods: give the recordings with --data DIR: index.csv or speech/emodb")
-    return compared(material(build.clips_of(data), registry.cache_dir()), progress)
-
-
-def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
-    """Title, heads, rows and notes of the table."""
-    rows = []
-    for name, row in result["rows"].items():
-        low, high = row["speakers_95"]
-        mean, sd = row["speakers_mean"], row["speakers_sd"]
-        rows.append([name, f"{row['uar']:.3f}", f"{mean:.3f}", f"{sd:.3f}", f"{low:.3f} to {high:.3f}"])
-    notes = [f"{name}: {count} weights" for name, count in result["weights"].items()]
-    return [("Speakers left out, two at a time", ["method", "recall", "mean of speakers", "sd", "95 %"], rows, notes)]

@@ -6,6 +6,7 @@ would: bytes flipped, cut, doubled, exchanged between seeds, numbers made extrem
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -28,6 +29,7 @@ from avatar.core.types import FaceState, Ns
 from avatar.errors import AvatarError
 from avatar.portrait import bundle
 from avatar.portrait.photo import read_photo
+from avatar.streams.rtc_feedback import Flight, arrivals, feedbacks
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer
 from avatar.streams.signaling import without_names
 from avatar.streams.sources import osc
@@ -154,6 +156,22 @@ def _packets(data: bytes) -> object:
     return given
 
 
+_REPORT = b"\x81\xc9\0\7" + bytes(28)
+_FEEDBACK = b"\x8f\xcd\0\6" + bytes(8) + b"\0\7\0\5\0\0\1\0\x20\3\xd1\0\4\4\4\4\0\4"
+
+
+def _reports(data: bytes) -> object:
+    """A compound RTCP packet: the transport-wide feedbacks in it, and what is concluded from them."""
+    way = Flight()
+    for number in range(64):
+        way.leave(number, 1000, number / 50)
+    for feedback in feedbacks(data):
+        with contextlib.suppress(ValueError):
+            if (found := way.heard(arrivals(feedback), 2.0)) is not None:
+                assert all(np.isfinite(v) and v >= 0 for v in (found.sent, found.through, found.lost, found.queue))
+    return way
+
+
 def _picture(suffix: str) -> bytes:
     y, x = np.mgrid[:48, :64]
     pixels = np.stack([x * 4, y * 5, (x + y) * 2], -1).astype(np.uint8)
@@ -198,6 +216,7 @@ TARGETS = {
         Target("avatar", _avatar, _avatar_files),
         Target("command", _command, lambda: [_COMMAND], (CommandError, ValueError, RecursionError)),
         Target("osc", osc.read, lambda: [_OSC, b"#bundle\0" + bytes(11) + bytes([len(_OSC)]) + _OSC], (osc.OscError,)),
+        Target("reports", _reports, lambda: [_REPORT + _FEEDBACK, _FEEDBACK * 3]),
         Target("packets", _packets, lambda: [bytes(range(256)) * 4, bytes(2000)]),
     )
 }  # fmt: skip

@@ -17,7 +17,7 @@ from avatar.streams.server import Server
 from avatar.streams.signaling import PeerHub
 from avatar.streams.sinks.recorder import Mux
 from avatar.testing import flash
-from avatar.testing.relay import Relay
+from avatar.testing.relay import Impaired, Relay
 from avatar.testing.viewer import Viewer
 
 SIZE, FPS, RATE = 128, 30, 48_000
@@ -84,7 +84,7 @@ async def test_sound_and_picture_stay_together_in_a_bad_network(tmp_path: Path) 
     with Relay(seed=1) as relay:
         port = await server.start(port=0)
         async with Viewer(f"http://127.0.0.1:{port}", relay) as viewer:
-            relay.impair(loss=0.05, jitter=0.03)
+            relay.impair(Impaired(0.05, 0.03))
             viewer.forget()
             await asyncio.sleep(9)
             by_report, by_arrival = viewer.seen(mouth())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avatar.streams.rtc_patches import Losses
+from avatar.streams.rtc_patches import Losses, LostShare
 
 
 class Time:
@@ -55,3 +55,14 @@ def test_one_stream_speaks_for_the_other(time) -> None:
         losses.report(1, 0.0)
         losses.report(2, 0.08)
     assert losses.high
+
+
+def test_the_share_of_a_window_not_of_a_report() -> None:
+    """A browser reports at once when it misses a packet; nobody concludes from three packets."""
+    share = LostShare()
+    assert share.since(100, 0, 0.0) is None, "from here on"
+    assert share.since(103, 2, 0.05) is None
+    assert share.since(140, 2, 0.5) == pytest.approx(2 / 40)
+    assert share.since(140, 2, 1.0) is None, "nothing came"
+    assert share.since(150, 12, 1.1) == 1.0
+    assert share.since(180, 11, 1.6) == 0.0, "what came late after all"

@@ -1,0 +1,240 @@
+"""How much is sent to a viewer, and how fast: congestion control and pacing, told the time and doing no I/O.
+
+A browser reports the arrival of every packet (:mod:`avatar.streams.rtc_feedback`); then the queue on the way and what
+comes through are known. Of other receivers three things speak, and none of them alone is to be believed:
+
+- The receiver's estimate (REMB). It can only say what it has seen, at most half again of what it gets, and a face at
+  rest sends little: so an estimate above what was sent is no limit. Where packets come unevenly it takes that for a
+  queue: so one below what was sent is a limit at once only where the round trip has grown, else step by step.
+- The round trip: what it takes more than it did at best is spent in a queue.
+- Losses, for networks that have no queue to speak of, in the way of Google's congestion control
+  (draft-ietf-rmcat-gcc-02, sections 5 and 6).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+MANY, MOST, ALL = 0.15, 0.30, 0.9
+"""Shares of lost packets: above the first less is sent; above the second, twice in a row, no more than what came
+through; above the last the network was away, which says nothing of what it carries. A tenth lost by chance is what
+copies are for: sending less would not mend it."""
+LEAST, GREATEST = 100_000, 5_000_000
+"""Bits a second: below the first a face is none, above the second it gains nothing."""
+UNKNOWN = 2_000_000
+"""Bits a second that a network is taken to carry before anything is known of it."""
+QUEUE_S = 0.1
+"""A round trip that is so much longer than the shortest has met a queue."""
+
+
+class SendRate:
+    """What one connection carries: falls at once, grows by 8 % a second, and slowly near where it fell last.
+
+    :param seconds: the time; for tests.
+    """
+
+    GROWTH, CAREFUL = 1.08, 1.03
+    """A second."""
+    NEAR = 0.75
+    """Share of the last limit above which it grows carefully."""
+    REMEMBERED_S = 20.0
+    """After this a limit, and a shortest round trip, are forgotten: networks change."""
+    ANSWER_S = 0.6
+    """Until a fall can be seen in what the packets meet."""
+    COLLAPSED = 0.6
+    """Where no more than this share comes through, it is not by chance."""
+    DRAIN_S = 0.2
+    """What a pause takes, at least; twice that at most."""
+    DOUBT_S = 3.0
+    """An estimate that nothing else confirms takes off 15 % in this time."""
+    TWICE = 300_000
+    """Bits a second that must go through before anything is sent twice: in a bottleneck, copies are what gets lost."""
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._bits: float | None = None
+        self._sent = 0.0
+        self._lossy = False
+        self._trips: deque[tuple[float, float]] = deque()
+        self._limit = float("inf")
+        self._limited_at = self._grown_at = seconds()
+        self._doubted_at = self._fell_at = float("-inf")
+        self._pause_until = float("-inf")
+        self._measured: float | None = None
+        """The queue, where feedback tells it."""
+
+    @property
+    def bits(self) -> int | None:
+        """Bits a second; None where nothing is known yet."""
+        return round(self._bits) if self._bits is not None else None
+
+    @property
+    def queue(self) -> float:
+        """Seconds that the last packets spent waiting."""
+        if self._measured is not None:
+            return self._measured
+        return self._trips[-1][1] - min(trip for _, trip in self._trips) if self._trips else 0.0
+
+    @property
+    def pausing(self) -> bool:
+        """Whether nothing is sent, so that a queue drains: what comes after it is in time again."""
+        return self._seconds() < self._pause_until
+
+    @property
+    def allows_repeats(self) -> bool:
+        """Whether what is sent again now would come in time."""
+        return self.queue < QUEUE_S and not self.pausing
+
+    @property
+    def allows_copies(self) -> bool:
+        """Whether what gets lost is not lost because too much is sent."""
+        return self.queue < QUEUE_S and (self._bits is None or self._bits >= self.TWICE)
+
+    def measured(self, sent: float, through: float, lost: float, queue: float) -> None:
+        """What the packets of the last while have met: of ``sent`` bits a second ``through`` came, a share was
+        ``lost``, and even the fastest spent ``queue`` seconds waiting."""
+        self._measured = queue
+        if lost >= ALL:
+            return
+        self._sent = sent
+        if self._seconds() - self._fell_at < self.ANSWER_S:
+            return  # these packets left before the last fall, or while nothing was sent
+        if queue >= QUEUE_S or (lost > MANY and through < self.COLLAPSED * sent):
+            self._fall(0.85 * through, through)
+            if queue > 2 * QUEUE_S or lost > MANY:
+                self._pause(max(queue, self.DRAIN_S))
+        else:
+            self._lose(lost)
+
+    def _pause(self, seconds: float) -> None:
+        if not self.pausing:
+            self._pause_until = self._seconds() + min(seconds, 2 * self.DRAIN_S)
+
+    def remb(self, bits: int) -> None:
+        """The receiver estimates that its network carries so many bits a second."""
+        if self._measured is not None:
+            return
+        if self._bits is None:
+            self._bits = max(bits, LEAST)
+        elif bits < 1.1 * self._sent:
+            if self.queue >= QUEUE_S:
+                # Where the queue grew, the receiver names 85 % of what came through.
+                self._fall(bits, bits / 0.85)
+            else:
+                self._doubt(bits)
+
+    def report(self, lost: float, sent: float, trip: float | None = None) -> None:
+        """A receiver report: this share of the packets since the last one is missing, of ``sent`` bits a second.
+
+        :param trip: seconds to the receiver and back, where they are known.
+        """
+        now = self._seconds()
+        if trip is not None:
+            self._trips.append((now, trip))
+            while now - self._trips[0][0] > self.REMEMBERED_S:
+                self._trips.popleft()
+        if lost < ALL and self._measured is None:
+            self._sent = sent
+            self._lose(lost)
+
+    def _lose(self, lost: float) -> None:
+        if lost > MOST and self._lossy:
+            self._fall(self._sent * (1 - lost), self._sent * (1 - lost))
+        elif lost > MANY:
+            self._fall((self._bits or self._sent) * (1 - 0.5 * lost), self._limit)
+        else:
+            self._grow()
+        self._lossy = lost > MOST
+
+    def _doubt(self, bits: int) -> None:
+        now = self._seconds()
+        assert self._bits is not None
+        if now - self._doubted_at >= self.DOUBT_S:
+            self._doubted_at = now
+            self._fall(max(bits, 0.85 * self._bits), self._limit)
+        self._grown_at = now
+
+    def _fall(self, bits: float, limit: float) -> None:
+        now = self._seconds()
+        if limit != self._limit:
+            self._limit, self._limited_at = limit, now
+        self._grown_at = self._fell_at = now
+        self._bits = max(min(bits, self._bits or bits), LEAST)
+
+    def _grow(self) -> None:
+        now = self._seconds()
+        passed, self._grown_at = min(now - self._grown_at, 2.0), now
+        if self._bits is None or now - self._doubted_at < self.DOUBT_S:
+            return
+        near = self._bits > self.NEAR * self._limit and now - self._limited_at < self.REMEMBERED_S
+        self._bits = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
+
+
+class Pacer:
+    """When the next packet may go. A picture's packets that come at once fill the short queue of a slow network, and
+    what does not fit is lost: so those beyond :data:`BURST` leave at :data:`FACTOR` times the rate of the network.
+
+    :param seconds: the time; for tests.
+    """
+
+    BURST = 6_000
+    """Bytes that may go at once: an ordinary picture at 1.4 Mbit/s."""
+    FACTOR = 2.5
+    """As in draft-ietf-rmcat-gcc-02, section 4: faster than the mean, or a queue would build up here in its place."""
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._debt = 0.0
+        self._at = seconds()
+
+    def sent(self, size: int, bits: int | None) -> float:
+        """A packet of ``size`` bytes goes now, over a network of ``bits`` a second (None: not known).
+
+        :returns: seconds to wait before the next one.
+        """
+        now = self._seconds()
+        speed = self.FACTOR * (UNKNOWN if bits is None else bits) / 8
+        self._debt = max(self._debt - speed * (now - self._at), 0.0) + size
+        self._at = now
+        return max(self._debt - self.BURST, 0.0) / speed
+
+
+class Repeats:
+    """Which packets are sent again when they are asked for. Where a network has become narrow, nearly all are: sent
+    again at once, they would be the next to be lost.
+
+    :param seconds: the time; for tests.
+    """
+
+    BURST = 20_000
+    """Bytes: a key frame."""
+    SHARE = 0.25
+    """Of what the network carries."""
+    APART_S = 0.05
+    """Between two of the same packet, at least: the first may be on its way."""
+    KNOWN = 512
+    """Packets that are remembered."""
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._left = float(self.BURST)
+        self._at = seconds()
+        self._sent: dict[int, float] = {}
+
+    def allows(self, number: int, size: int, bits: int | None) -> bool:
+        """Whether packet ``number`` of ``size`` bytes goes out again now, over a network of ``bits`` a second (None:
+        not known)."""
+        now = self._seconds()
+        speed = self.SHARE * (UNKNOWN if bits is None else bits) / 8
+        self._left = min(self._left + speed * (now - self._at), self.BURST)
+        self._at = now
+        if size > self._left or now - self._sent.get(number, float("-inf")) < self.APART_S:
+            return False
+        self._left -= size
+        self._sent.pop(number, None)
+        self._sent[number] = now
+        if len(self._sent) > self.KNOWN:
+            del self._sent[next(iter(self._sent))]
+        return True
