@@ -247,7 +247,7 @@ def test_keys_of_a_mixture_are_found_again():
     mixed = 0.6 * arkit_vector(keys.KEYS["smile"]) + 0.4 * arkit_vector(keys.KEYS["brows_up"])
     found = dict(zip(keys.KEYS, keys.shares(mixed), strict=True))
     assert found["smile"] == pytest.approx(0.6, abs=0.1)
-    assert found["brows_up"] == pytest.approx(0.4, abs=0.02)
+    assert found["brows_up"] == pytest.approx(0.4, abs=0.05)
     assert found["blink_left"] == found["jaw"] == 0
     assert not keys.shares(np.zeros(52, np.float32)).any()
 

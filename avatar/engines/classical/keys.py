@@ -33,6 +33,8 @@ KEYS: Mapping[str, Mapping[str, float]] = {
     "wide": {"eyeWide": 1.0},
     "sneer": {"noseSneer": 1.0},
 }
+_TRACE = 0.06
+"""Share of a key that is not worth drawing."""
 _VECTORS = np.stack([arkit_vector(of) for of in KEYS.values()])
 
 
@@ -48,7 +50,8 @@ def shares(weights: F32) -> F32:
     found = zeros(len(KEYS)).copy()
     for _ in range(40):
         found = np.clip(found - step * (gram @ found - goal), 0, 1)
-    return np.where(found < 1e-3, 0, found).astype(np.float32)
+    # Every key that is mixed costs a warp: traces are left out, softly, so that none appears with a jump.
+    return np.asarray(np.maximum(0, found - _TRACE) / (1 - _TRACE), np.float32)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ A morph at t draws the lines at (1 - t) A + t B, warps both pictures onto them a
 
     M(t) = (1 - t) warp(A, t) + t warp(B, t)
 
-Live, A is the photo and the B are key expressions of it (:mod:`.keys`): the lines move by the sum of the keys'
-motions, and photo and keys are dissolved by their shares.
+Live, A is the photo and the B are key expressions of it (:mod:`.keys`): the lines move as the state's shapes move the
+landmarks, and photo and keys are dissolved by their shares.
 
 Limits: every line pulls at every pixel (ghosts where lines run close together, as between lips); a straight way
-between two pictures is not how a jaw turns; both sides of the face share most keys; the head turns as a relief, after
-the morph.
+between two pictures is not how a jaw turns; both sides of the face share most keys' shading; the head turns as a
+relief, after the morph.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class MorphEngine(Engine):
     def render(self, state: FaceState) -> U8:
         weights, yaw, pitch = shape_weights(state)
         share = shares(weights)
-        picture = self._morphed(share)
+        picture = self._morphed(share, self._plane.displaced(weights))
         open_eyes = 1 - float(weights[BLINKS].max())
         gaze = Gaze(yaw * open_eyes, pitch * open_eyes)
         if state.head == Pose() and not (gaze.yaw or gaze.pitch):
@@ -172,12 +172,12 @@ class MorphEngine(Engine):
         mask = cv2.GaussianBlur(mask, (0, 0), 0.2 * reach)[..., None]
         return (int(low[0]), int(low[1]), int(high[0]), int(high[1])), mask
 
-    def _morphed(self, share: F32) -> U8:
+    def _morphed(self, share: F32, moves: F32) -> U8:
         picture = self._plane.portrait
-        if not share.any():
+        if not moves.any():
             return picture.copy()
         rest = self._plane.face[:, :2]
-        at = np.asarray(rest + np.tensordot(share, self._moves, 1)[:, :2], np.float32)
+        at = np.asarray(rest + moves[:, :2], np.float32)
         made = warped(picture, rest, at)
         for i in np.flatnonzero(share):
             box, mask = self._parts[i]

@@ -9,8 +9,8 @@ correspondence are blended vertex by vertex and texel by texel, and the pose apa
 In (u, v) the textures of one person differ only where skin folds, shades or uncovers something, so a dissolve has no
 ghosts where a feature merely moved, and a head that turns does so on its arc, not on the chord between two pictures.
 
-Live, the expressions are the keys of :mod:`.keys`; vertices and textures are moved by each one's share. Around the
-face the photo follows as in engine ``map``.
+Live, the expressions are the keys of :mod:`.keys`: vertices move by the state's shapes, the texture by each key's
+share. Around the face the photo follows as in engine ``map``.
 
 Limits: 468 points make a coarse relief whose depth is a network's guess; hair and ears are not on it; a vertex moves
 on a straight line between its keys; texels are those of the photo, so what turns into view is stretched.
@@ -150,7 +150,6 @@ class Morph3dEngine(Engine):
         face = self._plane.face
         rest = self._surface.unrolled(self._plane.portrait, face)
         self._rest = rest.astype(np.float32)
-        self._moves = np.stack([key.displacement for key in keys])
         self._tones = []
         for key in keys:
             change = self._surface.unrolled(key.picture, face + key.displacement).astype(np.float32) - self._rest
@@ -164,7 +163,7 @@ class Morph3dEngine(Engine):
     def render(self, state: FaceState) -> U8:
         weights, yaw, pitch = shape_weights(state)
         share = shares(weights)
-        moves = np.asarray(np.tensordot(share, self._moves, 1), np.float32)
+        moves = self._plane.displaced(weights)
         gaze = Gaze(yaw, pitch)
         if not share.any():
             return self._plane.draw(moves, state.head, gaze)
