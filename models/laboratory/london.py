@@ -24,12 +24,17 @@ from avatar.models.disjoint import Unseen, fold_of
 from avatar.models.expression.align import transform
 from avatar.models.expression.evaluate import COPY, Drawn, figures
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Pair
-from avatar.models.laboratory.eri import ratio_image, skin
+from avatar.models.folds.mean_face import skin_mask
+from avatar.models.laboratory.eri import ratio_image
 from avatar.models.laboratory.people import Shown
 from avatar.portrait.fit import LANDMARKS
 
 ROWS = ("map, mean smile", "eri, mean smile", "donor, warp alone", "donor, eri", "true landmarks, warp alone",
         "true landmarks, geometry")  # fmt: skip
+
+DONOR = 0.3
+"""Share of a single donor's log ratio that is laid on skin: most of one ratio image is that pair's own noise (Wiener's
+filter in one number), and brows and lips of two people do not lie alike."""
 
 Progress = Callable[[int, int], None]
 
@@ -63,7 +68,7 @@ def drawings(pair: Pair, pairs: Sequence[Pair], folder: Path) -> dict[str, U8]:
     lifted, smile = plain.emphasised(mean), shaded.emphasised(mean)
     moved = donated(shaded.plane, donor)
     before, after = (Shown(face.pixels, face.points, face.points) for face in (donor.neutral, donor.smile))
-    ratio = ratio_image(shaded.mean_face, before, after) * skin(shaded.mean_face)[..., None]
+    ratio = DONOR * ratio_image(shaded.mean_face, before, after) * skin_mask(shaded.mean_face)[..., None]
     return {
         "map, mean smile": _drawn(plain, plain.geometry(lifted)),
         "eri, mean smile": _drawn(shaded, shaded.geometry(smile), shaded.ratio(smile, shaded.geometry(smile))),
