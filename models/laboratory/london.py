@@ -61,7 +61,7 @@ def drawings(pair: Pair, pairs: Sequence[Pair], folder: Path) -> dict[str, U8]:
     others = [other for other in pairs if fold_of(other.name) != fold_of(pair.name)] or [
         other for other in pairs if other is not pair
     ]
-    mean = np.mean([shape_weights(other.state)[0] for other in others], 0, dtype=np.float32)
+    mean = np.asarray(np.mean([shape_weights(other.state)[0] for other in others], 0), np.float32)
     # As good as drawn at random, and the same each time.
     donor = others[sum(pair.name.encode()) % len(others)]
     plain, shaded = (kind(pair.bundle, RENDER_SIZE, folder) for kind in (MapEngine, EriEngine))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,7 +107,8 @@ def write(learn: Learn, data: Path, target: Path) -> dict[str, int]:
         if len(known) < 2:
             continue  # so few that one fold holds everybody
         path = target if fold is None else place(target, fold)
-        np.savez_compressed(path, **learn(known, fold, basis_of(fold)))
+        arrays: dict[str, Any] = dict(learn(known, fold, basis_of(fold)))
+        np.savez_compressed(path, **arrays)
         if fold is not None:
             note(path, [person.name for person in people if fold_of(person.name) == fold])
     return {"people": len(people), "bytes": target.stat().st_size}

@@ -54,7 +54,8 @@ def build(data: Path, target: Path) -> dict[str, Any]:
             moves.append(frame_between(mean, frames[rest][1]).back(moved))
             prior = PRIOR_GAIN * relative_to(frames[rest][2], coefficients)
             prior[list(_LOOKS)] = 0
-            weights.append(bounded_ridge(ways, moves[-1][:, :2].ravel(), prior, _RIDGE))
+            seen = moves[-1][:, :2].ravel().astype(np.float64)
+            weights.append(bounded_ridge(ways, seen, prior.astype(np.float64), _RIDGE))
             ratio = _logs(face, picture, landmarks) - before
             ratio = (ratio - np.median(ratio[face.inside], 0)) * reach[..., None]
             ratios.append(cv2.resize(ratio, COARSE[::-1], interpolation=cv2.INTER_AREA))
@@ -73,13 +74,13 @@ def _write(
     found = np.concatenate([np.zeros((1, LANDMARKS, 2)), moves[chosen, :, :2]])
     left = np.concatenate([np.zeros((1, LANDMARKS, 2)), (moves - explained)[chosen, :, :2]])
     tones = np.concatenate([np.zeros((1, *COARSE, 3)), ratios[chosen]])
-    np.savez_compressed(
-        target,
-        spreads=spreads,
+    arrays: dict[str, Any] = {
+        "spreads": spreads,
         **packed("moves", found.astype(np.float32)),
         **packed("residuals", left.astype(np.float32)),
         **packed("ratios", tones.astype(np.float32)),
-    )
+    }
+    np.savez_compressed(target, **arrays)
     return {"frames": len(found), "bytes": target.stat().st_size}
 
 

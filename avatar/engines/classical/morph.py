@@ -110,8 +110,8 @@ def field(made: F32, source: F32, size: int, box: Box | None = None) -> F32:
     border = np.array([((0, 0), (end, 0)), ((end, 0), (end, end)), ((end, end), (0, end)), ((0, end), (0, 0))])
     now, then = (np.concatenate([p[:, :2][LINES], border]).astype(np.float32) for p in (made, source))
     coarse = np.empty((-(-(y1 - y0) // GRID) + 1, -(-(x1 - x0) // GRID) + 1, 2), np.float32)
-    ends = [np.ascontiguousarray(lines[:, k]) for lines in (now, then) for k in (0, 1)]
-    _field(*ends, (x0, y0), GRID, np.float32(A), np.float32(P), coarse)
+    starts, ends, before, after = (np.ascontiguousarray(lines[:, k]) for lines in (now, then) for k in (0, 1))
+    _field(starts, ends, before, after, (x0, y0), GRID, np.float32(A), np.float32(P), coarse)
     # Grid point i lies on pixel i * GRID of the box.
     matrix = np.array([[GRID, 0, 0], [0, GRID, 0]], np.float64)
     shape = x1 - x0, y1 - y0
