@@ -32,6 +32,7 @@ from avatar.parts import (
     library,
     make_listener,
     make_watcher,
+    store_of,
     style,
     timing,
 )
@@ -73,16 +74,17 @@ class Pipeline:
         self.look_ahead = listener.latency
         self.watcher: FaceTracker | None = None
         watcher = self._make_watcher if config.input.video != "none" else None
-        self.calibrations = Calibrations()
+        self.store = store_of(config)
+        self.calibrations = Calibrations(self.store)
         self.calibration: Calibration | None = None
         self.use_calibration(*calibrations.find(self.calibrations, config.face.calibration))
         if config.input.video not in ("none", "page"):
             registry.path(LANDMARKER)  # missing: say so now, not at the first picture
 
         # cues -> face state -> picture
-        self.library = library()
+        self.library = library(config)
         self.library.entries()  # looked through once, before anybody waits for it
-        self.bundle = find_avatar(config.avatar.name)
+        self.bundle = find_avatar(config.avatar.name, config=config)
         self.choice = choose_engine(config.avatar, self.bundle, live=True)
         self.background = config.avatar.background
         self.session_number = new_session()
@@ -119,7 +121,7 @@ class Pipeline:
             if config.server.enabled:
                 access.check(asked.host, asked.token)
                 guard = access.Access(asked.token, asked.origins)
-                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice)
+                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice, turn_secret=asked.turn_secret)
         self.sinks = [ends.sink(name, config, self.hub, self.began, self.recorder) for name in config.output.sinks]
 
     @property
@@ -141,11 +143,17 @@ class Pipeline:
         if self.hub is not None:
             self.hub.relabel()
 
+    def _look(self) -> str:
+        """Reads the store anew for everybody here; why the avatar may not be drawn any more."""
+        self.store.refresh()
+        self.library.entries()
+        return self.library.fault(self.bundle)
+
     async def _guard_consent(self) -> None:
         """Ends the session where the consent has run out, or ended while nobody watched and nothing was drawn."""
         while True:
             await asyncio.sleep(CONSENT_EVERY)
-            if fault := await asyncio.to_thread(self.library.fault, self.bundle):
+            if fault := await asyncio.to_thread(self._look):
                 raise ConsentError(f"avatar {self.bundle.name} is not drawn any more: {fault}; the session has ended")
 
     def recorder(self, path: Path) -> Sink:
@@ -173,6 +181,7 @@ class Pipeline:
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
         config = self.config
+        self.store.watched = True
         session = asyncio.create_task(self._run_session(), name="session")
         guard = asyncio.create_task(self._guard_consent(), name="consent")
         try:
@@ -187,6 +196,7 @@ class Pipeline:
                 await guard
             await session
         finally:
+            self.store.watched = False
             guard.cancel()
             if self.hub is not None:
                 await self.control.own_head.close()

@@ -59,7 +59,7 @@ def stages(config: Config, frames: int = 300) -> dict[str, Any]:
     cv2.setNumThreads(1)
     fps = config.avatar.fps
     listener, idle, synchronizer = make_listener(config), IdleMotion(0), Synchronizer(style(config), config.face.seed)
-    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name, config=config), config.avatar.size)
     badge = Badge(engine.size)
     speech = load_speech(registry.samples_dir() / "demo.ogg")
     sound = [AudioChunk(c.pts, c.samples, c.rate) for c in speech.chunks(Ns(0))]  # without its script: as if heard

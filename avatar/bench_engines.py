@@ -46,7 +46,7 @@ def engines(
     import cv2
 
     cv2.setNumThreads(1)
-    bundle, size = find_avatar(config.avatar.name), config.avatar.size
+    bundle, size = find_avatar(config.avatar.name, config=config), config.avatar.size
     made = {name: make_engine(name, bundle, size) for name in names or plugins.names("engines")}
     yardstick = _yardstick()
     states = speaking(rounds * _FRAMES)

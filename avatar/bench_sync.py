@@ -162,7 +162,7 @@ def mouth_of(config: Config) -> flash.Mouth:
     from avatar.testing.browser import MOUTH
 
     cv2.setNumThreads(1)
-    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name), config.avatar.size)
+    engine = make_engine(config.avatar.engine, find_avatar(config.avatar.name, config=config), config.avatar.size)
     rows = []
     for jaw in np.linspace(0, 1, 11):
         picture = engine.render(FaceState(Ns(0), freeze(facs.arkit_vector({"jawOpen": float(jaw)}))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import io
 import logging
@@ -171,14 +172,9 @@ async def learn_and_keep(
         await learn(material, made, progress)
         took = time.monotonic() - begun
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        store.save(
-            name,
-            now,
-            f"vultus {version('vultus')}",
-            material.speaker,
-            material.habits,
-            lambda path: shutil.copyfile(made, path),
-        )
+        program = f"vultus {version('vultus')}"
+        copy = functools.partial(shutil.copyfile, made)
+        store.save(name, now, program, material.speaker, material.habits, copy)
     store.choose(name)
     return took
 

@@ -1,4 +1,4 @@
-"""What `avatar calibrate` has learnt about the people who use this installation: each a folder of the user's own data.
+"""What `avatar calibrate` has learnt about the people who use this installation: each two files in the store.
 
 ``calibration.json`` says what it is, when and by which version it was made, and holds the voice and the resting face;
 ``head.npz`` is the head model. Both are for their owner's eyes only (mode 0600). Neither holds sound or pictures.
@@ -6,18 +6,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from avatar.analysis.calibration import AXES, Habits
 from avatar.analysis.head_model import HeadModel
@@ -26,7 +22,8 @@ from avatar.core import facs
 from avatar.core.types import freeze
 from avatar.errors import AvatarError, ModelFileError, UsageError
 from avatar.portrait.bundle import NAME_PATTERN
-from avatar.storage import remove, replacing, stored_in
+from avatar.store import Store
+from avatar.store.takeover import CHOSEN_KEY
 
 FORMAT = "vultus calibration"
 FORMAT_VERSION = 1
@@ -34,7 +31,7 @@ ABOUT = "How one person moves the head while speaking, their pitch and their res
 DEFAULT = "default"
 """In place of a name: the head that everybody gets."""
 RESERVED = (DEFAULT, "auto", "none")
-_JSON, _HEAD, _CHOSEN = "calibration.json", "head.npz", ".chosen"
+_JSON, _HEAD = "calibration.json", "head.npz"
 _AGAIN = "calibrate again, or remove it with: avatar calibrate --delete --name"
 
 
@@ -52,33 +49,28 @@ class Calibration:
     head: HeadModel
 
 
-def user_heads_dir() -> Path:
-    """Where calibrations are kept on this system."""
-    return Path(platformdirs.user_data_dir("vultus", appauthor=False)) / "heads"
-
-
 class Calibrations:
     """Calibrations by name, and which one is in use.
 
-    :param folder: made when the first one is kept.
+    :param store: keeps them; every method that asks it raises StorageError where it does not answer.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder if folder is not None else user_heads_dir()
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     def names(self) -> list[str]:
         """Sorted; those that cannot be read are among them, so that they can be removed."""
-        try:
-            return sorted(p.name for p in self.folder.iterdir() if NAME_PATTERN.fullmatch(p.name) and p.is_dir())
-        except OSError:  # not made yet
-            return []
+        return self.store.index().names("calibration")
 
-    def stamp(self, name: str) -> int | None:
+    def stamp(self, name: str) -> str | None:
         """Changes when the calibration does; None where there is none of that name."""
-        try:
-            return (self.folder / name / _JSON).stat().st_mtime_ns if name in self.names() else None
-        except OSError:
-            return 0  # a folder without a description: damaged, but there
+        found = self.store.index().find("calibration", name)
+        return None if found is None else found.digest
+
+    def place(self, name: str) -> str:
+        """For users: where a calibration is kept."""
+        found = self.store.index().find("calibration", name)
+        return str(self.store.root if found is None else self.store.place(found))
 
     def load(self, name: str) -> Calibration:
         """Raises UsageError for an unknown name, ModelFileError for one that is damaged or of another version."""
@@ -119,53 +111,50 @@ class Calibrations:
     def save(
         self, name: str, made: str, program: str, speaker: Speaker, habits: Habits, write_head: Callable[[Path], object]
     ) -> Path:
-        """Keep a calibration, in place of one of the same name; it appears complete or not at all.
+        """Keep a calibration, in place of one of the same name; it appears complete or not at all. Returns a folder
+        with a copy of its files.
 
         :param write_head: writes the head model to the path it is given.
 
         Raises UsageError for an unusable name, StorageError.
         """
         check_name(name)
-        target = self.folder / name
-        with replacing(target) as fresh:
-            fresh.mkdir(mode=0o700)
-            write_head(fresh / _HEAD)
-            about = {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "about": ABOUT,
-                "name": name,
-                "made": made,
-                "program": program,
-                "head": {"file": _HEAD, "sha256": hashlib.sha256((fresh / _HEAD).read_bytes()).hexdigest()},
-                "voice": {"pitch_log2_hz": speaker.pitch, "deviation_octaves": speaker.deviation},
-                "neutral": {k: round(float(v), 4) for k, v in zip(facs.ARKIT, speaker.neutral, strict=True)},
-                "habits": asdict(habits),
-            }
-            (fresh / _JSON).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            for file in fresh.iterdir():
-                file.chmod(0o600)
-        return target
+        with self.store.scratch() as scratch:
+            write_head(scratch / _HEAD)
+            head = (scratch / _HEAD).read_bytes()
+        about = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "about": ABOUT,
+            "name": name,
+            "made": made,
+            "program": program,
+            "head": {"file": _HEAD, "sha256": hashlib.sha256(head).hexdigest()},
+            "voice": {"pitch_log2_hz": speaker.pitch, "deviation_octaves": speaker.deviation},
+            "neutral": {k: round(float(v), 4) for k, v in zip(facs.ARKIT, speaker.neutral, strict=True)},
+            "habits": asdict(habits),
+        }
+        with self.store.change() as change:
+            change.put("calibration", name, {_HEAD: head, _JSON: (json.dumps(about, indent=1) + "\n").encode()})
+        return self.store.folder("calibration", name)
 
     def delete(self, name: str) -> None:
         """Remove a calibration; the default head is in use again if it was. Raises UsageError, StorageError."""
-        folder = self._known(name)
-        remove(folder)
-        if self._chosen() == name:
-            self.choose(DEFAULT)
+        self._check_known(name)
+        used = self._chosen() == name
+        with self.store.change() as change:
+            change.remove("calibration", name)
+            if used:
+                change.set(CHOSEN_KEY, DEFAULT)
 
     # --- which one is in use -----------------------------------------------------------------------------------
 
     def choose(self, name: str) -> None:
         """Use this one from now on; ``DEFAULT`` for none. Raises UsageError, StorageError."""
         if name != DEFAULT:
-            self._known(name)
-        with stored_in(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=self.folder, prefix=".chosen-")  # made with mode 0600
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(name + "\n")
-            os.replace(part, self.folder / _CHOSEN)
+            self._check_known(name)
+        with self.store.change() as change:
+            change.set(CHOSEN_KEY, name)
 
     @property
     def chosen(self) -> str | None:
@@ -174,16 +163,17 @@ class Calibrations:
         return name if name in self.names() else None
 
     def _chosen(self) -> str:
-        with contextlib.suppress(OSError, UnicodeDecodeError):  # nothing was chosen, or nothing that can be read
-            return (self.folder / _CHOSEN).read_text(encoding="utf-8").strip()
-        return DEFAULT
+        return self.store.index().settings.get(CHOSEN_KEY, DEFAULT)
 
-    def _known(self, name: str) -> Path:
+    def _check_known(self, name: str) -> None:
         check_name(name)
         if name not in self.names():
             known = ", ".join(self.names()) or "none yet; make one with: avatar calibrate"
             raise UsageError(f"no calibration is called {name}; known: {known}")
-        return self.folder / name
+
+    def _known(self, name: str) -> Path:
+        self._check_known(name)
+        return self.store.folder("calibration", name)
 
 
 def check_name(name: str) -> None:
@@ -206,11 +196,9 @@ def find(store: Calibrations, name: str) -> tuple[Calibration | None, str]:
         return None, ""
     if name != "auto":
         return store.load(name), ""
-    chosen = store.chosen
-    if chosen is None:
-        return None, ""
     try:
-        return store.load(chosen), ""
+        chosen = store.chosen
+        return (None if chosen is None else store.load(chosen)), ""
     except AvatarError as error:
         return None, f"{error}. The default head is used."
 

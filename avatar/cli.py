@@ -97,8 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--smile", type=Path, metavar="PHOTO", help=smile)
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
-    avatars = add("avatars", commands_trust.avatars, "list avatars; delete yours; show, renew or revoke the consent")
-    avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke"), default="list")
+    about = "list avatars; delete yours; show, renew or revoke the consent; forget revocations"
+    avatars = add("avatars", commands_trust.avatars, about)
+    avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke", "forget"), default="list")
     avatars.add_argument("name", nargs="?", metavar="NAME")
     avatars.add_argument("--delete", metavar="NAME")
     avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from avatar.config import Config, load
+from avatar.config import Config, load, secrets_of
 from avatar.errors import AvatarError, UsageError
+from avatar.log import hide
 from avatar.memory import few_arenas
 
 # --- the live engine -------------------------------------------------------------------------------------------------
@@ -23,6 +24,7 @@ from avatar.memory import few_arenas
 def run(args: argparse.Namespace) -> int:
     few_arenas()
     config = load(args.config, args.set).config
+    hide(*secrets_of(config))
 
     async def live() -> int:
         from avatar.assembly import Pipeline
@@ -143,7 +145,7 @@ def image(args: argparse.Namespace) -> int:
     except (KeyError, ValueError) as error:
         raise UsageError(f"{args.au or args.arkit}: no such unit or coefficient: {error}") from error
     state = FaceState(Ns(0), freeze(arkit), Pose.degrees(args.yaw, args.pitch, args.roll), Gaze(*facs.eye_look(arkit)))
-    bundle = find_avatar(config.avatar.name, args.consent)
+    bundle = find_avatar(config.avatar.name, args.consent, config)
     engine = choose_engine(config.avatar, bundle).engine
     asked = repr((args.au, args.arkit, state.head))
     session = session_of(bundle.portrait, config.model_dump_json(), engine.name, asked)
@@ -205,7 +207,7 @@ def devices(args: argparse.Namespace) -> int:
 def doctor(args: argparse.Namespace) -> int:
     from avatar.doctor import checks
 
-    found = checks()
+    found = checks(config=load(args.config, args.set).config)
     marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
     text = "\n".join(
         f"{marks[c.status]}  {c.name}: {c.detail}" + (f"\n      fix: {c.fix}" if c.fix else "") for c in found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avatar import reading
 from avatar.commands import _progress
+from avatar.config import load
 from avatar.errors import AvatarError, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ NAME = "me"
 def calibrate(args: argparse.Namespace) -> int:
     """Record and learn, or show, use or delete what was learnt."""
     from avatar.calibrations import Calibrations
+    from avatar.parts import store_of
 
-    store = Calibrations()
+    store = Calibrations(store_of(load(args.config, args.set).config))
     name = args.name or store.chosen or NAME
     if args.show:
         return _show(args, store)
@@ -50,7 +52,7 @@ def _show(args: argparse.Namespace, store: Calibrations) -> int:
     rows: list[dict[str, Any]] = []
     lines = []
     for name in store.names():
-        row: dict[str, Any] = {"name": name, "used": name == store.chosen, "folder": str(store.folder / name)}
+        row: dict[str, Any] = {"name": name, "used": name == store.chosen, "folder": store.place(name)}
         try:
             found = store.load(name)
         except AvatarError as error:
@@ -70,8 +72,8 @@ def _show(args: argparse.Namespace, store: Calibrations) -> int:
         )
         use = "in use" if row["used"] else "not in use"
         lines.append(f"{name} ({use}): learnt {found.made} by {found.program}. {words}\n    {row['folder']}")
-    none = f"nothing is kept in {store.folder}; the default head is used"
-    _report(args, {"folder": str(store.folder), "calibrations": rows}, "\n".join(lines) or none)
+    none = f"nothing is kept in {store.store.where}; the default head is used"
+    _report(args, {"folder": store.store.where, "calibrations": rows}, "\n".join(lines) or none)
     return 0
 
 
@@ -86,7 +88,7 @@ def _learn(args: argparse.Namespace, store: Calibrations, name: str) -> int:
         raise UsageError("give both microphone and camera, or files for both: they must have begun together")
     learning.check_ready()
     if video == CAMERA:
-        consent = learning.CONSENT.format(folder=store.folder)
+        consent = learning.CONSENT.format(folder=store.store.where)
         print(consent, file=sys.stderr)
         if sys.stdin.isatty() and sys.stderr.isatty():
             print("Press Enter to agree and begin, Ctrl+C to leave.", file=sys.stderr)
@@ -99,7 +101,7 @@ def _learn(args: argparse.Namespace, store: Calibrations, name: str) -> int:
         f"seconds. {result['words']}\nThe avatar moves like this from now on, in `avatar run`. Go back with: avatar "
         f"calibrate --use default. Remove it with: avatar calibrate --delete"
     )
-    _report(args, {**result, "folder": str(store.folder / name)}, text)
+    _report(args, {**result, "folder": store.place(name)}, text)
     return 0
 
 
@@ -118,7 +120,6 @@ async def _live(args: argparse.Namespace, store: Calibrations, name: str) -> dic
     from rich.live import Live
 
     from avatar.calibrate import SECONDS, Calibrator
-    from avatar.config import load
     from avatar.core.clock import SessionClock
     from avatar.streams.sources.camera import CameraSource
     from avatar.streams.sources.microphone import MicrophoneSource

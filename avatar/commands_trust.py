@@ -6,9 +6,12 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avatar.errors import ConsentError, UsageError
+
+if TYPE_CHECKING:
+    from avatar.portrait.library import Library
 
 
 def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
@@ -16,12 +19,13 @@ def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
 
 
 def create(args: argparse.Namespace) -> int:
-    from avatar.parts import background_doubt, create_avatar, library
+    from avatar.parts import background_doubt, create_avatar
     from avatar.portrait.consent import ConsentRecord
     from avatar.portrait.report import lines
 
     record = ConsentRecord.given(args.consent, args.consent_by, args.consent_for, args.consent_until)
-    made = create_avatar(library(), args.photo, args.name, args.title, args.consent, args.smile, args.overwrite, record)
+    shelf = _shelf(args)
+    made = create_avatar(shelf, args.photo, args.name, args.title, args.consent, args.smile, args.overwrite, record)
     told = {finding.text for finding in made.report}
     for line in made.warnings:
         if args.json or line not in told:  # else the report says it
@@ -36,15 +40,20 @@ def create(args: argparse.Namespace) -> int:
     return 0
 
 
+def _shelf(args: argparse.Namespace) -> Library:
+    from avatar.config import load
+    from avatar.parts import library
+
+    return library(load(args.config, args.set).config)
+
+
 def _until(day: str) -> str:
     return f", until {day}" if day else ", until it is revoked"
 
 
 def avatars(args: argparse.Namespace) -> int:
-    """List, or delete one, show its papers, renew them, revoke them."""
-    from avatar.parts import library
-
-    shelf = library()
+    """List, or delete one, show its papers, renew them, revoke them, forget a revocation."""
+    shelf = _shelf(args)
     if args.delete:
         shelf.delete(args.delete)
         _report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
@@ -52,7 +61,7 @@ def avatars(args: argparse.Namespace) -> int:
     if args.action != "list":
         if not args.name:
             raise UsageError(f"say which avatar: avatar avatars {args.action} NAME")
-        return {"show": _show, "grant": _grant, "revoke": _revoke}[args.action](args, shelf)
+        return {"show": _show, "grant": _grant, "revoke": _revoke, "forget": _forget}[args.action](args, shelf)
     found = []
     for entry in shelf.entries():
         consent = entry.error
@@ -99,6 +108,12 @@ def _revoke(args: argparse.Namespace, shelf: Any) -> int:
     data = {"name": args.name, "revoked": record.revoked, "reason": record.reason, "recordings_deleted": deleted}
     text = f"avatar {args.name} is revoked: its files and {len(deleted)} recordings are deleted, the record is kept"
     _report(args, data, text)
+    return 0
+
+
+def _forget(args: argparse.Namespace, shelf: Any) -> int:
+    count = shelf.forget(args.name)
+    _report(args, {"name": args.name, "forgotten": count}, f"{count} records of revocations under {args.name} are gone")
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -165,8 +166,16 @@ class ServerTable(Table):
     """Foreign pages that may use WHIP and WHEP with the token, as in https://example.org."""
     ice: tuple[str, ...] = ()
     """STUN and TURN servers that WHIP and WHEP clients are told of, as in stun:stun.example.org:3478."""
+    turn_secret: str = ""
+    """Shared with the TURN servers among them (coturn: static-auth-secret): clients get credentials for an hour."""
     viewers: int = Field(100, ge=1, le=10_000)
     """Pages and programs that may be connected at the same time."""
+
+
+class StoreTable(Table):
+    url: str = "sqlite"
+    """Where avatars, calibrations, settings and consents are kept: sqlite = in the user's own data folder, or
+    postgresql://HOST/DATABASE for several hosts (the password in PGPASSWORD or ~/.pgpass)."""
 
 
 class Config(Table):
@@ -176,6 +185,7 @@ class Config(Table):
     face: FaceTable = FaceTable()
     output: OutputTable = OutputTable()
     server: ServerTable = ServerTable()
+    store: StoreTable = StoreTable()
     parameters: StateTable = StateTable()
     vmc: VmcTable = VmcTable()
     vrchat: VrchatTable = VrchatTable()
@@ -186,6 +196,15 @@ class Config(Table):
     ros: RosTable = RosTable()
     furhat: FurhatTable = FurhatTable()
     servo: ServoTable = ServoTable()
+
+
+def secrets_of(config: Config) -> tuple[str, ...]:
+    """What must never be read in a log; some may be empty."""
+    try:
+        password = urlsplit(config.store.url).password or ""
+    except ValueError:
+        password = ""
+    return config.server.token, config.server.turn_secret, config.output.publish_token, password
 
 
 class Loaded:

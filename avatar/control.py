@@ -103,7 +103,7 @@ class Control:
     def _faults(self) -> list[str]:
         pipeline, session = self._pipeline, self._pipeline.session
         sinks = [outlet.fault for outlet in session.outlets()]
-        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, *sinks]
+        return [session.audio_fault, session.video_fault, pipeline.calibration_fault, pipeline.store.trouble, *sinks]
 
     def meters(self) -> dict[str, Any]:
         """What the engine measures about itself, over the last minute."""
@@ -113,6 +113,7 @@ class Control:
         reasons = {k.partition(".")[2]: n for k, n in meters.counters.items() if k.startswith("resync.")}
         return {
             "fps": round(meters.rate("frames"), 2),
+            "frames": meters.counters["frames"],
             "engine_ms": percentiles(meters.series("engine_ms")),
             "latency_ms": percentiles(meters.series("latency_ms")),
             "sound_late_ms": percentiles(meters.series("sound_late_ms")),
@@ -229,7 +230,9 @@ class Control:
         if same and not again:
             return
         async with self._building:
-            bundle = pipeline.library.load(avatar) if avatar is not None else pipeline.bundle
+            bundle = pipeline.bundle
+            if avatar is not None:
+                bundle = await asyncio.to_thread(pipeline.library.load, avatar)
             # Not measured again: what the engine does beside it now is no property of the machine.
             drawn_less = pipeline.choice.tier.quality == "low"
             asked = pipeline.config.avatar.model_copy(
@@ -322,7 +325,9 @@ class Control:
         from avatar.portrait.consent import check_consent
 
         agreed = check_consent(consent)
-        made = await asyncio.to_thread(create_avatar, self._pipeline.library, photo, name, title, agreed, smile)
+        made = await asyncio.to_thread(
+            create_avatar, self._pipeline.library, photo, name, title, agreed, smile, apart=True
+        )
         await self._rebuild(name, None, again=True)
         return {**self.state(), "report": [asdict(finding) for finding in made.report]}
 

@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from avatar.errors import AvatarError, ModelFileError
+
+if TYPE_CHECKING:
+    from avatar.config import Config
 
 Status = Literal["ok", "warn", "fail"]
 Models = Callable[[], Iterable[tuple[str, str]]]
@@ -35,12 +38,14 @@ class Check:
     """What to do; empty where there is nothing to do."""
 
 
-def checks(models: Models | None = None, port: int = 8080, recordings: Path | None = None) -> list[Check]:
+def checks(
+    models: Models | None = None, port: int = 8080, recordings: Path | None = None, config: Config | None = None
+) -> list[Check]:
     """Look at everything.
 
     :param models: gives ``(file, state)`` of every model file, state "ok" being the good one; default: the registry's.
     :param port: where the page will be served.
-    :param recordings: the folder of recordings; default: the user's videos.
+    :param recordings: the folder of recordings; default: the user's videos. :param config: says which store.
     """
     looks: list[tuple[str, Callable[[], Check | Iterable[Check]]]] = [
         ("Python", python),
@@ -49,7 +54,8 @@ def checks(models: Models | None = None, port: int = 8080, recordings: Path | No
         ("H.264", h264),
         ("model files", lambda: model_files(models)),
         ("engine", engine),
-        ("own head", own_head),
+        ("store", lambda: store(config)),
+        ("own head", lambda: own_head(config)),
         ("espeak-ng", espeak),
         ("PortAudio", sound_devices),
         ("camera", camera),
@@ -200,11 +206,23 @@ def model_files(models: Models | None = None) -> Iterator[Check]:
         yield Check("model files", "fail", f"{name}: {state}", "avatar models fetch")
 
 
-def own_head() -> Check:
+def store(config: Config | None = None) -> Check:
+    """Which store it is, and whether it answers."""
+    from avatar.parts import store_of
+
+    try:
+        return Check("store", "ok", store_of(config).about())
+    except AvatarError as error:
+        line, _, fix = str(error).partition("; ")
+        return Check("store", "warn", f"{line}: only the shipped avatars are there", fix)
+
+
+def own_head(config: Config | None = None) -> Check:
     from avatar.calibrate import check_ready
     from avatar.calibrations import Calibrations, find
+    from avatar.parts import store_of
 
-    used, fault = find(Calibrations(), "auto")
+    used, fault = find(Calibrations(store_of(config)), "auto")
     if fault:
         return Check("own head", "warn", fault.partition(";")[0], "avatar calibrate, or: avatar calibrate --delete")
     if used is not None:

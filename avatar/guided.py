@@ -93,12 +93,14 @@ def _png(pixels: U8) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
 
 
-def learn(source: Path, photos: Photos, name: str, record: ConsentRecord, overwrite: bool) -> tuple[str, bool]:
+def learn(
+    config: Config, source: Path, photos: Photos, name: str, record: ConsentRecord, overwrite: bool
+) -> tuple[str, bool]:
     """Make the avatar, and learn the head's motion where the video is long enough; the manifest's line, and whether a
     head was learnt."""
 
     def create(smile: bytes | None) -> None:
-        shelf = parts.library()
+        shelf = parts.library(config)
         parts.create_avatar(shelf, photos.neutral, name, name, record.kind, smile, overwrite, record)
 
     line = "learn: shape and texture from the photo"
@@ -114,7 +116,7 @@ def learn(source: Path, photos: Photos, name: str, record: ConsentRecord, overwr
         return line, False
     from avatar import calibrate
 
-    store = Calibrations()
+    store = Calibrations(parts.store_of(config))
     before = store.chosen
     try:
         calibrate.check_ready()
@@ -133,7 +135,7 @@ def guided(
     """All four steps. ``say`` is told each one's name and what it did. Raises AvatarError with one line."""
     photos = acquire(source)
     say("acquire", photos.line)
-    learnt, own_head = learn(source, photos, name, record, overwrite)
+    learnt, own_head = learn(config, source, photos, name, record, overwrite)
     say("learn", learnt)
     avatar = config.avatar.model_copy(update={"name": name})
     face = config.face.model_copy(update={"calibration": name}) if own_head else config.face

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from avatar import reading
@@ -66,7 +67,7 @@ class OwnHead:
         return {
             **self._calibrator.status,
             "own_head": self.state(),
-            "consent": CONSENT.format(folder=self._store.folder),
+            "consent": CONSENT.format(folder=self._store.store.where),
             "relax": reading.RELAX,
             "relax_seconds": reading.RELAX_SECONDS,
             "text": [{"text": part, "speech": round(reading.speech_of(part), 1)} for part in reading.TEXT],
@@ -109,8 +110,9 @@ class OwnHead:
     async def use_calibration(self, use: bool) -> dict[str, Any]:
         """From now on, and the next time. Raises UsageError, ModelFileError, StorageError."""
         if use:
-            self._store.load(self._name)  # says what is wrong with it before anything changes
-        self._store.choose(self._name if use else DEFAULT)
+            await asyncio.to_thread(self._store.load, self._name)  # says what is wrong with it before anything changes
+        # In a thread: another program's lock must not stop the picture.
+        await asyncio.to_thread(self._store.choose, self._name if use else DEFAULT)
         self._take_up()
         return self.calibration()
 
@@ -118,7 +120,7 @@ class OwnHead:
         """Remove what is kept; the default head goes on. Raises UsageError, StorageError."""
         if self._calibrator.busy:
             raise UsageError("a calibration is on; stop it first")
-        self._store.delete(self._name)
+        await asyncio.to_thread(self._store.delete, self._name)
         await self._calibrator.cancel()  # its result is gone
         self._take_up()
         return self.calibration()

@@ -28,6 +28,7 @@ from avatar.portrait.glasses import GlassesFinder
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.library import Library
 from avatar.portrait.matte import matte_of
+from avatar.store import SQLITE, Store, shared
 from avatar.sync.feeling import EmotionChoice, degrees_of
 from avatar.sync.synchronizer import Style
 
@@ -40,9 +41,14 @@ LANDMARKER = "face_landmarker_v2.task"
 _WORDS = {"self": "you", "licensed": "somebody who has agreed", "synthetic": "nobody real"}
 
 
-def library() -> Library:
+def store_of(config: Config | None = None) -> Store:
+    """Where the user's own avatars, calibrations and settings are kept. Raises ConfigError for an unusable address."""
+    return shared(SQLITE if config is None else config.store.url)
+
+
+def library(config: Config | None = None) -> Library:
     """The shipped avatars and the user's own."""
-    return Library(registry.avatars_dir())
+    return Library(registry.avatars_dir(), store_of(config))
 
 
 def detector() -> LandmarkDetector:
@@ -64,21 +70,27 @@ def create_avatar(
     smile: Path | bytes | None = None,
     overwrite: bool = False,
     record: ConsentRecord | None = None,
+    apart: bool = False,
 ) -> AvatarBundle:
     """Make an avatar of a photo, and of a second one in which the same person smiles, and keep it on the shelf.
+
+    :param apart: the photos are a stranger's: a child process with limits decodes them.
 
     Raises PhotoError, ConsentError, UsageError (the name is unusable or taken), StorageError, ModelFileError.
     """
     from avatar.engines.neutral import rested
+    from avatar.portrait.decoding import read_apart
+    from avatar.portrait.photo import read_photo
 
     with detector() as finder:
         return shelf.create(
             photo, name, title or name, consent, finder, overwrite, smile, glasses_finder(),
             lambda made: rested(made, registry.weights_dir(), finder), record,
+            read_apart if apart else read_photo,
         )  # fmt: skip
 
 
-def find_avatar(name: str, consent: Consent = "self") -> AvatarBundle:
+def find_avatar(name: str, consent: Consent = "self", config: Config | None = None) -> AvatarBundle:
     """An avatar of the library by name, or a photo by path: it is kept nowhere, and whoever runs the command vouches
     with ``consent``, which goes into the labels of what is drawn. Raises ConsentError without a valid record."""
     path = Path(name)
@@ -96,7 +108,7 @@ def find_avatar(name: str, consent: Consent = "self") -> AvatarBundle:
         for line in bundle.warnings:
             log.warning("%s: %s", path.name, line)
         return bundle
-    return library().load(name)
+    return library(config).load(name)
 
 
 def make_engine(name: str, bundle: AvatarBundle, size: int) -> Engine:
@@ -193,7 +205,7 @@ def named_calibration(config: Config) -> Calibration | None:
     """Whose head moves offline: only one that is asked for by name, or the same command would draw another clip on
     another machine. Raises UsageError, ModelFileError."""
     name = config.face.calibration
-    return None if name == "auto" else calibrations.find(Calibrations(), name)[0]
+    return None if name == "auto" else calibrations.find(Calibrations(store_of(config)), name)[0]
 
 
 def make_watcher(config: Config, neutral: F32 | None = None) -> FaceTracker:

@@ -194,7 +194,7 @@ def render(
     if clear != (config.avatar.background == layers.ALPHA):
         kinds = " or ".join(CLEAR_SUFFIXES)
         raise UsageError(f"{out.name}: a transparent clip is --background alpha and a file {kinds}, both or neither")
-    bundle = find_avatar(config.avatar.name, consent)
+    bundle = find_avatar(config.avatar.name, consent, config)
     engine = choose_engine(config.avatar, bundle).engine
     if clear and engine.background != layers.ALPHA:
         raise UsageError(f"{bundle.name}: cannot be cut out ({background_doubt(bundle)}); render an .mp4 as it is")

@@ -28,20 +28,20 @@ from our own page only, and from programs. Who may use it at all: :mod:`avatar.s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from avatar.errors import AvatarError, PhotoError, PortInUseError, RunError, UsageError
-from avatar.streams import calibration_api, prometheus
+from avatar.streams import calibration_api, limits, prometheus
 from avatar.streams.access import Access, host_of, is_loopback, is_remote, same_origin
+from avatar.streams.events import Events
 from avatar.streams.signaling import PeerHub
 from avatar.streams.whip import Door
 
@@ -173,11 +173,13 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 async def json_body(request: web.Request) -> Json:
     """The object that a request carries. Raises UsageError where it carries none."""
-    if (request.content_length or 0) > MAX_JSON:
-        raise UsageError("the request is too long")
     try:
-        body = json.loads(await request.text())
-    except ValueError:
+        read = await limits.body(request, MAX_JSON)
+    except web.HTTPRequestEntityTooLarge:
+        raise UsageError("the request is too long") from None
+    try:
+        body = json.loads(read)
+    except (ValueError, RecursionError):
         raise UsageError("the request is not JSON") from None
     if not isinstance(body, dict):
         raise UsageError("the request is not a JSON object")
@@ -192,75 +194,17 @@ def field(body: Json, name: str, kind: type) -> Any:
     return value
 
 
-class Events:
-    """Pushes meters four times a second, and the state when it has changed, to every page that listens."""
+class _Site(web.TCPSite):
+    """Its connections are counted and timed."""
 
-    INTERVAL = 0.25
-    PATIENCE = 0.5
-    """Seconds; a page that takes longer to accept a message has gone."""
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-        self._sockets: set[web.WebSocketResponse] = set()
-        self._told = ""
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await asyncio.gather(*(self._close(socket) for socket in list(self._sockets)))
-
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        if not same_origin(request):
-            raise web.HTTPForbidden(text="events are for this program's own page only")
-        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=1024)
-        await socket.prepare(request)
-        await socket.send_str(json.dumps({"type": "state", **self._control.state()}))
-        self._sockets.add(socket)
+    async def start(self) -> None:
+        serve = self._runner._server
+        assert serve is not None
+        self._runner._server = cast(web.Server, limits.Connections(serve))
         try:
-            async for message in socket:  # nothing is expected, but reading is what notices the end
-                if message.type == WSMsgType.ERROR:
-                    break
+            await super().start()
         finally:
-            self._sockets.discard(socket)
-        return socket
-
-    async def push_state(self) -> None:
-        """Tell every page what holds now, if it is not what they were told last."""
-        state = json.dumps({"type": "state", **self._control.state()})
-        if state != self._told:
-            self._told = state
-            await self._push(state)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self.INTERVAL)
-            if not self._sockets:
-                continue
-            try:
-                await self.push_state()
-                await self._push(json.dumps({"type": "meters", **self._control.meters()}))
-            except Exception:
-                log.exception("no meters")
-
-    async def _push(self, text: str) -> None:
-        await asyncio.gather(*(self._send(socket, text) for socket in list(self._sockets)))
-
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
-        try:
-            await asyncio.wait_for(socket.send_str(text), self.PATIENCE)
-        except (ConnectionError, TimeoutError, RuntimeError):
-            self._sockets.discard(socket)
-            await self._close(socket)
-
-    async def _close(self, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.close(), self.PATIENCE)
+            self._runner._server = serve
 
 
 class Server:
@@ -269,18 +213,26 @@ class Server:
     :param control: the engine.
     :param hub: the peers; the server closes it when it stops.
     :param root: the page's folder. :param access: who may use it; None = everybody who can reach it.
-    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of.
+    :param ice: STUN and TURN servers that WHIP and WHEP clients are told of. :param turn_secret: shared with the TURN
+        servers; clients get credentials made of it.
     """
 
     def __init__(
-        self, control: Control, hub: PeerHub, root: Path = WEB, access: Access | None = None, ice: Sequence[str] = ()
+        self,
+        control: Control,
+        hub: PeerHub,
+        root: Path = WEB,
+        access: Access | None = None,
+        ice: Sequence[str] = (),
+        turn_secret: str = "",
     ) -> None:
+        self._rates = limits.Rates()
         self._access = access or Access()
         self._control = control
         self._hub = hub
         self._root = root.resolve()
         self._events = Events(control)
-        self._door = Door(hub, control, ice, self._events.push_state)
+        self._door = Door(hub, control, ice, self._events.push_state, turn_secret)
         self._runner: web.AppRunner | None = None
         self._local_only = True
         self.host = ""
@@ -296,9 +248,12 @@ class Server:
         Raises PortInUseError, UsageError for an address that is not ours.
         """
         self._local_only = is_loopback(host)
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(
+            self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=limits.KEEP_S,
+            lingering_time=limits.LINGER_S, auto_decompress=False,
+        )  # fmt: skip
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = _Site(runner, host, port)
         try:
             await site.start()
         except OSError as problem:
@@ -370,12 +325,20 @@ class Server:
         # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
         if self._local_only and not is_loopback(host_of(request)):
             return error(403, f"this is not the address of this program; open {self.url}")
+        if (request.content_length or 0) > MAX_UPLOAD:
+            return error(413, f"too large; the limit is {MAX_UPLOAD // 2**20} MB")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return error(415, "send the body as it is, not packed")
         if request.method == "OPTIONS" and foreign:
             return None  # a browser asks without the token
         if refusal := self._access.refusal(request):
             return error(*refusal)
         if request.method not in ("GET", "HEAD") and not same_origin(request) and not foreign:
             return error(403, "only this program's own page may do that")
+        if wait := self._rates.wait(request):
+            response = error(429, f"too many of these requests; wait {wait} s")
+            response.headers["Retry-After"] = str(wait)
+            return response
         return None
 
     # --- the page ------------------------------------------------------------------------------------------------
@@ -440,7 +403,7 @@ class Server:
     async def _create_avatar(self, request: web.Request) -> web.Response:
         if not request.content_type.startswith("multipart/"):
             raise UsageError("send the photo as a form (multipart/form-data)")
-        form = await request.post()
+        form = await limits.form(request)
         photo = form.get("photo")
         if not isinstance(photo, web.FileField):
             raise UsageError("the form has no file called 'photo'")
@@ -459,7 +422,8 @@ class Server:
 
     async def _thumb(self, request: web.Request) -> web.Response:
         try:
-            picture = self._control.thumb(request.match_info["name"])
+            # In a thread: the store may be a server that takes its time.
+            picture = await asyncio.to_thread(self._control.thumb, request.match_info["name"])
         except UsageError as problem:
             raise web.HTTPNotFound(text=str(problem)) from None
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})

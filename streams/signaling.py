@@ -46,6 +46,8 @@ LABEL_CHANNEL = "label"
 CANDIDATE = re.compile(r"^a=candidate:(?P<value>\S+ \d+ \S+ \d+ (?P<host>\S+) .*)$")
 
 
+MAX_SDP, MAX_CANDIDATES, MAX_MEDIA = 64 * 1024, 64, 16
+"""Characters of a description, candidates of a connection, media sections; more are an attack or a mistake."""
 FINGERPRINT = re.compile(r"^a=fingerprint:(\S+ \S+)\s*$", re.MULTILINE)
 
 
@@ -93,6 +95,34 @@ def without_names(offer: str) -> tuple[str, list[RTCIceCandidate]]:
     return "\r\n".join(kept) + "\r\n", named
 
 
+def candidates_of(fragment: str) -> list[RTCIceCandidate]:
+    """The candidates of a trickle ICE fragment (RFC 8840). Raises UsageError for one that cannot be read."""
+    found: list[RTCIceCandidate] = []
+    mid: str | None = None
+    for line in fragment.splitlines():
+        if line.startswith("a=mid:"):
+            mid = line[6:].strip()
+        elif line.startswith("a=candidate:"):
+            try:
+                candidate = sdp_lines.candidate_from_sdp(line[12:].strip())
+            except (ValueError, IndexError, AssertionError):
+                raise UsageError("a candidate cannot be read; write it as in RFC 8839") from None
+            candidate.sdpMid, candidate.sdpMLineIndex = mid, None if mid is not None else 0
+            found.append(candidate)
+    return found
+
+
+def check_size(offer: str) -> None:
+    """Raises UsageError for an offer that is larger than any that a program has use for."""
+    for what, count, most in (
+        ("characters", len(offer), MAX_SDP),
+        ("candidates", offer.count("a=candidate:"), MAX_CANDIDATES),
+        ("media sections", offer.count("\nm="), MAX_MEDIA),
+    ):
+        if count > most:
+            raise UsageError(f"the offer cannot be used (more than {most} {what})")
+
+
 def prefer(transceiver: RTCRtpTransceiver) -> None:
     """Allow only what we encode live, in our order. Has an effect only before the remote description is set."""
     able = get_capabilities(transceiver.kind).codecs
@@ -128,12 +158,14 @@ class Peer:
         self.role = role
         self._hub = hub
         self._candidates = 0
+        """How many came, with the offer and after it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._labels: RTCDataChannel | None = None
 
     async def answer(self, offer: str) -> Answer:
         """Answer an offer. Raises whatever aiortc raises for one that it cannot use."""
+        self._candidates = offer.count("a=candidate:")
         offer, named = without_names(offer)
         offered = {media.kind: media.rtp for media in sdp_lines.SessionDescription.parse(offer).media}
         kinds = offered.keys() & {"audio", "video"}
@@ -224,18 +256,7 @@ class Peer:
     def more_candidates(self, fragment: str, most: int) -> None:
         """Take the candidates of a trickle ICE fragment (RFC 8840). Raises UsageError for ones that cannot be read, or
         more than ``most`` in all."""
-        found: list[RTCIceCandidate] = []
-        mid: str | None = None
-        for line in fragment.splitlines():
-            if line.startswith("a=mid:"):
-                mid = line[6:].strip()
-            elif line.startswith("a=candidate:"):
-                try:
-                    candidate = sdp_lines.candidate_from_sdp(line[12:].strip())
-                except (ValueError, IndexError, AssertionError):
-                    raise UsageError("a candidate cannot be read; write it as in RFC 8839") from None
-                candidate.sdpMid, candidate.sdpMLineIndex = mid, None if mid is not None else 0
-                found.append(candidate)
+        found = candidates_of(fragment)
         self._candidates += len(found)
         if self._candidates > most:
             raise UsageError(f"more than {most} candidates; a connection has no use for so many")
@@ -342,6 +363,7 @@ class PeerHub:
         room: the place is taken before anything is waited for."""
         if kind != "offer":
             raise UsageError(f"expected an offer, got {kind[:40]!r}")
+        check_size(sdp)
         if self._closed:
             raise RunError("the program is ending; start it again and reload the page")
         if len(self._peers) >= self.max_peers:

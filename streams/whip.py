@@ -22,12 +22,11 @@ from aiohttp import web
 from aiortc import sdp as sdp_lines
 
 from avatar.errors import UsageError
-from avatar.streams.signaling import Answer, PeerHub, Role
+from avatar.streams import limits
+from avatar.streams.ice import link_headers
+from avatar.streams.signaling import MAX_CANDIDATES, MAX_SDP, Answer, PeerHub, Role
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
-MAX_SDP = 64 * 1024
-MAX_CANDIDATES = 64
-"""Of one connection; more are an attack or a mistake."""
 SESSION = "live"
 ID = "{id:[A-Za-z0-9_-]{1,32}}"
 _UFRAG = re.compile(r"^a=ice-ufrag:(\S+)", re.M)
@@ -39,22 +38,23 @@ class Driver(Protocol):
     async def update(self, changes: dict[str, Any]) -> dict[str, Any]: ...
 
 
-def link_headers(servers: Sequence[str]) -> list[str]:
-    """``Link`` headers (RFC 9725, 4.6) of ICE servers written as ``stun:host:port`` or ``turn:host?transport=udp``."""
-    return [f'<{server}>; rel="ice-server"' for server in servers]
-
-
 class Door:
     """The routes.
 
     :param ice: STUN and TURN servers that clients are told of. :param changed: awaited when what drives the face has.
+    :param turn_secret: what TURN credentials are made of; empty = none are given.
     """
 
     def __init__(
-        self, hub: PeerHub, driver: Driver, ice: Sequence[str], changed: Callable[[], Awaitable[None]]
+        self,
+        hub: PeerHub,
+        driver: Driver,
+        ice: Sequence[str],
+        changed: Callable[[], Awaitable[None]],
+        turn_secret: str = "",
     ) -> None:
         self._hub, self._driver, self._changed = hub, driver, changed
-        self._links = link_headers(ice)
+        self._ice, self._turn_secret = ice, turn_secret
         self._sessions: dict[str, tuple[str, str]] = {}
         """By peer: its offer's ufrag, by which an ICE restart is told from more candidates, and the ETag."""
 
@@ -85,7 +85,7 @@ class Door:
             response.headers["Location"] = place
             response.headers["ETag"] = tag
             response.headers["Accept-Patch"] = FRAGMENT
-            for link in self._links:
+            for link in link_headers(self._ice, self._turn_secret, answer.peer):
                 response.headers.add("Link", link)
             return response
 
@@ -141,15 +141,11 @@ async def _text(request: web.Request, kind: str) -> str:
     """The request's body. Raises HTTPUnsupportedMediaType, UsageError for one that is no text or too long."""
     if request.content_type != kind:
         raise web.HTTPUnsupportedMediaType(text=f"send this as {kind}")
-    if (request.content_length or 0) > MAX_SDP:
-        raise web.HTTPRequestEntityTooLarge(MAX_SDP, request.content_length or 0)
+    read = await limits.body(request, MAX_SDP)
     try:
-        text = await request.text()
+        return read.decode()
     except UnicodeDecodeError:
         raise UsageError("the session description is not text") from None
-    if len(text) > MAX_SDP:
-        raise web.HTTPRequestEntityTooLarge(MAX_SDP, len(text))
-    return text
 
 
 def _ufrag(sdp: str) -> str:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio, ffprobe, Janus and a recording of a
-# real voice. Debian and Ubuntu as root only; elsewhere it says what is missing, and the tests that need it say so too.
+# Installs what the tests need from outside Python: Chromium, PulseAudio, PortAudio, ffprobe, Janus, PostgreSQL and a
+# recording of a real voice. Debian and Ubuntu as root only; elsewhere it says what is missing, and the tests that need it say so too.
 # Quick and silent when all is there.
 set -eu
 
@@ -12,6 +12,11 @@ have chromium || have chromium-browser || have google-chrome || need chromium
 have pulseaudio && have pactl && have paplay || need pulseaudio pulseaudio-utils
 have ffprobe || need ffmpeg
 have janus || need janus
+postgres=""
+for file in /usr/lib/postgresql/*/bin/initdb; do
+  [ ! -e "$file" ] || postgres=$file
+done
+have initdb || [ -n "$postgres" ] || need postgresql
 [ -d /usr/share/pocketsphinx/test/data/librivox ] || need pocketsphinx-testdata
 if [ "$(uname -s)" = Linux ]; then
   libraries=$( (ldconfig -p || /sbin/ldconfig -p) 2>/dev/null || true)
@@ -30,7 +35,20 @@ if have apt-get && [ "$(id -u)" = 0 ]; then
   echo "Installing for the tests:$missing"
   export DEBIAN_FRONTEND=noninteractive
   log=$(mktemp)
-  install() { apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $missing >"$log" 2>&1; }
+  get() { apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" >"$log" 2>&1; }
+  install() {
+    case "$missing" in
+      *postgresql*)
+        # The tests start a server of their own: Debian's package is not to make one that starts with the machine.
+        get postgresql-common || return 1
+        drop=/etc/postgresql-common/createcluster.d
+        mkdir -p "$drop" && echo "create_main_cluster = false" >"$drop/vultus-tests.conf"
+        ;;
+    esac
+    get $missing && failed=0 || failed=1
+    rm -f /etc/postgresql-common/createcluster.d/vultus-tests.conf
+    return $failed
+  }
   # The package lists may be missing or old: they are fetched only if it does not work without.
   if install || { apt-get -qq -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 && install; }; then
     rm -f "$log"

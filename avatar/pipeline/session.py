@@ -327,6 +327,7 @@ class Session:
             now = self.clock.now()
             self.meters.add("latency_ms", (now - begun) / MILLISECOND)
             self.meters.add("frames", now / SECOND)
+            self.meters.count("frames")
             for outlet in self.outlets():
                 if outlet.sink.active and not outlet.sink.ahead:
                     outlet.frames.put(frame)

@@ -118,7 +118,20 @@ def write(record: ConsentRecord, path: Path) -> None:
 def read(path: Path) -> ConsentRecord:
     """Read a record, valid or not. Raises ConsentError where there is none or it cannot be read."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        body = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        body = ""
+    except (OSError, ValueError):
+        raise ConsentError("the consent record cannot be read") from None
+    return parse(body)
+
+
+def parse(body: str) -> ConsentRecord:
+    """The same of a record's text; empty = there is none."""
+    if not body:
+        raise ConsentError("there is no consent record")
+    try:
+        fields = json.loads(body)
         names = ("id", "by", "for", "granted", "scope", "until", "revoked", "reason")
         texts = {name: fields[name] for name in names}
         if fields["format"] != FORMAT or not all(isinstance(text, str) for text in texts.values()):
@@ -126,17 +139,25 @@ def read(path: Path) -> ConsentRecord:
         if not texts["granted"] or (texts["until"] and not _day(texts["until"])):
             raise ValueError("dates")
         return ConsentRecord(kind=check_consent(fields["kind"]), purpose=texts.pop("for"), **texts)
-    except FileNotFoundError:
-        raise ConsentError("there is no consent record") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConsentError):
+    except (ValueError, KeyError, TypeError, RecursionError, ConsentError):
         raise ConsentError("the consent record cannot be read") from None
 
 
 def required(folder: Path) -> ConsentRecord:
     """The valid record of an avatar's folder. Raises ConsentError, one line with what to do."""
-    name = folder.name
     try:
-        record = read(folder / FILE)
+        body = (folder / FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        body = ""
+    except (OSError, ValueError):
+        body = "{"
+    return valid(folder.name, body)
+
+
+def valid(name: str, body: str) -> ConsentRecord:
+    """The valid record of the avatar ``name`` of its text. Raises ConsentError, one line with what to do."""
+    try:
+        record = parse(body)
     except ConsentError as error:
         raise ConsentError(
             f"avatar {name} is not drawn: {error}; say who agrees: avatar avatars grant {name} --consent self"

@@ -99,7 +99,7 @@ def test_my_head_is_learnt_used_switched_off_and_deleted(visit: Any, engine: Eng
     expect(page.locator("#calibrate-words")).to_contain_text("You move your head")
     assert engine.state()["own_head"]["used"]
     assert engine.state()["source"] == "demo"
-    heads = engine.folder / "data" / "vultus" / "heads" / "me"
+    (heads,) = (engine.folder / "data" / "vultus" / "files").glob("*/me")
     assert {file.name for file in heads.iterdir()} == {"calibration.json", "head.npz"}, "neither sound nor pictures"
 
     page.get_by_text("in the usual way").click()

@@ -27,11 +27,14 @@ from avatar.config import load
 from avatar.core.program import CommandError, parse
 from avatar.core.types import FaceState, Ns
 from avatar.errors import AvatarError
-from avatar.portrait import bundle
+from avatar.portrait import bundle, consent
 from avatar.portrait.photo import read_photo
+from avatar.store import Store
+from avatar.store.changes import described
+from avatar.store.sqlite import FILE
 from avatar.streams.rtc_feedback import Flight, arrivals, feedbacks
 from avatar.streams.rtc_jitter import PictureBuffer, SoundBuffer
-from avatar.streams.signaling import without_names
+from avatar.streams.signaling import candidates_of, check_size, without_names
 from avatar.streams.sources import osc
 from avatar.streams.sources.media_file import read_audio
 from avatar.streams.sources.states_file import read_states
@@ -82,6 +85,12 @@ def _frame(data: bytes) -> object:
     return state_from_json(json.loads(data))
 
 
+_FRAGMENT = (
+    b"a=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+    b"a=candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host generation 0\r\n"
+    b"a=candidate:2 1 tcp 1518280447 192.0.2.1 9 typ srflx raddr 192.0.2.7 rport 9 tcptype active\r\n"
+    b"a=end-of-candidates\r\n"
+)
 _COMMAND = json.dumps(
     {"client": "a", "priority": 60, "hold": 1.5, "fade": 0.2, "arkit": {"jawOpen": 0.5}, "au": {"12": 0.8},
      "head": {"yaw": 10}, "gaze": {"pitch": 5}, "gesture": "nod", "release": False}
@@ -114,7 +123,9 @@ def _sound(data: bytes) -> object:
 
 
 def _offer(data: bytes) -> object:
-    text, named = without_names(data.decode("utf-8", "replace"))
+    offer = data.decode("utf-8", "replace")
+    check_size(offer)
+    text, named = without_names(offer)
     assert all(candidate.ip.endswith(".local") for candidate in named)
     return sdp_lines.SessionDescription.parse(text)
 
@@ -128,6 +139,46 @@ def _avatar(data: bytes) -> object:
             (Path(folder) / path.name).write_bytes(path.read_bytes())
         (Path(folder) / files[(data[0] if data else 0) % len(files)].name).write_bytes(data[1:])
         return bundle.load(Path(folder))
+
+
+def _fragment(data: bytes) -> object:
+    """A PATCH of WHIP: more ICE candidates."""
+    return candidates_of(data.decode("utf-8", "replace"))
+
+
+def _record(data: bytes) -> object:
+    """A consent record, as the store files it and as the library reads it."""
+    body = data.decode("utf-8", "replace")
+    number, revoked = described(body)
+    assert number
+    read = consent.parse(body)
+    assert number.startswith("unreadable-") or (read.id, read.revoked) == (number, revoked)
+    return read
+
+
+def _database(data: bytes) -> object:
+    """The store's file, as a disk or somebody else may have left it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(data)
+        store = Store(Path(folder), patience=0.1)
+        try:
+            for kind, name in store.index().bundles:
+                store.folder(kind, name)
+            with store.change() as change:
+                change.put("avatar", "more", {"a": b"b"}, None)
+        finally:
+            store.close()
+        return True
+
+
+def _stored() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        for name in ("one", "two"):
+            with store.change() as change:
+                change.put("avatar", name, {}, consent.ConsentRecord.given("self").to_json())
+        store.close()
+        return [(Path(folder) / FILE).read_bytes()]
 
 
 def _packets(data: bytes) -> object:
@@ -214,6 +265,9 @@ TARGETS = {
         # The hub turns whatever an offer's parser raises into one line; it must end, and not take the program along.
         Target("offer", _offer, lambda: [OFFER.encode()], (Exception,)),
         Target("avatar", _avatar, _avatar_files),
+        Target("fragment", _fragment, lambda: [_FRAGMENT]),
+        Target("record", _record, lambda: [consent.ConsentRecord.given("self").to_json().encode()]),
+        Target("database", _database, _stored),
         Target("command", _command, lambda: [_COMMAND], (CommandError, ValueError, RecursionError)),
         Target("osc", osc.read, lambda: [_OSC, b"#bundle\0" + bytes(11) + bytes([len(_OSC)]) + _OSC], (osc.OscError,)),
         Target("reports", _reports, lambda: [_REPORT + _FEEDBACK, _FEEDBACK * 3]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -116,7 +117,12 @@ def test_a_head_is_learnt_used_by_the_next_run_and_removed(avatar, clip, tmp_pat
         assert (state["own_head"]["kept"], state["own_head"]["used"]) == (True, False)
     assert avatar("calibrate", "--use", "me").returncode == 0
 
+    head = (folder / "head.npz").read_bytes()
     (folder / "head.npz").write_bytes(b"of another program")
+    assert "damaged" not in avatar("calibrate", "--show").stdout, "a copy is made again"
+    assert (folder / "head.npz").read_bytes() == head
+    for file in (folder / "head.npz", next(folder.parents[2].glob(f"blobs/*/{hashlib.sha256(head).hexdigest()}"))):
+        file.write_bytes(b"of another program")
     shown = json.loads(avatar("calibrate", "--show", "--json").stdout)["calibrations"]
     assert "damaged" in shown[0]["error"]
     with live(avatar) as state:

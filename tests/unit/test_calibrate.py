@@ -19,6 +19,7 @@ from avatar.calibrations import Calibrations
 from avatar.core.clock import Clock
 from avatar.core.types import SECOND, Ns, VideoFrame
 from avatar.errors import CalibrationError, DeviceError, RunError, UsageError
+from avatar.store import Store
 from avatar.streams.base import Source
 from avatar.testing.fakes import FakeSource, silence
 from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
@@ -113,7 +114,7 @@ def _nothing_real(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Calibrations:
-    return Calibrations(tmp_path / "heads")
+    return Calibrations(Store(tmp_path / "data"))
 
 
 def start(store: Calibrations, seconds: float = 60.0, camera: FakeCamera | None = None, **more: Any) -> Calibrator:

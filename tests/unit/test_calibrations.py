@@ -17,6 +17,7 @@ from avatar.analysis.speaker import Speaker
 from avatar.calibrations import DEFAULT, Calibrations, find
 from avatar.core import facs
 from avatar.errors import ModelFileError, StorageError, UsageError
+from avatar.store import Store
 
 HABITS = Habits(60.0, 40.0, 0.98, 29.7, dict.fromkeys(AXES, 2.0), dict.fromkeys(AXES, 7.0), dict.fromkeys(AXES, 5.0))
 SPEAKER = Speaker(7.5, 0.2, facs.arkit_vector({"mouthSmile": 0.2, "browDown": 0.3}))
@@ -52,7 +53,7 @@ def keep(store: Calibrations, name: str = "me", degrees: float = 1.0) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Calibrations:
-    return Calibrations(tmp_path / "heads")
+    return Calibrations(Store(tmp_path / "data"))
 
 
 def test_what_is_kept_comes_back(store: Calibrations) -> None:
@@ -84,9 +85,10 @@ def test_the_description_says_what_it_is_and_holds_neither_sound_nor_pictures(st
 def test_it_is_for_its_owner_only(store: Calibrations) -> None:
     folder = keep(store)
     store.choose("me")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for file in (*folder.iterdir(), store.folder / ".chosen"):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+    root = store.store.root
+    for file in root.rglob("*"):
+        assert stat.S_IMODE(file.stat().st_mode) == (0o600 if file.is_file() else 0o700), file.name
+    assert folder.is_relative_to(root)
 
 
 def test_a_new_one_takes_the_place_of_the_old_one_and_a_failure_leaves_the_old_one(store: Calibrations) -> None:
@@ -101,7 +103,9 @@ def test_a_new_one_takes_the_place_of_the_old_one_and_a_failure_leaves_the_old_o
     with pytest.raises(StorageError, match="No space left"):
         store.save("me", "", "", SPEAKER, HABITS, full)
     assert store.load("me").head.manners["neutral"].mean[0, 0, 0] == 2.0
-    assert [path.name for path in store.folder.iterdir()] == ["me"], "nothing is left behind"
+    root = store.store.root
+    assert [path.name for path in root.glob("files/*/*")] == ["me"], "nothing is left behind"
+    assert len([path for path in (root / "blobs").rglob("*") if path.is_file()]) == 2
 
 
 def test_one_that_is_deleted_is_no_longer_used(store: Calibrations) -> None:
@@ -190,6 +194,8 @@ def test_a_broken_one_is_one_line_and_the_default_goes_on(store: Calibrations, d
     folder = keep(store)
     store.choose("me")
     damage(folder)
+    with store.store.change() as change:
+        change.put("calibration", "me", {path.name: path.read_bytes() for path in folder.iterdir()})
     found, fault = find(store, "auto")
     assert found is None
     assert says in fault

@@ -392,9 +392,10 @@ def test_setting_the_computers_clock_moves_nothing(monkeypatch):
 
 def test_nothing_but_names_and_records_asks_for_the_time_of_day():
     """What moves media asks the session's clock. Allowed: the day an avatar was made, agreed to or labelled, a
-    certificate's first day, a recording's file name, a timecode's beginning, and where the NTP line begins."""
+    certificate's first day, a TURN credential's last second, a recording's file name, a timecode's beginning, and where
+    the NTP line begins."""
     allowed = {"portrait/onboard.py", "recordings.py", "outputs.py", "calibrate.py", "streams/rtc_patches.py"}
-    allowed |= {"portrait/consent.py", "trust/keys.py", "trust/signed_label.py"}
+    allowed |= {"portrait/consent.py", "trust/keys.py", "trust/signed_label.py", "streams/ice.py"}
     asks = re.compile(
         r"\btime\.time\(|time\.time_ns\(|datetime\.now\(|strftime\(|current_ntp_time\(|current_datetime\("
     )

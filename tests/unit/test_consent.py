@@ -15,17 +15,27 @@ from avatar.portrait import bundle, consent
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.consent import ConsentRecord
 from avatar.portrait.library import Library
+from avatar.store import Store
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Library:
-    return Library(registry.avatars_dir(), tmp_path / "avatars")
+    return Library(registry.avatars_dir(), Store(tmp_path / "data"))
 
 
 @pytest.fixture
 def mine(shelf: Library, sam: AvatarBundle) -> Path:
     """The folder of an avatar of the user's own."""
     return shelf.add(replace(sam, name="mine", consent="self"))
+
+
+def rewrite(shelf: Library, folder: Path, record: str | None, **meta: object) -> None:
+    """Put the avatar "mine" into the store with other papers."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    del files[consent.FILE]
+    files["avatar.json"] = json.dumps(json.loads(files["avatar.json"]) | meta).encode()
+    with shelf.store.change() as change:
+        change.put("avatar", "mine", files, record)
 
 
 def test_a_record_survives_its_file_and_says_who_and_what_for(tmp_path):
@@ -71,16 +81,16 @@ def test_without_a_valid_record_it_is_not_drawn(shelf, mine, what):
     path = mine / consent.FILE
     fields = json.loads(path.read_text())
     if what == "missing":
-        path.unlink()
+        rewrite(shelf, mine, None)
     elif what == "broken":
-        path.write_text(path.read_text()[:-20])
+        rewrite(shelf, mine, path.read_text()[:-20])
     else:
         fields |= {
             "revoked": {"revoked": "2026-01-01T00:00:00+00:00", "reason": "asked"},
             "ended": {"until": "2020-01-01"},
             "unknown kind": {"kind": "found on the net"},
         }[what]
-        path.write_text(json.dumps(fields))
+        rewrite(shelf, mine, json.dumps(fields))
     with pytest.raises(ConsentError, match=r"mine is not drawn.*avatar avatars grant mine") as caught:
         shelf.load("mine")
     assert "\n" not in str(caught.value)
@@ -89,9 +99,7 @@ def test_without_a_valid_record_it_is_not_drawn(shelf, mine, what):
 
 
 def test_one_made_before_there_were_records_is_asked_for_one_and_then_works(shelf, mine):
-    (mine / consent.FILE).unlink()
-    meta = json.loads((mine / "avatar.json").read_text()) | {"format": 2}
-    (mine / "avatar.json").write_text(json.dumps(meta))
+    rewrite(shelf, mine, None, format=2)
     with pytest.raises(ConsentError, match="avatar avatars grant mine"):
         shelf.load("mine")
     shelf.grant("mine", ConsentRecord.given("licensed", "Ada Miller"))
@@ -103,9 +111,9 @@ def test_revoking_deletes_the_files_and_keeps_the_record(shelf, mine, sam):
     assert shelf.fault(loaded) == ""
     gone = shelf.revoke("mine", "she asked")
     assert not mine.exists()
-    left = [path for path in shelf.user.rglob("*") if path.is_file()]
-    assert [path.suffix for path in left] == [".json"], "no picture is left anywhere"
-    assert consent.read(left[0]) == gone
+    left = [path.name for path in shelf.store.root.rglob("*") if path.is_file()]
+    assert {name.partition("-")[0] for name in left} == {"vultus.sqlite"}, "no picture is left anywhere"
+    assert shelf.revoked("mine") == [gone]
     assert loaded.record is not None
     assert gone.id == loaded.record.id
     assert "she asked" in shelf.fault(loaded)
@@ -121,15 +129,25 @@ def test_revoking_deletes_the_files_and_keeps_the_record(shelf, mine, sam):
 
 def test_taking_the_record_away_counts_as_no_consent(shelf, mine):
     loaded = shelf.load("mine")
-    (mine / consent.FILE).unlink()
+    rewrite(shelf, mine, None)
     assert "no consent record" in shelf.fault(loaded)
 
 
 def test_deleting_deletes_everything(shelf, mine):
     loaded = shelf.load("mine")
     shelf.delete("mine")
-    assert [path for path in shelf.user.rglob("*") if path.is_file()] == []
+    left = [path.name for path in shelf.store.root.rglob("*") if path.is_file()]
+    assert {name.partition("-")[0] for name in left} == {"vultus.sqlite"}
+    assert shelf.store.index().consents == ()
     assert shelf.fault(loaded) != ""
+
+
+def test_the_record_of_a_revocation_goes_when_it_is_asked_to(shelf, mine):
+    shelf.revoke("mine", "she asked")
+    assert shelf.forget("mine") == 1
+    assert shelf.revoked("mine") == []
+    with pytest.raises(UsageError, match="no revocation is recorded"):
+        shelf.forget("mine")
 
 
 def test_the_shipped_ones_are_nobodys_to_revoke(shelf):

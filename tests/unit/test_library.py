@@ -7,23 +7,29 @@ import numpy as np
 import pytest
 from skimage import data
 
-from avatar import storage
 from avatar.errors import ConsentError, PhotoError, StorageError, UsageError
 from avatar.models import registry
 from avatar.portrait import bundle
 from avatar.portrait import library as library_module
 from avatar.portrait.landmarks import LandmarkDetector
-from avatar.portrait.library import Library, user_avatars_dir
+from avatar.portrait.library import Library
+from avatar.store import Store, blobs, shared, user_data_dir
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Library:
-    return Library(registry.avatars_dir(), tmp_path / "avatars")
+    return Library(registry.avatars_dir(), Store(tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
 def sam() -> bundle.AvatarBundle:
     return bundle.load(registry.avatars_dir() / "sam")
+
+
+def kept(shelf: Library) -> list[Path]:
+    """Files with content of the user's avatars, wherever they are: content and copies."""
+    root = shelf.store.root
+    return [path for folder in ("blobs", "files") for path in (root / folder).rglob("*") if path.is_file()]
 
 
 def own(sam: bundle.AvatarBundle, name: str, title: str = "Mine") -> bundle.AvatarBundle:
@@ -44,13 +50,12 @@ def test_shipped_first_then_own_by_name(shelf, sam):
 
 def test_without_a_user_folder_there_are_the_shipped_ones(shelf):
     assert all(e.builtin and not e.error for e in shelf.entries())
-    assert not shelf.user.exists(), "looking makes no folder"
+    assert not shelf.store.root.exists(), "looking makes no folder"
 
 
 def test_the_users_folder_is_the_systems_own():
-    assert user_avatars_dir().name == "avatars"
-    assert "vultus" in str(user_avatars_dir())
-    assert Library(registry.avatars_dir()).user == user_avatars_dir()
+    assert "vultus" in str(user_data_dir())
+    assert shared().root == user_data_dir()
 
 
 def test_create_from_a_photo_and_load(shelf, tmp_path):
@@ -75,7 +80,8 @@ def test_create_from_a_photo_and_load(shelf, tmp_path):
             shelf.create(b"", "nobody", "", "self", detector)
         with pytest.raises(ConsentError):
             shelf.create(photo, "nobody", "", "maybe", detector)
-    assert [p.name for p in shelf.user.iterdir()] == ["eileen"], "nothing half made is left"
+    assert shelf.store.index().names("avatar") == ["eileen"], "nothing half made is left"
+    assert {path.parent for path in kept(shelf) if "files" in path.parts} == {shelf.folder("eileen")}
 
 
 def test_unknown_name_lists_the_known(shelf):
@@ -85,7 +91,7 @@ def test_unknown_name_lists_the_known(shelf):
     with pytest.raises(UsageError, match="no avatar is called nobody"):
         shelf.delete("nobody")
     with pytest.raises(UsageError, match="none yet"):
-        Library(shelf.user, shelf.user).load("nobody")
+        Library(shelf.store.root, shelf.store).load("nobody")
 
 
 @pytest.mark.parametrize("name", ["../sam", "Sam", "", ".new-x", "a/b", "a" * 41])
@@ -108,21 +114,35 @@ def test_the_shipped_cannot_be_replaced_or_deleted(shelf, sam):
 def test_delete(shelf, sam):
     shelf.add(own(sam, "mine"))
     shelf.delete("mine")
-    assert list(shelf.user.iterdir()) == []
+    assert kept(shelf) == []
     with pytest.raises(UsageError):
         shelf.load("mine")
 
 
 def test_a_damaged_avatar_is_listed_with_its_reason(shelf, sam):
-    folder = shelf.add(own(sam, "mine"))
-    (folder / "portrait.png").write_bytes(b"no picture")
+    files = {path.name: path.read_bytes() for path in shelf.add(own(sam, "mine")).iterdir()}
+    record = files.pop("consent.json").decode()
+    files["portrait.png"] = b"no picture"
+    with shelf.store.change() as change:
+        change.put("avatar", "mine", files, record)
     (entry,) = [e for e in shelf.entries() if not e.builtin]
     assert "create it again" in entry.error
     with pytest.raises(UsageError, match="cannot be read; create it again"):
         shelf.thumb("mine")
-    (folder / "landmarks.npy").unlink()
+    del files["landmarks.npy"]
+    with shelf.store.change() as change:
+        change.put("avatar", "mine", files, record)
     with pytest.raises(UsageError, match="create it again"):
         shelf.load("mine")
+
+
+def test_a_copy_that_somebody_changed_is_made_again(shelf, sam):
+    folder = shelf.add(own(sam, "mine"))
+    (folder / "portrait.png").write_bytes(b"no picture")
+    (folder / "landmarks.npy").unlink()
+    (folder / "more").write_text("?")
+    assert np.array_equal(shelf.load("mine").portrait, sam.portrait)
+    assert not (folder / "more").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -138,30 +158,30 @@ def test_a_full_disk_leaves_what_was_there(shelf, sam, monkeypatch, overwrite):
     monkeypatch.setattr(library_module.bundle, "save", full)
     with pytest.raises(StorageError, match="No space left on device"):
         shelf.add(own(sam, "mine", "Second"), overwrite=overwrite)
-    assert [p.name for p in shelf.user.iterdir()] == (["mine"] if overwrite else [])
+    assert shelf.store.index().names("avatar") == (["mine"] if overwrite else [])
+    assert not [path for path in kept(shelf) if path.read_bytes() == b"{"]
     if overwrite:
         assert shelf.load("mine").title == "First"
 
 
-def test_a_failing_rename_brings_the_old_one_back(shelf, sam, monkeypatch):
+def test_a_failing_rename_leaves_the_old_one(shelf, sam, monkeypatch):
     shelf.add(own(sam, "mine", "First"))
-    real = storage.os.rename
+    real = blobs.os.replace
 
-    def fail_once(source: Path, target: Path) -> None:
-        if Path(source).name == "new":
-            raise OSError(5, "Input/output error")
-        real(source, target)
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(storage.os, "rename", fail_once)
+    monkeypatch.setattr(blobs.os, "replace", fail)
     with pytest.raises(StorageError, match="Input/output error"):
         shelf.add(own(sam, "mine", "Second"), overwrite=True)
+    monkeypatch.setattr(blobs.os, "replace", real)
     assert shelf.load("mine").title == "First"
 
 
-def test_a_user_folder_that_is_a_file_is_one_line(tmp_path, sam):
-    (tmp_path / "avatars").write_text("")
+def test_a_data_folder_that_is_a_file_is_one_line(tmp_path, sam):
+    (tmp_path / "data").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        Library(registry.avatars_dir(), tmp_path / "avatars").add(own(sam, "mine"))
+        Library(registry.avatars_dir(), Store(tmp_path / "data")).add(own(sam, "mine"))
 
 
 def test_thumb(shelf):

@@ -24,7 +24,15 @@ RULES = {
         "avatar.network",
         "avatar.portrait.landmarks",
     },
-    "avatar.portrait": {"avatar.core", "avatar.portrait", "avatar.errors", "avatar.network", "avatar.storage"},
+    "avatar.portrait": {
+        "avatar.core",
+        "avatar.portrait",
+        "avatar.errors",
+        "avatar.network",
+        "avatar.storage",
+        "avatar.store",
+    },
+    "avatar.store": {"avatar.store", "avatar.errors", "avatar.storage"},
     "avatar.engines": {"avatar.core", "avatar.portrait", "avatar.engines", "avatar.errors", "avatar.network"},
     "avatar.pipeline": {"avatar.core", "avatar.sync", "avatar.pipeline", "avatar.errors", "avatar.metrics"},
     "avatar.trust": {
