@@ -17,7 +17,7 @@ SYSTEM_LIBRARIES = $(BIN)/python -c 'import ctypes, sys; sys.platform == "linux"
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$packages >/dev/null; \
   else echo "System libraries are missing. On Debian or Ubuntu: sudo apt install $$packages" >&2; exit 1; fi; }
 
-.PHONY: help setup run test test-quick test-vcam bench lint format clean
+.PHONY: help setup run test test-quick test-vcam bench lint format vendor clean
 .DEFAULT_GOAL := help
 
 help:
@@ -72,6 +72,10 @@ lint: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# three.js in one file, again (Node.js with npm, network); the result is in the tree.
+vendor: $(VENV)/.installed
+	$(BIN)/python -m avatar.streams.web.vendor
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from avatar import calibrations, ends, outputs, programs
+from avatar import calibrations, ends, head_export, outputs, programs
 from avatar.calibrations import Calibration, Calibrations
 from avatar.config import Config
 from avatar.core.clock import SessionClock, suspended
@@ -109,8 +109,10 @@ class Pipeline:
         if config.server.enabled or "webrtc" in config.output.sinks:
             from avatar.control import Control
             from avatar.streams import access
+            from avatar.streams.room import Room
             from avatar.streams.server import Server
             from avatar.streams.signaling import PeerHub
+            from avatar.streams.sinks.states import StateFeed
 
             asked = config.server
             self.hub = PeerHub(self.clock, max_peers=asked.viewers, loopback=access.is_loopback(asked.host))
@@ -121,8 +123,14 @@ class Pipeline:
             if config.server.enabled:
                 access.check(asked.host, asked.token)
                 guard = access.Access(asked.token, asked.origins)
-                self.server = Server(self.control, self.hub, access=guard, ice=asked.ice, turn_secret=asked.turn_secret)
+                self.hub.states = StateFeed()
+                room = Room(self.hub.states, head_export.glb)
+                self.server = Server(
+                    self.control, self.hub, access=guard, ice=asked.ice, turn_secret=asked.turn_secret, room=room
+                )
         self.sinks = [ends.sink(name, config, self.hub, self.began, self.recorder) for name in config.output.sinks]
+        if self.server is not None and self.hub is not None and self.hub.states is not None:
+            self.sinks.append(self.hub.states)
 
     @property
     def engine(self) -> Engine:

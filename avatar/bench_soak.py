@@ -3,6 +3,9 @@
 The engine runs as a process of its own and speaks a clapperboard (a beep and an opened mouth at every full second) to a
 WebRTC viewer and, where PulseAudio is there, to a loudspeaker with a clock of its own. The viewer is aiortc in this
 process: it takes what a page would take, and a tenth of a core.
+
+With ``joins`` others come and go all the time, as people do: some say good-bye, some close the connection, some vanish.
+When they have all left, the engine must have as many tasks, threads, sockets and open files as before they came.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from avatar.bench import _process, get, running
 from avatar.config import Config
 from avatar.metrics import percentiles
 from avatar.testing.browser import change, onsets, pair
+from avatar.testing.crowd import Comers
 from avatar.testing.pulse import PulseDaemon, available
 from avatar.testing.viewer import Viewer
 
@@ -28,7 +32,47 @@ WINDOW = 60.0
 """Seconds that are looked at together."""
 WARM_UP = 0.2
 """The part of the time in which caches and pools find their size; memory is judged after it."""
+WARM_UP_COMERS = 4
+"""Viewers that come before what the engine holds is counted first."""
+GONE_S = 30.0
+"""Seconds after which even whoever vanished without a word is forgotten by the engine."""
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """What the engine holds."""
+
+    tasks: int
+    threads: int
+    sockets: int
+    files: int
+    """Open ones that are no sockets."""
+
+    def more_than(self, before: Handles) -> dict[str, int]:
+        """What has grown, by how much."""
+        grown = {name: getattr(self, name) - getattr(before, name) for name in self.__slots__}
+        return {name: max(0, by) for name, by in grown.items()}
+
+
+def handles(address: str, pid: int, looks: int = 1) -> Handles:
+    """Of the engine at ``address``, whose process is ``pid`` (Linux): the least of so many looks, since a request that
+    is being answered holds something too."""
+    found = []
+    for look in range(looks):
+        time.sleep(0.5 * bool(look))
+        found.append(_look(address, pid))
+    return Handles(*(min(column) for column in zip(*(astuple(each) for each in found), strict=True)))
+
+
+def _look(address: str, pid: int) -> Handles:
+    meters = get(address, "/api/meters")
+    targets = []
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):  # closed since
+            targets.append(os.readlink(f"/proc/{pid}/fd/{entry}"))
+    sockets = sum(target.startswith("socket:") for target in targets)
+    return Handles(meters["tasks"], len(os.listdir(f"/proc/{pid}/task")), sockets, len(targets) - sockets)
 
 
 @dataclass(slots=True)
@@ -37,16 +81,20 @@ class _Log:
 
     at: list[float] = field(default_factory=list)
     rss_mb: list[float] = field(default_factory=list)
-    handles: list[int] = field(default_factory=list)
-    """Open files and threads of the engine."""
+    handles: list[Handles] = field(default_factory=list)
     fps: list[float] = field(default_factory=list)
     freeze_ms: list[float] = field(default_factory=list)
     skews: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the start, picture less sound in ms); > 0: the sound leads."""
 
 
-def soak(config: Config, seconds: float = 1800.0, progress: Progress = lambda done, of: None) -> dict[str, Any]:
-    """Run for ``seconds`` and report. Linux only (it reads /proc)."""
+def soak(
+    config: Config, seconds: float = 1800.0, progress: Progress = lambda done, of: None, joins: float = 0.0
+) -> dict[str, Any]:
+    """Run for ``seconds`` and report. Linux only (it reads /proc).
+
+    :param joins: every so many seconds a viewer comes and an earlier one leaves; 0 = nobody but the one who measures.
+    """
     with contextlib.ExitStack() as stack:
         settings = ["input.audio=probe", 'output.sinks=["webrtc"]']
         if available():
@@ -55,32 +103,48 @@ def soak(config: Config, seconds: float = 1800.0, progress: Progress = lambda do
             settings.append(f"output.speaker_device={PulseDaemon.OUTPUT}")
         settings += [f"sync.{key}={value}" for key, value in config.sync]
         address, process = stack.enter_context(running(config, *settings))
-        return asyncio.run(_soak(address, process.pid, seconds, progress))
+        return asyncio.run(_soak(address, process.pid, seconds, progress, joins))
 
 
-async def _soak(address: str, pid: int, seconds: float, progress: Progress) -> dict[str, Any]:
+async def _soak(address: str, pid: int, seconds: float, progress: Progress, joins: float) -> dict[str, Any]:
     log = _Log()
     async with Viewer(address) as viewer:
         await asyncio.sleep(5.0)
+        if joins:
+            async with Comers(address, joins) as comers:  # pools and caches find their size
+                await asyncio.sleep(WARM_UP_COMERS * joins)
+            await asyncio.sleep(GONE_S)
+        before = await asyncio.to_thread(handles, address, pid, 4)
+        comers = Comers(address, joins)
+        await comers.start()
         viewer.forget()
         begun, cpu, own = time.monotonic(), _process(pid)[0], time.process_time()
-        _note(log, pid, 0.0)
+        await asyncio.to_thread(_note, log, address, pid, 0.0)
         window = min(WINDOW, max(10.0, seconds / 5))
         while (now := time.monotonic() - begun) < seconds:
             progress(round(now), round(seconds))
             await asyncio.sleep(min(window, seconds - now + 0.01))
-            _note(log, pid, time.monotonic() - begun)
+            await asyncio.to_thread(_note, log, address, pid, time.monotonic() - begun)
             await asyncio.to_thread(_judge, viewer, log, begun)
         wall = time.monotonic() - begun
         cpu, own = _process(pid)[0] - cpu, time.process_time() - own
+        await comers.stop()
+        if joins:
+            await asyncio.sleep(GONE_S)
+            leaked = (await asyncio.to_thread(handles, address, pid, 4)).more_than(before)
+        else:
+            first = next(k for k, at in enumerate(log.at) if at >= WARM_UP * wall)
+            leaked = log.handles[-1].more_than(log.handles[first])
         meters = await asyncio.to_thread(get, address, "/api/meters")
-    return {**_report(log, wall), **_of_the_engine(meters), **_shares(cpu, own, wall)}
+    counted = {"joined": comers.joined, "refused": comers.refused} if joins else {}
+    leaks = {"leaks": sum(leaked.values()), "leaked": leaked, **counted}
+    return {**_report(log, wall), **leaks, **_of_the_engine(meters), **_shares(cpu, own, wall)}
 
 
-def _note(log: _Log, pid: int, at: float) -> None:
+def _note(log: _Log, address: str, pid: int, at: float) -> None:
     log.at.append(at)
     log.rss_mb.append(_process(pid)[1])
-    log.handles.append(len(os.listdir(f"/proc/{pid}/fd")) + len(os.listdir(f"/proc/{pid}/task")))
+    log.handles.append(handles(address, pid))
 
 
 def _judge(viewer: Viewer, log: _Log, begun: float) -> None:
@@ -125,7 +189,6 @@ def _report(log: _Log, wall: float) -> dict[str, Any]:
     at, rss = np.array(log.at), np.array(log.rss_mb)
     late = at >= WARM_UP * wall
     skews = np.array(log.skews or [(0.0, 0.0)])
-    grown = max(0, log.handles[-1] - int(np.array(log.handles)[late][0]))
     return {
         "seconds": round(wall, 1),
         "sessions": 1,
@@ -135,7 +198,6 @@ def _report(log: _Log, wall: float) -> dict[str, Any]:
         "rss_mb": {"start": round(float(rss[late][0]), 1), "end": round(float(rss[-1]), 1), "max": round(rss.max(), 1)},
         "rss_slope_mb_per_h": round(_slope(at[late] / 3600, rss[late]), 2),
         "rss_mb_by_window": [round(float(mb), 1) for mb in rss],
-        "leaks": grown,
         "skew_ms": percentiles(skews[:, 1]),
         "skew_events": len(log.skews),
         "skew_ms_by_tenth": [round(float(np.median(part)), 2) for part in np.array_split(skews[:, 1], 10) if len(part)],

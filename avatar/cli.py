@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands, commands_calibrate, commands_trust
+from avatar import commands, commands_calibrate, commands_lab, commands_trust
 from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
 
 CONSENTS = ("self", "licensed", "synthetic")
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label")
+BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label", "batch", "vr")
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -67,6 +67,13 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file, or a shipped one by name (webcam.toml)")
@@ -83,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(work=work)
         return made
 
-    add("run", commands.run, "the live engine with its page; prints the address")
+    live = add("run", commands.run, "the live engine with its page; prints the address")
+    live.add_argument("--cluster", metavar="auto|ADDRESS", help="sessions (server.workers) run on this Ray cluster")
     _add_offline(add)
 
     create = add("create", commands_trust.create, "make an avatar of a photo")
@@ -130,17 +138,27 @@ def _parser() -> argparse.ArgumentParser:
 
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
     judge.add_argument("--data", type=Path, metavar="DIR", help="your own recordings or photos")
+    named = "which data set DIR is, where it does not say so itself: avatar datasets lists them"
+    judge.add_argument("--dataset", metavar="NAME", help=f"expression: {named}")
     judge.add_argument("--corpus", type=Path, metavar="DIR", help="a corpus made by avatar.models.data.corpus")
     judge.add_argument("--video", type=Path, metavar="FILE", help="camera, reenact: a recording of a face")
     judge.add_argument("--minutes", type=_positive, help="how much sound to judge, at most")
     judge.add_argument("--avatar", metavar="NAME", help="who is drawn")
     judge.add_argument("--engine", metavar="E[,E...]|all", help="which engines draw")
     judge.add_argument("--limit", type=_count, metavar="N", help="so many people or portraits at most")
+    shown = "expression: what the neutral photos are made to show (happiness), as the data set's photos do"
+    judge.add_argument("--expression", metavar="NAME", help=shown)
+    units = "expression: portraits on which single action units are measured (6; 0 = none)"
+    judge.add_argument("--units", type=_number, metavar="N", help=units)
+    judge.add_argument("--report", type=Path, metavar="F.html", help="expression: a page with tables and pictures")
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
+    _add_lab(add)
     bench = add("bench", commands.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=BENCHES, default="stages")
-    bench.add_argument("--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, soak: 1800")
+    bench.add_argument(
+        "--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, vr: 15 each, soak: 1800"
+    )
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
     bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
@@ -149,8 +167,30 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
     bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
+    bench.add_argument("--one-door", action="store_true", help="serve: sessions of one server, each in its worker")
+    bench.add_argument("--joins", type=_positive, metavar="S", help="soak: every S seconds one comes and one leaves")
+    bench.add_argument("--clips", type=_count, default=60, metavar="N", help="batch: how many, of two seconds each")
     bench.add_argument("--ppm", type=float, default=0.0, help="sync: how far the devices' clocks are off")
     return parser
+
+
+def _add_lab(add: Callable[..., argparse.ArgumentParser]) -> None:
+    sets = add("datasets", commands_lab.datasets, "data sets of faces that can be read, their licences, where to apply")
+    sets.add_argument("--data", type=Path, metavar="DIR", help="what is in this folder")
+    sets.add_argument("--dataset", metavar="NAME", help="read it as this one")
+    text = "let people rate or compare what engines made, without knowing which is which"
+    made = add("study", commands_lab.study, text)
+    made.add_argument("action", choices=("create", "list", "serve", "result", "export", "delete"))
+    made.add_argument("name", nargs="?", metavar="NAME")
+    items = "create: a folder for each engine, with pictures or clips of the same names in them"
+    made.add_argument("--items", type=Path, metavar="DIR", help=items)
+    made.add_argument("--kind", choices=("rating", "pairs", "both"), help="create: what is asked (both)")
+    made.add_argument("--question", help="create: what is asked of one face")
+    made.add_argument("--comparison", help="create: what is asked of two")
+    made.add_argument("--host", default="127.0.0.1", help="serve: where to listen; others need a --token")
+    made.add_argument("--port", type=int, default=8090, help="serve: 0 takes any free one")
+    made.add_argument("--token", help="serve: whoever has it may answer; at least 16 characters")
+    made.add_argument("-o", "--output", type=Path, metavar="F.csv|F.json", help="export: where to write")
 
 
 def _add_pipeline(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -222,9 +262,14 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     render.add_argument("--act", choices=ACTS, help=acts)
     render.add_argument("--voice", metavar="V", help="espeak-ng voice that speaks the text (en-us), as de or en-us+f3")
     render.add_argument("--states", type=Path, metavar="F.jsonl", help="ready face states")
-    render.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mp4")
+    render.add_argument("-o", "--output", type=Path, metavar="OUT.mp4")
     forms = "write the face states: .jsonl, .csv (as Live Link Face), .bvh (head and eyes) or .glb (an animated head)"
     render.add_argument("--states-out", type=Path, metavar="F.jsonl", help=forms)
+
+    columns = "a table of clips: output, audio|text|states|video, avatar, emotion, engine, size, fps ..."
+    render.add_argument("--batch", type=Path, metavar="JOBS.csv", help=columns)
+    render.add_argument("--workers", type=_count, metavar="N", help="batch: clips at the same time; the cores' number")
+    render.add_argument("--cluster", metavar="auto|ADDRESS", help="batch: draw on this Ray cluster")
 
     analyze = add("analyze", commands.analyze, "recording to face states, without drawing")
     common(analyze, avatar=False)

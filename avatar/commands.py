@@ -23,8 +23,15 @@ from avatar.memory import few_arenas
 
 def run(args: argparse.Namespace) -> int:
     few_arenas()
-    config = load(args.config, args.set).config
+    settings = [*args.set, *([f"server.cluster={json.dumps(args.cluster)}"] if args.cluster else [])]
+    config = load(args.config, settings).config
     hide(*secrets_of(config))
+    if config.server.cluster and not config.server.workers:
+        raise UsageError("a cluster runs sessions: say how many at most, --set server.workers=N")
+    if config.server.workers:
+        from avatar.commands_scale import serve
+
+        return serve(config)
 
     async def live() -> int:
         from avatar.assembly import Pipeline
@@ -109,6 +116,15 @@ def _input(args: argparse.Namespace) -> Any:
 def render(args: argparse.Namespace) -> int:
     from avatar.render import render
 
+    if args.batch is not None:
+        from avatar.commands_scale import batch
+
+        with _progress("rendering") as progress:
+            return batch(args, _offline_config(args), progress)
+    if args.output is None:
+        raise UsageError("say where to: -o OUT.mp4")
+    if args.workers is not None or args.cluster is not None:
+        raise UsageError("--workers and --cluster belong to --batch")
     config, source = _offline_config(args), _input(args)
     with _progress("rendering") as progress:
         made = render(config, source, args.output, args.states_out, progress, args.consent)
@@ -239,9 +255,20 @@ def train(args: argparse.Namespace) -> int:
 def judge(args: argparse.Namespace) -> int:
     from avatar.models.evaluation import evaluate, table
 
-    options = {
-        key: getattr(args, key) for key in ("data", "corpus", "video", "minutes", "avatar", "engine", "limit", "keep")
-    }
+    known = (
+        "data",
+        "dataset",
+        "expression",
+        "corpus",
+        "video",
+        "minutes",
+        "avatar",
+        "engine",
+        "limit",
+        "units",
+        "report",
+    )
+    options: dict[str, Any] = {key: getattr(args, key) for key in (*known, "keep")}
     options["loso"] = args.loso or None
     with _progress(f"judging {args.task}") as progress:
         result = evaluate(args.task, options, progress)
@@ -279,11 +306,16 @@ def bench(args: argparse.Namespace) -> int:
             from avatar.bench_soak import soak
 
             with _progress("soaking") as progress:
-                result = soak(config, args.seconds or 1800.0, progress)
+                result = soak(config, args.seconds or 1800.0, progress, args.joins or 0.0)
         case "serve":
             from avatar.bench_serve import serve
 
-            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0)
+            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0, args.one_door)
+        case "batch":
+            from avatar.bench_batch import bench as batch
+
+            with _progress("drawing") as progress:
+                result = batch(config, args.clips, progress)
         case "network":
             from avatar.bench_network import network
 
@@ -303,6 +335,11 @@ def bench(args: argparse.Namespace) -> int:
 
             with _progress("sending") as progress:
                 result = parameters(args.seconds or 60.0, progress)
+        case "vr":
+            from avatar.bench_vr import vr
+
+            with _progress("drawing") as progress:
+                result = vr(config, args.seconds or 15.0, progress)
         case _:
             result = bench.stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))

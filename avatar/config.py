@@ -32,7 +32,7 @@ from avatar.errors import ConfigError
 class AvatarTable(Table):
     name: str = "lin"
     """An avatar of the library, or the path of a photo."""
-    engine: str = "head"
+    engine: str = "auto"
     """An engine's name; auto: generator where this machine is fast enough, else head."""
     quality: Literal["low", "medium", "high", "auto"] = "auto"
     """high: the best engine, all pixels; medium: the next engine, where engine is auto; low: fewer pixels, enlarged;
@@ -62,6 +62,8 @@ class InputTable(Table):
     """demo, page, silence, microphone, websocket, probe, a media file's path, or a plug-in's name."""
     device: str = ""
     """Microphone by name or number; empty = the system's default."""
+    voice: str = ""
+    """espeak-ng voice that speaks texts which name none, as de or en-us+f3; empty = en-us."""
     video: str = "page"
     """page, camera, none, a video file's path, or a plug-in's name."""
     camera: str = "0"
@@ -169,7 +171,17 @@ class ServerTable(Table):
     turn_secret: str = ""
     """Shared with the TURN servers among them (coturn: static-auth-secret): clients get credentials for an hour."""
     viewers: int = Field(100, ge=1, le=10_000)
-    """Pages and programs that may be connected at the same time."""
+    """Pages and programs that may be connected at the same time, to each session."""
+    workers: int = Field(0, ge=0, le=10_000)
+    """Sessions at the same time, each in a process of its own; 0 = one session, in this process."""
+    cores: float = Field(0.0, ge=0)
+    """That all sessions may use together; 0 = all there are. What one takes is measured at the start."""
+    idle_s: float = Field(60.0, ge=1)
+    """A session to which nobody is connected for so long ends."""
+    drain_s: float = Field(10.0, ge=0)
+    """When the program is told to end, those who are connected have so long."""
+    cluster: str = ""
+    """Where sessions run: empty = on this machine; auto or an address = as actors of that Ray cluster."""
 
 
 class StoreTable(Table):

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from avatar import plugins
 from avatar.core.types import EMOTIONS, EmotionLabel
+from avatar.engines.choice import AUTO
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
+from avatar.spoken import VOICE
 from avatar.sync import plane
 from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emotion_of
 
 if TYPE_CHECKING:
     from avatar.analysis.dialogue import Act
     from avatar.assembly import Pipeline
+    from avatar.engines.choice import Quality
     from avatar.streams.base import Sink
 
 SOURCES = ("demo", "page", "silence")
@@ -58,6 +61,8 @@ class Control:
         self._recording: Path | None = None
         self._building = asyncio.Lock()
         self._source = pipeline.config.input.audio
+        self.voice = pipeline.config.input.voice or VOICE
+        """Of espeak-ng; speaks texts that name none."""
         self.own_head = OwnHead(pipeline)
 
     @property
@@ -120,6 +125,7 @@ class Control:
             "budget_ms": session.timing.budget // 1_000_000,
             "cpu_cores": meters.cpu_cores(),
             "rss_mb": round(resident_mb(), 1),
+            "tasks": len(asyncio.all_tasks()),
             "shed": meters.counters["shed"],
             "dropped": {
                 "frames": sum(outlet.frames.dropped + outlet.frames.overruns for outlet in outlets),
@@ -220,9 +226,17 @@ class Control:
             )
         return degrees_of(value["label"], _number(value.get("intensity", 0.6), f"{name} intensity", 0, 1))
 
-    async def _rebuild(self, avatar: str | None, engine: str | None, again: bool = False) -> None:
+    async def draw_at(self, quality: Quality) -> None:
+        """Draw with the engine of this quality (high, medium, low) from now on."""
+        # auto ranks engines, so that a lower quality may be another engine; a named one is only drawn smaller.
+        engine = AUTO if self._pipeline.config.avatar.engine == AUTO else None
+        await self._rebuild(None, engine, again=True, quality=quality)
+
+    async def _rebuild(
+        self, avatar: str | None, engine: str | None, again: bool = False, quality: Quality | None = None
+    ) -> None:
         """Make the new engine beside the old one, then swap: the picture never stops. ``again``: even where the names
-        are the same, since the avatar behind its name is another."""
+        are the same, since the avatar behind its name, or the quality, is another."""
         from avatar.parts import choose_engine
 
         pipeline = self._pipeline
@@ -234,11 +248,11 @@ class Control:
             if avatar is not None:
                 bundle = await asyncio.to_thread(pipeline.library.load, avatar)
             # Not measured again: what the engine does beside it now is no property of the machine.
-            drawn_less = pipeline.choice.tier.quality == "low"
+            known: Quality = "low" if pipeline.choice.tier.quality == "low" else "high"
             asked = pipeline.config.avatar.model_copy(
                 update={
                     "engine": engine or pipeline.engine.name,
-                    "quality": "low" if drawn_less else "high",
+                    "quality": quality or known,
                     "background": pipeline.background,
                 }
             )
@@ -291,7 +305,7 @@ class Control:
         :param act: a dialogue act; None = guessed. :param voice: of espeak-ng; None = the usual one.
         :param emotion: ``{"label", "intensity"}`` of voice and face; None = as the face is set, if to an emotion.
         """
-        from avatar.spoken import VOICE, spoken
+        from avatar.spoken import spoken
         from avatar.streams.sources.speech import SpeechSource
 
         if not isinstance(text, str) or not text.strip() or len(text) > 2000:
@@ -302,7 +316,7 @@ class Control:
         face = before.emotion if emotion is None else EmotionChoice("fixed", self._degrees(emotion, "emotion"))
         felt = emotion_of(np.array(face.fixed)) if face.mode == "fixed" else None
         heard: tuple[EmotionLabel, float] = ("neutral", 0.0) if felt is None else (felt.label, felt.intensity)
-        speech = await asyncio.to_thread(spoken, text, cast("Act | None", act), voice or VOICE, heard)
+        speech = await asyncio.to_thread(spoken, text, cast("Act | None", act), voice or self.voice, heard)
         page = pipeline.hub.input.chosen("audio") if pipeline.hub is not None and self._source == "page" else None
         if emotion is not None:
             synchronizer.style = meant = replace(synchronizer.style, emotion=face)

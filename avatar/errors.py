@@ -7,6 +7,7 @@ and what to do.
     │   ├── PhotoError        a photo that cannot become an avatar
     │   ├── CalibrationError  a recording that no head can be learnt from
     │   ├── MediaError        a sound or video file that cannot be read
+    │   ├── DatasetError      a data set of faces that is not laid out as published
     │   └── ConsentError      an avatar without a consent statement
     └── RunError              something failed while running             exit code 1
         ├── DeviceError       a microphone, camera or virtual device
@@ -51,6 +52,10 @@ class CalibrationError(UsageError):
 
 class MediaError(UsageError):
     """A sound or video file that cannot be read."""
+
+
+class DatasetError(UsageError):
+    """A data set of faces that is not laid out as published; the text names the file and, in a table, the line."""
 
 
 class ConsentError(UsageError):

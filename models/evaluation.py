@@ -64,8 +64,8 @@ TASKS: dict[str, Task] = {
     ),
     "expression": Task(
         "avatar.models.expression.evaluate",
-        ("data", "engine", "limit", "keep"),
-        "neutral portraits made to smile, against the same people's real smiles",
+        ("data", "dataset", "expression", "engine", "limit", "units", "report", "keep"),
+        "neutral portraits made to smile, against the same people's real smiles, or another expression",
     ),
     "laboratory": Task(
         "avatar.models.laboratory.evaluate",

@@ -33,7 +33,9 @@ from av import AudioFrame, VideoFrame
 
 from avatar.core.clock import Clock
 from avatar.errors import RunError, UsageError
+from avatar.streams import room
 from avatar.streams.rtc_patches import Losses, check_aiortc, make_live
+from avatar.streams.sinks.states import StateFeed
 from avatar.streams.sinks.webrtc import Outlet, WebRtcSink
 from avatar.streams.sources.webrtc import Kind, PeerAudioSource, PeerInput, PeerVideoSource
 
@@ -162,6 +164,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._labels: RTCDataChannel | None = None
+        self._end_states: Callable[[], None] = lambda: None
 
     async def answer(self, offer: str) -> Answer:
         """Answer an offer. Raises whatever aiortc raises for one that it cannot use."""
@@ -204,6 +207,14 @@ class Peer:
         if channel.label == LABEL_CHANNEL:
             self._labels = channel
             self.send_label()
+        elif channel.label == room.CHANNEL and self._hub.states is not None:
+            self._end_states()
+
+            def take(line: str) -> None:
+                if channel.readyState == "open" and channel.bufferedAmount < room.WAITING:
+                    channel.send(line)
+
+            self._end_states = self._hub.states.subscribe(take)
 
     def send_label(self) -> None:
         """Tell the page what its picture is, where it has asked."""
@@ -275,6 +286,7 @@ class Peer:
         if self._closed:
             return
         self._closed = True
+        self._end_states()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -315,6 +327,8 @@ class PeerHub:
         self.silence_s = silence_s
         self.max_peers = max_peers
         self.loopback = loopback
+        self.states: StateFeed | None = None
+        """What the data channel ``states`` carries; None = nothing."""
         self.label: Callable[[tuple[str, ...]], str] | None = None
         """Makes the signed label for a connection by our certificate's fingerprints (``sha-256 AB:…``); None = none."""
         self.label_key: dict[str, str] = {}
@@ -327,6 +341,11 @@ class PeerHub:
     def viewers(self) -> int:
         """Pages and programs that watch."""
         return sum(peer.connected.is_set() for peer in self._peers.values() if peer.role is not Role.SPEAK)
+
+    @property
+    def peers(self) -> int:
+        """Connections, those that are being made included."""
+        return len(self._peers)
 
     @property
     def has_room(self) -> bool:

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from avatar.analysis import voice_frames
-from avatar.analysis.features import HOP, RATE, Hop
+from avatar.analysis.features import HOP, Hop
+from avatar.analysis.held_class import HeldClass, Leaving
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile, softmax
 from avatar.analysis.vad import SpeechGate
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
@@ -23,13 +24,14 @@ from avatar.core.types import EMOTIONS, F32, Emotion, EmotionLabel, freeze
 from avatar.errors import ModelFileError
 
 WEIGHTS_FILE = "emotion.npz"
-FORMAT = 2
+FORMAT = 3
 EVERY = 10
 """Hops from one reading to the next: 100 ms."""
 WINDOW_HOPS = 200
 """Hops that a reading looks back on: 2 s."""
 SHORT_HOPS = 100
-"""Hops of the shorter window beside it: a change fills it in half the time."""
+"""Hops of the shorter window beside it, which alone says which class is held: a change fills it in half the time. The
+longer one says whether it can be judged and what the speaker usually sounds like; the probabilities come from both."""
 EMBEDDING = 32
 """Numbers in an embedding."""
 CLASSES = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "boredom")
@@ -51,10 +53,6 @@ _LEARN_EVERY = 100
 """Hops of speech between two stretches that the speaker's profile remembers."""
 _STRANGER = 1.5
 """Seconds of speech that a stranger lacks: what is heard in the first ones is right less often and counts less."""
-_REMEMBERED = 600
-"""Readings after which a lead over neutral counts a third: a minute of them."""
-_USUAL_LEADS = (30.0, 30 * -0.4, 30 * (0.4**2 + 0.35**2))
-"""Number, sum and sum of squares of the leads that somebody new is taken to have had."""
 _FLAT_SHARES = (0.12, 0.3)
 """Share of loud hops whose tops are cut off from which trust falls, and where none is left."""
 
@@ -85,56 +83,24 @@ class EmotionReading:
         return Emotion(self.label, intensity, self.valence, self.arousal)
 
 
-class HeldClass:
-    """Which class is held, from one set of probabilities after another: another takes over once its lead, less a
-    margin, has summed up to ``owed`` seconds (a CUSUM, Page 1954).
-
-    :param lively: None, or (times, most, owed) for leaving neutral: the margin is then the mean of the lead that this
-        speaker's other classes had over neutral, while neutral was held, plus so many of its deviations, between 0 and
-        ``most``. Who reads in a lively voice must lead by more than who speaks evenly, and is not waited for less.
-    """
-
-    def __init__(self, margin: float, owed: float, lively: tuple[float, float, float] | None = None) -> None:
-        self._margin, self._owed, self._lively = margin, owed, lively
-        self._count, self._sum, self._square = _USUAL_LEADS
-        self.reset()
-
-    def reset(self) -> None:
-        """Neutral is held. What the speaker's leads are like stays known."""
-        self.index = 0
-        self._lead = np.zeros(len(EMOTIONS))
-
-    def step(self, probabilities: F32) -> EmotionLabel:
-        """(7,) of the next 100 ms to the class that is held."""
-        margin, owed = self._margin, self._owed
-        if self._lively is not None and self.index == 0:
-            times, most, owed = self._lively
-            mean = self._sum / self._count
-            margin = mean + times * math.sqrt(max(1e-4, self._square / self._count - mean**2))
-            margin = min(most, max(0.0, margin))
-            self._remember(float(probabilities[1:].max() - probabilities[0]))
-        ahead = probabilities - probabilities[self.index] - margin
-        self._lead = np.maximum(0.0, self._lead + ahead * (EVERY * HOP / RATE))
-        self._lead[self.index] = 0.0
-        best = int(self._lead.argmax())
-        if self._lead[best] >= owed:
-            self.index = best
-            self._lead[:] = 0.0
-        return EMOTIONS[self.index]
-
-    def _remember(self, lead: float) -> None:
-        if lead <= -1 + 1e-6:  # nothing was judged
-            return
-        kept = 1 - 1 / _REMEMBERED
-        self._count = self._count * kept + 1
-        self._sum = self._sum * kept + lead
-        self._square = self._square * kept + lead**2
-
-
 def _nothing() -> EmotionReading:
     p = np.zeros(len(EMOTIONS), np.float32)
     p[0] = 1
     return EmotionReading(freeze(p), 0.0, 0.0, freeze(np.zeros(EMBEDDING, np.float32)), 0.0)
+
+
+def _spread(classes: F32, sure: float = 1.0) -> F32:
+    """(classes,) probabilities to (7,) over EMOTIONS; what is not sure goes to neutral."""
+    p = np.zeros(len(EMOTIONS), np.float32)
+    np.add.at(p, _PLACES, classes * np.float32(sure))
+    p[0] += 1 - p.sum()
+    return p
+
+
+def _over_neutral(classes: F32) -> F32:
+    """(classes,) probabilities to the log odds (7,) over EMOTIONS of each over neutral."""
+    logs = np.log(np.maximum(_spread(classes), 1e-20))
+    return np.asarray(logs - logs[0], np.float32)
 
 
 def _ramp(x: float, low: float, high: float) -> float:
@@ -163,7 +129,7 @@ class EmotionModel:
                 """Share of the way to the newest probabilities that a reading goes."""
                 self.short = float(found["short"])
                 """How much the shorter window's answers count beside the longer one's."""
-                self._hold = float(found["margin"]), float(found["owed"]), tuple(found["lively"].tolist())
+                self._hold = float(found["margin"]), float(found["owed"]), Leaving.of(found["leaving"].tolist())
                 self.speakers = ShiftModel(
                     found["bias"],
                     found["means"],
@@ -232,6 +198,9 @@ class EmotionEstimator:
         self._since_learnt = 0
         self._last = _nothing()
         self._smoothed: F32 | None = None
+        self._late = self._last.probabilities
+        self._odds: F32 | None = None
+        self._trust = 0.0
         self._held.reset()
 
     def step(self, hop: Hop, f0: float, f0_confidence: float, gate: SpeechGate) -> EmotionReading | None:
@@ -245,26 +214,28 @@ class EmotionEstimator:
             self._open = np.roll(self._open, -EVERY)
             self._flat = np.roll(self._flat, -EVERY)
         self._open[at - EVERY] = gate.open
-        self._flat[at - EVERY] = gate.open and is_flat(hop.past[-2 * HOP :])
         self._since_open = 0 if gate.open else min(_GONE, self._since_open + 1)
         self._since_learnt += gate.open
         self._waiting.append((hop, f0, f0_confidence))
         if len(self._waiting) < EVERY:
             return None
         self._take()
+        self._odds = None
         if self._since_open > EVERY:
             return self._named(self._faded())
         self._last = self._judge()
         return self._named(self._last)
 
     def _named(self, reading: EmotionReading) -> EmotionReading:
-        return replace(reading, label=self._held.step(reading.probabilities))
+        return replace(reading, label=self._held.step(self._late, self._odds, self._trust))
 
     def _take(self) -> None:
         """The frames that wait, into the window."""
         hops = [hop for hop, _, _ in self._waiting]
+        past = np.stack([hop.past for hop in hops])
+        self._flat[-EVERY:] = self._open[-EVERY:] & are_flat(past[:, -2 * HOP :])
         new = voice_frames.frames(
-            np.stack([hop.past for hop in hops]),
+            past,
             np.stack([hop.logmel for hop in hops]),
             np.array([hop.level for hop in hops], np.float32),
             np.array([f0 for _, f0, _ in self._waiting], np.float32),
@@ -290,6 +261,7 @@ class EmotionEstimator:
         was speech enough."""
         if trust > 0.5 and enough >= 1:
             self._learn(answers)
+        late = self._model.classes(newest, self._shift)
         answers = answers + np.float32(self._model.short) * (newest - answers)
         classes = self._model.classes(answers, self._shift)
         old = self._smoothed
@@ -297,7 +269,10 @@ class EmotionEstimator:
         self._smoothed = classes if old is None else old + np.float32(share) * (classes - old)
         # Half sure is not sure enough for a face: what is doubtful counts less than in proportion.
         known = (len(self._heard) + 1) / (len(self._heard) + 1 + _STRANGER)
-        return self._reading(self._smoothed, answers, _ramp(trust, 0.25, 0.75) * enough * known)
+        self._trust = _ramp(trust, 0.25, 0.75)
+        sure = self._trust * enough * known
+        self._late, self._odds = _spread(late, sure), _over_neutral(late)
+        return self._reading(self._smoothed, answers, sure)
 
     def _learn(self, answers: F32) -> None:
         """Once a second of speech: what the speaker sounds like."""
@@ -308,9 +283,7 @@ class EmotionEstimator:
         self._shift = self._model.speakers.shift(self._heard, self._shift)
 
     def _reading(self, classes: F32, answers: F32, sure: float) -> EmotionReading:
-        p = np.zeros(len(EMOTIONS), np.float32)
-        np.add.at(p, _PLACES, classes * np.float32(sure))
-        p[0] += 1 - p.sum()
+        p = _spread(classes, sure)
         embedding = np.tanh(answers[len(CLASSES) :] - self._shift[len(CLASSES) :]) * sure
         valence, arousal = (float(classes @ axis) * sure for axis in (_VALENCE, _AROUSAL))
         return EmotionReading(freeze(p), valence, arousal, freeze(embedding.astype(np.float32)), sure)
@@ -318,6 +291,8 @@ class EmotionEstimator:
     def _faded(self) -> EmotionReading:
         """After speech: the last reading for a while, then less and less of it."""
         left = 1 - _ramp(self._since_open, _HELD, _GONE)
+        self._late = self._late * np.float32(left)
+        self._late[0] += 1 - self._late.sum()
         if left <= 0:
             self._last, self._smoothed = _nothing(), None
         last = self._last
@@ -327,11 +302,15 @@ class EmotionEstimator:
         return EmotionReading(freeze(p), last.valence * left, last.arousal * left, embedding, last.confidence * left)
 
 
-def is_flat(samples: F32) -> bool:
-    """Whether the tops of the wave are cut off: several samples in a row that hardly differ, near the peak."""
+def are_flat(samples: F32) -> np.ndarray:
+    """(n,) whether the tops of each row of samples (n, m) are cut off: several in a row that hardly differ, near the
+    peak."""
     size = np.abs(samples)
-    peak = float(size.max(initial=0.0))
-    if peak < 0.02:
-        return False
-    level = (size[1:] > 0.93 * peak) & (np.abs(np.diff(samples)) < 0.004 * peak)
-    return bool((level[2:] & level[1:-1] & level[:-2]).any())
+    peak = size.max(axis=1, keepdims=True)
+    level = (size[:, 1:] > 0.93 * peak) & (np.abs(np.diff(samples, axis=1)) < 0.004 * peak)
+    return np.asarray((level[:, 2:] & level[:, 1:-1] & level[:, :-2]).any(axis=1) & (peak[:, 0] >= 0.02))
+
+
+def is_flat(samples: F32) -> bool:
+    """The same of one row (m,)."""
+    return bool(are_flat(samples[None])[0])

@@ -156,11 +156,15 @@ def _cepstral_peak(decibels: F32, pitch: F32) -> F32:
     return (peak - cepstrum[:, 32:300].mean(axis=1)).astype(np.float32)
 
 
-def _peak_near(decibels: F32, hertz: F32, half: F32) -> F32:
-    """The highest decibels within ``half`` hertz of ``hertz``, both (n,)."""
-    offsets = np.linspace(-1, 1, 9, dtype=np.float32)[None]
-    bins = np.rint((hertz[:, None] + offsets * half[:, None]) / _HZ).astype(int)
-    return np.take_along_axis(decibels, np.clip(bins, 1, decibels.shape[1] - 1), axis=1).max(axis=1)
+_OFFSETS = np.linspace(-1, 1, 9, dtype=np.float32)
+
+
+def _peaks_near(decibels: F32, hertz: F32, half: F32) -> F32:
+    """The highest decibels (n, k) of each row within ``half`` hertz of ``hertz``, both (n, k)."""
+    n, k = hertz.shape
+    bins = np.rint((hertz[..., None] + _OFFSETS * half[..., None]) / _HZ).astype(int)
+    bins = np.clip(bins, 1, decibels.shape[1] - 1).reshape(n, -1)
+    return np.take_along_axis(decibels, bins, axis=1).reshape(n, k, -1).max(axis=2)
 
 
 def _voice(past: F32, power: F32, decibels: F32, pitch: F32, confidence: F32) -> F32:
@@ -169,9 +173,11 @@ def _voice(past: F32, power: F32, decibels: F32, pitch: F32, confidence: F32) ->
     harmonic = np.clip(confidence, 0.05, 0.999)
     hnr = 10 * np.log10(harmonic / (1 - harmonic))
     half = _HARMONIC_HZ * pitch
-    h1, h2 = _peak_near(decibels, pitch, half), _peak_near(decibels, 2 * pitch, half)
     hertz, width = _formants(power)
-    tops = [_peak_near(decibels, hertz[:, i], np.maximum(half, 60)) - h1 for i in range(3)]
+    wide = np.maximum(half, np.float32(60))
+    places, halves = (pitch, 2 * pitch, *hertz.T), (half, half, wide, wide, wide)
+    h1, h2, *formants = _peaks_near(decibels, np.stack(places, axis=1), np.stack(halves, axis=1)).T
+    tops = [top - h1 for top in formants]
     peak = 20 * np.log10(np.abs(past).max(axis=1) + 1e-4)
     columns = (semitones, hnr, h1 - h2, -tops[2], *hertz.T / 1000, *np.log(width).T, *tops, peak)
     return np.stack(columns, axis=1).astype(np.float32)

@@ -131,14 +131,15 @@ def _rhythm(frames: F32, voiced: np.ndarray) -> F32:
     n = len(frames)
     level = frames[:, LEVEL]
     out: list[float] = [float(voiced.mean())]
-    quiet = level < np.percentile(level, 95) - 25
+    middling, loud = np.percentile(level, (40, 95))
+    quiet = level < loud - 25
     for mask in (voiced, ~voiced, quiet):
         runs = _runs(mask)
         some = len(runs) > 0
         out += [len(runs) / n, runs.mean() if some else 0, runs.std() if some else 0, runs.max(initial=0)]
     out.append(float(quiet.mean()))
     smooth = np.convolve(level, np.ones(7) / 7, "same")
-    top = (smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:]) & (smooth[1:-1] > np.percentile(level, 40))
+    top = (smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:]) & (smooth[1:-1] > middling)
     at = np.flatnonzero(top)
     gaps = np.diff(at)
     out += [len(at) / n, gaps.mean() if len(gaps) else n, gaps.std() if len(gaps) else 0]

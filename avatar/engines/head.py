@@ -139,7 +139,7 @@ class HeadEngine(Engine):
         self._level = frame_of(landmarks[list(EYE_CORNERS), :2].reshape(2, 2, 2).mean(1))
         self._rest_gap = self._lip_gap()
         self._lip_unit = 0.035 * eye_distance(landmarks) / fitted.scale
-        self._rest_lids = [max(0.05, self._lid_gap(eye)) for eye in _EYES]
+        self._rest_lids = [(max(0.05, gap), upper) for gap, upper in map(self._lids, _EYES)]
         self._eye_distance = eye_distance(landmarks)
         self._warm_up()
         if own is not None:
@@ -180,7 +180,7 @@ class HeadEngine(Engine):
             raster.rotate_part(self._vertices, first, last, centre, turn)
         raster.on_landmarks(self._vertices, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
         opened = (self._lip_gap() - self._rest_gap) / self._lip_unit
-        closed = tuple(1 - self._lid_gap(eye) / rest for eye, rest in zip(_EYES, self._rest_lids, strict=True))
+        closed, lowered = self._closures()
         matrix, offset = self._camera(head)
         raster.project(self._vertices, matrix, offset, self._points)
         raster.on_landmarks(self._points, mesh.tracked_vertices, mesh.tracked_weights, self._tracked)
@@ -204,6 +204,7 @@ class HeadEngine(Engine):
             self._shown,
             (tracked[TRACKED_RIGHT_EYE], tracked[TRACKED_LEFT_EYE]),
             closed,
+            lowered,
             math.hypot(gaze_yaw, gaze_pitch),
         )
         if parted:
@@ -266,10 +267,17 @@ class HeadEngine(Engine):
         inner = self._tracked[TRACKED_INNER, 1]
         return float((inner[3:8] - inner[17:12:-1]).max())
 
-    def _lid_gap(self, eye: slice) -> float:
-        """Mean height (cm) of the middle of an eye's opening, while the landmarks are in the head's frame."""
+    def _lids(self, eye: slice) -> tuple[float, float]:
+        """Mean height (cm) of the middle of an eye's opening, and of its upper lid over the corners, while the
+        landmarks are in the head's frame."""
         contour = self._tracked[eye, 1]
-        return float((contour[3:6] - contour[13:10:-1]).mean())
+        upper = float(contour[3:6].mean())
+        return upper - float(contour[11:14].mean()), upper - float(contour[0] + contour[8]) / 2
+
+    def _closures(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of each eye: the share of its resting opening that is closed, and the share that its upper lid closes."""
+        now = [(*self._lids(eye), *rest) for eye, rest in zip(_EYES, self._rest_lids, strict=True)]
+        return tuple(1 - gap / rest for gap, _, rest, _ in now), tuple((high - up) / rest for _, up, rest, high in now)
 
     def _camera(self, head: Pose) -> tuple[F32, F32]:
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""

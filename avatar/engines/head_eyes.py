@@ -104,16 +104,18 @@ class Eyes:
         shown: np.ndarray,
         contours: tuple[F32, F32],
         closures: Sequence[float],
+        lowered: Sequence[float],
         gaze: float,
     ) -> None:
         """Change ``picture`` in place.
 
         :param contours: right and left eye, each (16, 3) in pixels.
         :param closures: how far each is closed: 0 as in the photo, 1 shut, below 0 wider.
+        :param lowered: what share of its opening each upper lid covers: a raised cheek closes from below.
         :param gaze: angle in radians.
         """
         size = len(picture)
-        for eye, lid, contour, closed in zip(self._eyes, self._lids, contours, closures, strict=True):
+        for eye, lid, contour, closed, low_by in zip(self._eyes, self._lids, contours, closures, lowered, strict=True):
             points = contour[:, :2]
             amount = np.float32(min(1.0, max(gaze / _GAZE_RAMP, -closed / 0.12, closed / 0.25)))
             low = np.clip(points.min(0).astype(int) - 2, 1, size - 2)
@@ -123,7 +125,7 @@ class Eyes:
                 reach = max(2, round(0.3 * eye.opening))
                 shadow = np.float32(_LID_SHADOW + _WIDE_SHADOW * min(1.0, max(0.0, -closed / 0.3)))
                 _draw_eyeball(picture, values, shown, self._ball, box, amount, reach, shadow)
-            lid.draw(picture, shown, points, closed)
+            lid.draw(picture, shown, points, closed, low_by)
 
 
 def _opening(contour: F32) -> float:

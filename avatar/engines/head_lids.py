@@ -26,16 +26,22 @@ _LASH_ROWS, _LASH_FROM, _LASH_TO = 40, -0.05, 0.20
 """Rows of the lashes' texture, and what they cover across the line of lashes."""
 _FOLD, _FOLD_FROM = 0.26, 0.40
 """Height of the band in which the new skin begins, and how far over the open eye's upper lid that band starts."""
-_LOW = 0.15
+_LOW = 0.18
 """So far under the open eye's lower lid the line of lashes comes to lie when shut."""
-_BELOW = 0.075
+_BELOW = 0.15
 """So far below the line of lashes the open eye's lower rim is painted over."""
-_CREASE_AT, _CREASE = 0.12, 0.05
+_CREASE_AT, _CREASE = 0.12, 0.07
 """The fold of a shut lid: how far over the open eye's upper lid, and how much darker."""
-_TO_CHEEK, _RING_COLOUR = 0.4, 0.8
+_TO_CHEEK, _RING_COLOUR = 0.8, 0.9
 """Share of the way to the cheek's brightness, and to the typical colour of the skin right around the eye."""
+_LOCAL = 0.85
+"""How much of what a smooth tone misses of the skin next to the eye is continued over it."""
+_MOST_LIFT = 0.3
+"""Largest change of the logarithm of brightness on the way to the cheek: a lid in deep shade stays in it."""
 _DONORS = {"Right": 50, "Left": 280}
 """Landmarks of the cheek, from whose skin the grain comes."""
+_PATCHES = (50, 280, 205, 425, 101, 330, 151)
+"""Landmarks on cheeks and forehead, where skin is bare on most faces."""
 _S = np.linspace(*S_RANGE, _CURVE).astype(np.float32)
 _SPLINE = CubicSpline(np.linspace(0, 1, 9), np.eye(9))(np.linspace(0, 1, 33)).astype(np.float32)
 """From the nine points of a lid's edge to a fine curve."""
@@ -124,9 +130,10 @@ class Lid:
         cubic = np.vander(knots, 4)
         self._smooth = (cubic @ np.linalg.pinv(cubic)).astype(np.float32)
 
-    def draw(self, picture: U8, shown: np.ndarray, contour: F32, closed: float) -> None:
-        """Change ``picture`` in place. ``contour`` (16, 2) is where the eye is now; ``closed``: 1 is shut."""
-        strength = float(smoothstep(0.08, 0.45, closed))
+    def draw(self, picture: U8, shown: np.ndarray, contour: F32, closed: float, lowered: float) -> None:
+        """Change ``picture`` in place. ``contour`` (16, 2) is where the eye is now; ``closed``: 1 is shut; ``lowered``:
+        the upper lid's share of it. Only that lid brings new skin out of its fold."""
+        strength = float(smoothstep(0.08, 0.45, lowered))
         if strength <= 0:
             return
         frame = eye_frame(contour)
@@ -188,14 +195,25 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upp
 
     photo = pixels()
     upper_at, lower_at = (np.interp(s[0], _S, c)[None, :] for c in (upper, lower))
-    tone = _tone(photo, s, r, upper_at, lower_at, brow)
+    tone = _tone(photo, s, r, upper_at, lower_at, brow, skin_colour(portrait, landmarks))
     tone *= 1 + _grain(pixels, landmarks, side, to_local)[..., None]
     shade = _shading(s, r, upper_at, lower_at)
     return np.clip(tone * shade[..., None], 0, 255).astype(np.float32)
 
 
-def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32) -> F32:
-    """Smooth colour (h, w, 3) of the skin around the eye, continued over it."""
+def skin_colour(portrait: U8, landmarks: F32) -> F32:
+    """Typical colour (3,) of the face's skin: logarithms of RGB less their mean; light and shade do not count."""
+    reach = max(1, round(0.04 * float(np.hypot(*(landmarks[33, :2] - landmarks[263, :2])))))
+    found = []
+    for x, y in np.clip(np.round(landmarks[list(_PATCHES), :2]).astype(int), reach, len(portrait) - 1 - reach):
+        patch = portrait[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3)
+        logs = np.log(np.maximum(np.median(patch, axis=0), 2.0))
+        found.append(logs - logs.mean())
+    return np.median(found, axis=0).astype(np.float32)
+
+
+def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32, skin: F32) -> F32:
+    """Smooth colour (h, w, 3) of the skin around the eye, continued over it. ``skin``: :func:`skin_colour`."""
     grey = photo.mean(2)
     in_eye = (s > -0.1) & (s < 1.1) & (r > upper - 0.07) & (r < lower + 0.07)
     hull = cv2.convexHull(((brow - (S_RANGE[0], R_RANGE[0])) * _DENSITY).astype(np.float32))
@@ -222,7 +240,7 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32) -> F32:
         blur = cv2.GaussianBlur(known, (0, 0), sigma * _DENSITY) * trust
         local += cv2.GaussianBlur((logs - fit).astype(np.float32) * known[..., None], (0, 0), sigma * _DENSITY) * trust
         weight += blur
-    logs_seen, logs = logs, fit + 0.6 * local / weight[..., None]
+    logs_seen, logs = logs, fit + _LOCAL * local / weight[..., None]
     # Deep-set and painted lids lie in shade while the eye is open; shut, they bulge into the light of the cheek.
     cheek = ~in_eye & (s > 0.0) & (s < 1.0) & (r > lower + 0.2)
     bright = np.log(np.maximum(np.median(photo[cheek], axis=0), 2.0))
@@ -230,10 +248,11 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32) -> F32:
     ringed = np.median(logs_seen[ring if ring.sum() > 20 else good], axis=0)
     # Shade and eyeshadow are greyer than skin, and so is a shining cheek: the more colourful one is skin.
     colour = max((ringed - ringed.mean(), bright - bright.mean()), key=lambda c: float(np.ptp(c)))
+    colour = (colour + skin) / 2  # one side's coloured light or make-up would make two different lids
     height = logs.mean(2, keepdims=True)
     logs += _RING_COLOUR * (colour - (logs - height))
     covered = in_eye & (s > 0.1) & (s < 0.9)
-    lift = _TO_CHEEK * max(0.0, float(bright.mean() - height[covered].mean()))
+    lift = min(_MOST_LIFT, _TO_CHEEK * max(0.0, float(bright.mean() - height[covered].mean())))
     round_s = np.clip(1 - np.abs((s - 0.5) / 0.72) ** 3, 0, 1)
     round_r = np.exp(-(((r - 0.4 * upper - 0.6 * lower) / np.maximum(0.30, lower - upper)) ** 2))
     return np.exp(logs + (lift * round_s * round_r)[..., None]).astype(np.float32)
@@ -260,7 +279,7 @@ def _shading(s: F32, r: F32, upper: F32, lower: F32) -> F32:
     fold = np.exp(-(((r - upper + _CREASE_AT) / 0.05) ** 2)) * np.sqrt(across)
     rim = np.exp(-np.clip((lower - r) / 0.09, 0, 9)) * (0.4 + 0.6 * across)
     lower_half = np.clip(t, 0, 1)  # turns away from the light
-    return ((0.99 + 0.11 * bulge - _CREASE * fold - 0.10 * rim) * (1 - 0.10 * lower_half)).astype(np.float32)
+    return ((0.99 + 0.15 * bulge - _CREASE * fold - 0.14 * rim) * (1 - 0.14 * lower_half)).astype(np.float32)
 
 
 # --- the lashes -----------------------------------------------------------------------------------------------------

@@ -187,6 +187,10 @@ class Session:
             self._engine_lane.close()
             self._watch_lane.close()
 
+    def draw_every(self, n: int) -> None:
+        """Draw one in ``n`` pictures from now on: a machine that cannot keep up with all of them does not stutter."""
+        self._cadence = self._cadence.slower(n, self.timing.fps)
+
     async def on_engine_lane(self, work: Callable[..., object], *args: object) -> None:
         """Do ``work(*args)`` between two pictures, on the thread that draws. Raises what it raises."""
         await self._engine_lane.run(work, *args)
@@ -316,6 +320,7 @@ class Session:
             pixels = await self._engine_lane.run(self.draw, state)
             self.meters.add("engine_ms", (self.clock.now() - begun) / MILLISECOND)
             frame = AvatarFrame(pts, pixels, state)
+            self.meters.count("drawn")
             self._leaving_frames.put((frame, begun))
             for outlet in self.outlets():
                 if outlet.sink.ahead and outlet.sink.active:
@@ -326,6 +331,7 @@ class Session:
             await self.clock.sleep_until(Ns(frame.pts + self.timing.budget))
             now = self.clock.now()
             self.meters.add("latency_ms", (now - begun) / MILLISECOND)
+            self.meters.add("late_ms", (now - frame.pts - self.timing.budget) / MILLISECOND)
             self.meters.add("frames", now / SECOND)
             self.meters.count("frames")
             for outlet in self.outlets():

@@ -29,6 +29,14 @@ class Cadence:
         self._last = index
         return self.time(index)
 
+    def slower(self, n: int, fps: float) -> Cadence:
+        """A grid of every ``n``-th moment of ``fps`` a second that goes on after what this one has given out."""
+        made = Cadence(fps / n)
+        made.skipped = self.skipped
+        if self._last >= 0:
+            made._last = int(self.time(self._last) * made.fps / SECOND + 1e-6)
+        return made
+
     def pause(self) -> None:
         """Nobody watches: what passes until the next tick is not skipped."""
         self._last = -1

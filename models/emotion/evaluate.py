@@ -15,9 +15,9 @@ from avatar.analysis.manner import ShiftModel, softmax
 from avatar.analysis.voice_functionals import functionals, speech_part
 from avatar.core.types import F32
 from avatar.errors import UsageError
-from avatar.models.emotion import build, learn
-from avatar.models.emotion.clips import Clips, described, frames_of, read, sound, views
-from avatar.models.emotion.linear import Linear
+from avatar.models.emotion import build, kept, learn
+from avatar.models.emotion.clips import Clips, described, frames_of, read, sound
+from avatar.models.emotion.linear import Linear, one_thread
 from avatar.models.emotion.streamed import Heard, streamed
 
 Progress = Callable[[int, int], None]
@@ -178,8 +178,9 @@ def emotion(
     clips = build.clips_of(data) if loso else read(data)
     found, heard = Found(), Heard()
     if loso:
-        for at, (speaker, some, file) in enumerate(_left_out(clips, found, progress)):
-            streamed(heard, clips, speaker, ~some, file, weights, LATENCY_TRIALS, at)
+        with one_thread():  # a second thread would only spin: the matrices are small
+            for at, (speaker, some, file) in enumerate(_left_out(clips, found, progress)):
+                streamed(heard, clips, speaker, ~some, file, weights, LATENCY_TRIALS, at)
     else:
         file = weights / WEIGHTS_FILE
         model = EmotionModel(file)
@@ -202,11 +203,12 @@ def _left_out(clips: Clips, found: Found, progress: Progress) -> Iterator[tuple[
     everyone = np.unique(speakers)
     if len(everyone) < 3:
         raise UsageError("--loso needs at least three speakers: give more recordings, or leave --loso out")
-    made = views(clips, build.COPIES, progress=progress)
+    made = kept.views(clips, build.COPIES, progress)
     judge, scale_of = None, None
+    known: learn.Known = {}
     for at, speaker in enumerate(everyone):
         some = speakers != speaker
-        decay = learn.choose_decay(made, labels, speakers, some)
+        decay = learn.choose_decay(made, labels, speakers, some, known)
         model = learn.classifier(made, labels, speakers, some, decay)
         hear(found, str(speaker), labels[~some], model.answers(made.plain[~some]), ShiftModel(model.bias, model.means))
         if judge is None or scale_of is None:  # whether a sound can be judged has nothing to do with who speaks

@@ -8,7 +8,7 @@ from avatar.analysis.emotion import CLASSES, EMBEDDING
 from avatar.core.types import F32
 from avatar.models.emotion.clips import Views
 from avatar.models.emotion.families import prosody
-from avatar.models.emotion.linear import CLIP, Linear, Samples, fit, scale, standardised, without_speakers
+from avatar.models.emotion.linear import CLIP, Linear, Samples, fit, fits, scale, standardised, without_speakers
 
 DECAYS = (3e-5, 1e-4, 3e-4)
 """Of which the training speakers choose one."""
@@ -54,20 +54,33 @@ def _robust(views: Views, labels: np.ndarray, speakers: np.ndarray, some: np.nda
     return Samples.joined(parts)
 
 
-def choose_decay(views: Views, labels: np.ndarray, speakers: np.ndarray, some: np.ndarray) -> float:
-    """The decay at which the clean half of the classifier knows each speaker of ``some`` best who was left out."""
-    found = {}
-    for decay in DECAYS:
-        scores = []
-        for speaker in np.unique(speakers[some]):
-            inside, left = some & (speakers != speaker), some & (speakers == speaker)
+Known = dict[frozenset[str], list[Linear]]
+"""Speakers -> what was learnt from them, for each decay."""
+
+
+def choose_decay(
+    views: Views, labels: np.ndarray, speakers: np.ndarray, some: np.ndarray, known: Known | None = None
+) -> float:
+    """The decay at which the clean half of the classifier knows each speaker of ``some`` best who was left out.
+
+    :param known: filled, and used by the next call on the same clips: leaving one speaker out of those without another
+        is the same as the other way round.
+    """
+    known = {} if known is None else known
+    scores: list[list[float]] = []
+    for speaker in np.unique(speakers[some]):
+        inside, left = some & (speakers != speaker), some & (speakers == speaker)
+        who = frozenset(speakers[inside].tolist())
+        if who not in known:
             mean, std = scale(views.plain[inside])
-            model = fit(_plain(views, labels, speakers, inside), mean, std, decay, len(CLASSES))
+            known[who] = fits(_plain(views, labels, speakers, inside), mean, std, DECAYS, len(CLASSES))
+        row = []
+        for model in known[who]:
             answers = model.answers(views.plain[left])
             shift = (answers - model.means[labels[left]]).sum(axis=0) / (int(left.sum()) + 6.0)
-            scores.append(recall(labels[left], (answers - shift + model.bias).argmax(axis=1)))
-        found[decay] = float(np.mean(scores))
-    return max(found, key=lambda decay: found[decay])
+            row.append(recall(labels[left], (answers - shift + model.bias).argmax(axis=1)))
+        scores.append(row)
+    return DECAYS[int(np.mean(scores, axis=0).argmax())]
 
 
 def recall(labels: np.ndarray, said: np.ndarray) -> float:

@@ -9,6 +9,7 @@ it there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,16 @@ CLIP = 5.0
 """Standard deviations beyond which a functional says nothing more."""
 PRIOR_CLIPS = 6.0
 """Clips without a shift that a speaker in training is taken to have said besides."""
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Matrices this small gain nothing from a second thread, which spins beside the first and costs as much again.
+    Without threadpoolctl there are as many as there were."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        return nullcontext()
+    return threadpool_limits(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +116,52 @@ def fit(
     :param decay: of the squared weights, beside the mean loss. :param columns: (d,) bool, functionals that it may use;
         the weights of the others are 0.
     """
+    return fits(samples, mean, std, (decay,), classes, steps, columns)[0]
+
+
+def fits(
+    samples: Samples,
+    mean: F32,
+    std: F32,
+    decays: Sequence[float],
+    classes: int,
+    steps: int = STEPS,
+    columns: np.ndarray | slice = slice(None),
+) -> list[Linear]:
+    """:func:`fit` for each of several decays, which share most of the work."""
     x = standardised(samples.features, mean, std)[:, columns]
     x, means = without_speakers(x, samples.labels, samples.groups, classes)
     counts = np.bincount(samples.labels, samples.weights, minlength=classes)
     share = samples.weights / np.maximum(counts, 1e-9)[samples.labels]
     wanted = np.eye(classes, dtype=np.float32)[samples.labels]
-    weights = np.zeros((len(mean), classes), np.float32)
-    weights[columns], bias = logistic(x, wanted, share / share.sum(), decay, steps)
-    return Linear(mean, std, weights, bias, means @ weights[columns])
+    axes = _span(x)
+    out = []
+    for decay in decays:
+        weights = np.zeros((len(mean), classes), np.float32)
+        weights[columns], bias = _spanned(x, axes, wanted, share / share.sum(), decay, steps)
+        out.append(Linear(mean, std, weights, bias, means @ weights[columns]))
+    return out
 
 
 def logistic(x: F32, wanted: F32, share: np.ndarray, decay: float, steps: int) -> tuple[F32, F32]:
     """Softmax regression by L-BFGS: (n, d), (n, k) and the shares of the loss (n,) to weights (d, k), bias (k,).
 
     With fewer clips than functionals the weights lie in the span of the clips, so they are sought there."""
+    return _spanned(x, _span(x), wanted, share, decay, steps)
+
+
+def _span(x: F32) -> F32 | None:
+    """Orthonormal axes (d, m) of the span of fewer clips than functionals; None where there are more."""
     if len(x) >= x.shape[1]:
-        return _logistic(x, wanted, share, decay, steps)
+        return None
     sizes, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
     some = sizes > 1e-6 * sizes[-1]
-    axes = (x.T @ (vectors[:, some] / np.sqrt(sizes[some]))).astype(np.float32)
+    return np.asarray(x.T @ (vectors[:, some] / np.sqrt(sizes[some])), np.float32)
+
+
+def _spanned(x: F32, axes: F32 | None, wanted: F32, share: np.ndarray, decay: float, steps: int) -> tuple[F32, F32]:
+    if axes is None:
+        return _logistic(x, wanted, share, decay, steps)
     weights, bias = _logistic(x @ axes, wanted, share, decay, steps)
     return axes @ weights, bias
 

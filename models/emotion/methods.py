@@ -9,6 +9,7 @@ from typing import Any
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.emotion import build
+from avatar.models.emotion.linear import one_thread
 
 
 def emotion_methods(
@@ -21,7 +22,8 @@ def emotion_methods(
         from avatar.models.emotion.compare import compared, material
     except ModuleNotFoundError as error:
         raise UsageError(f"eval emotion_methods: needs {error.name}; pip install 'vultus[train]'") from error
-    return compared(material(build.clips_of(data), registry.cache_dir()), progress)
+    with one_thread():
+        return compared(material(build.clips_of(data), registry.cache_dir()), progress)
 
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:

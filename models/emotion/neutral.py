@@ -1,7 +1,8 @@
 """``avatar eval emotion_neutral``: ten minutes of people who read without emotion, each from the first word on.
 
-LibriVox clips of a Debian package, what ``--data`` has (neutral sentences, a president's address), and telephone
-prompts of four professional speakers for the rest of the ten minutes. The shipped weights learnt from none of it.
+LibriVox clips of a Debian package, what ``--data`` has (neutral sentences, a president's address), and prompts of
+telephone systems by four professional speakers for the rest of the ten minutes: studio recordings of 7 kHz (G.722), not
+telephone sound. The shipped weights learnt from none of it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 ========== ============================== ======================================================================
 layout     columns that are needed        what it is for
 ========== ============================== ======================================================================
-people     ``person expression file``     ``eval expression``: a ``neutral`` and a ``smile`` photo of each person
+people     ``person expression file``     ``eval expression``: a ``neutral`` photo of each person, and a ``smile`` or
+                                          the expression that is asked for
 portraits  ``file``                       ``eval generator``: one face in each picture
 ========== ============================== ======================================================================
 
@@ -32,25 +33,29 @@ class Person:
     name: str
     neutral: Path
     smile: Path | None
-    """Where there is one, this person is a pair."""
+    """A smile, or the expression that was asked for. Where there is one, this person is a pair."""
 
 
-def people(folder: Path) -> list[Person]:
+def people(folder: Path, expression: str = SMILE) -> list[Person]:
     """Everybody with a neutral photo, by name; at least one of them also smiles.
+
+    :param expression: what is looked for in place of a smile, as the index calls it.
 
     Raises UsageError with one line that says what is wrong with the folder.
     """
     photos: dict[str, dict[str, Path]] = {}
     for number, row in enumerate(_rows(folder, ("person", "expression", "file")), 2):
-        expression = _WORDS.get(row["expression"].strip().lower())
+        word = row["expression"].strip().lower()
+        shown = word if word == expression else _WORDS.get(word)
         if not row["person"].strip():
             raise UsageError(f"{folder / INDEX}, line {number}: the person has no name")
-        if expression:  # other expressions are nobody's business here
-            photos.setdefault(row["person"].strip(), {}).setdefault(expression, _photo(folder, row["file"], number))
-    found = [Person(name, of[NEUTRAL], of.get(SMILE)) for name, of in sorted(photos.items()) if NEUTRAL in of]
+        if shown in (NEUTRAL, expression):  # other expressions are nobody's business here
+            photos.setdefault(row["person"].strip(), {}).setdefault(shown, _photo(folder, row["file"], number))
+    found = [Person(name, of[NEUTRAL], of.get(expression)) for name, of in sorted(photos.items()) if NEUTRAL in of]
     if not any(person.smile for person in found):
         raise UsageError(
-            f"{folder / INDEX}: nobody has both a {NEUTRAL!r} and a {SMILE!r} photo (columns person and expression)"
+            f"{folder / INDEX}: nobody has both a {NEUTRAL!r} and a {expression!r} photo "
+            f"(columns person and expression)"
         )
     return found
 

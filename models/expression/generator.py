@@ -26,7 +26,7 @@ from avatar.models import registry
 from avatar.models.disjoint import Unseen
 from avatar.models.expression import folders, metrics
 from avatar.models.expression.align import align
-from avatar.models.expression.evaluate import engine_names
+from avatar.models.expression.engine_names import engine_names
 from avatar.models.expression.faces import RENDER_SIZE
 from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder

@@ -62,6 +62,41 @@ def identity_margins(distances: Floats) -> tuple[Floats, Floats, Bools]:
     return own, others - own, own < others
 
 
+def ranks(distances: Floats) -> NDArray[np.intp]:
+    """(n,) the place, from 1, of person ``i`` among the known people by the distance of picture ``i``. Who is as near
+    as oneself counts as nearer: a tie is no recognition."""
+    n, m = distances.shape
+    own = distances[np.arange(n), np.arange(n)][:, None]
+    others = ~np.eye(n, m, dtype=bool)
+    return np.asarray(1 + ((distances <= own) & others).sum(1), np.intp)
+
+
+def inception_formula(probabilities: Floats) -> float:
+    """``exp(mean KL(p(y|x) || p(y)))`` of Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen (2016), for whatever
+    classifier gave ``probabilities`` (n pictures, m classes). From 1 (all alike or all undecided) to m."""
+    p = np.clip(np.asarray(probabilities, np.float64), 1e-12, None)
+    p /= p.sum(1, keepdims=True)
+    return float(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()))
+
+
+def identity_classes(distances: Floats, scale: float) -> Floats:
+    """(n, m) probabilities that picture ``i`` shows person ``j``: ``exp(-d^2 / scale)``, each row's sum 1."""
+    logits = -(np.asarray(distances, np.float64) ** 2) / scale
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    made: Floats = weights / weights.sum(1, keepdims=True)
+    return made
+
+
+def identity_scale(distances: Floats) -> float:
+    """The scale of :func:`identity_classes` under which real pictures ``i`` of persons ``i`` are likeliest."""
+    n = len(distances)
+    tried = np.geomspace(1e-3, 1.0, 61)
+    likely = [
+        np.log(np.maximum(identity_classes(distances, t)[np.arange(n), np.arange(n)], 1e-300)).sum() for t in tried
+    ]
+    return float(tried[int(np.argmax(likely))])
+
+
 def interval(values: Floats) -> tuple[float, float]:
     """95 % bootstrap interval of the mean, always with the same draws."""
     picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))

@@ -19,7 +19,8 @@ from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.disjoint import Unseen
 from avatar.models.expression import evaluate, folders
-from avatar.models.expression.evaluate import COPY, Drawn, Progress, drawn, engine_names, figures
+from avatar.models.expression.engine_names import engine_names
+from avatar.models.expression.evaluate import COPY, Drawn, Progress, drawn, figures
 from avatar.models.expression.faces import RENDER_SIZE, Eyes, Pair, read_pair
 from avatar.models.expression.identity import FaceNet
 from avatar.models.expression.sheet import contact_sheets, make_folder

@@ -23,6 +23,16 @@ def make_folder(folder: Path) -> None:
         raise StorageError(f"--keep {folder}: cannot be made ({error.strerror}); name another folder") from error
 
 
+def write_picture(path: Path, pixels: U8) -> None:
+    """A PNG; its folder is made. Raises StorageError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        path.write_bytes(png.tobytes())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); name another folder") from error
+
+
 def contact_sheets(
     name: str, heads: Sequence[str], labels: Sequence[str], lines: Sequence[Sequence[U8]], folder: Path
 ) -> list[Path]:

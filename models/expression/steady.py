@@ -31,7 +31,7 @@ from avatar.engines.corrector import EYE_CORNERS, crop, frame_of
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.expression import metrics
-from avatar.models.expression.evaluate import engine_names
+from avatar.models.expression.engine_names import engine_names
 from avatar.parts import LANDMARKER, find_avatar, make_engine
 from avatar.portrait.landmarks import LandmarkDetector
 from avatar.render import Input, plan

@@ -27,12 +27,22 @@ class MorphPart:
     """(52, V, 3) by which each coefficient moves the vertices, order :data:`avatar.core.facs.ARKIT`; None = never."""
     colours: F32 | None = None
     """(V, 3) multiplied with ``colour``; None = white."""
+    uv: F32 | None = None
+    """(V, 2) places in ``picture``, v downwards."""
+    picture: bytes | None = None
+    """A JPEG that is multiplied with ``colour``."""
+    both: bool = True
+    """Whether its back is seen too."""
+    bends: bool = False
+    """Whether the normals move with the targets too: folds then catch the light, for twice the size."""
 
 
 @dataclass(frozen=True)
 class MorphMesh:
-    """The head's surfaces, and two eyes that turn about their centres."""
+    """The head's surfaces, two eyes that turn about their centres, and what only follows the head."""
 
     parts: Sequence[MorphPart]
     eyes: Sequence[tuple[MorphPart, tuple[float, float, float]]] = field(default=())
     """(surface about its own centre, that centre), left then right."""
+    rigid: Sequence[MorphPart] = field(default=())
+    """Without targets: hair, neck."""

@@ -24,7 +24,7 @@ from avatar.streams.base import Sink, StreamFormat
 from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_codecs import AUDIO_RATE, FRAME_SAMPLES, LiveOpusEncoder
 from avatar.streams.rtc_patches import NtpLine
-from avatar.streams.rtc_shared import Coded, Pictures, Viewer
+from avatar.streams.rtc_shared import Coded, Pictures, Viewer, shrunk
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +181,8 @@ class WebRtcSink(Sink):
         self.pictures = Pictures()
         self._lane = ThreadLane("encoder")
         self._last_picture = -1
+        self.shrink = 1
+        """The sides of all pictures are divided by it before they are encoded: for a machine that cannot keep up."""
         self._dropped = {"video": 0, "audio": 0}
 
     @property
@@ -203,7 +205,7 @@ class WebRtcSink(Sink):
         rungs = self.pictures.plan([outlet.viewer for outlet in watching.values()])
         if not rungs:
             return
-        i420 = to_i420(frame.pixels)
+        i420 = shrunk(to_i420(frame.pixels), self.shrink)
         for rung in rungs:
             coded = await self._lane.run(self.pictures.encode, rung, i420, ticks)
             if coded is not None:

@@ -55,7 +55,7 @@ export class Events extends EventTarget {
     this.#closed = false;
     clearTimeout(this.#timer);
     if (this.#socket && this.#socket.readyState <= WebSocket.OPEN) return;
-    const socket = new WebSocket(new URL("/api/events", location.href.replace(/^http/, "ws")));
+    const socket = new WebSocket(new URL("api/events", location.href.replace(/^http/, "ws")));
     this.#socket = socket;
     socket.onopen = () => {
       this.#backoff.reset();
@@ -111,7 +111,7 @@ export class Changes {
       this.#pending = {};
       const waiting = this.#waiting.splice(0);
       try {
-        const state = await request("PATCH", "/api/state", { json: this.#sent });
+        const state = await request("PATCH", "api/state", { json: this.#sent });
         this.#sent = {};
         this.onState(state);
         waiting.forEach((one) => one.resolve(state));

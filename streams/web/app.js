@@ -44,7 +44,7 @@ function draw(next) {
   const current = state.avatars.find((one) => one.name === state.avatar);
   find("title").textContent = current?.title ?? state.avatar;
   find("version").textContent = state.version;
-  if (current) find("poster").src = `/api/avatars/${encodeURIComponent(current.name)}/thumb.jpg`;
+  if (current) find("poster").src = `api/avatars/${encodeURIComponent(current.name)}/thumb.jpg`;
   if (!changes.holds("avatar")) drawAvatars(state.avatars, state.avatar);
   if (!changes.holds("engine")) drawEngines(state.engines, state.engine);
   if (!changes.holds("background")) drawBackgrounds(state.backgrounds, state.background);
@@ -70,7 +70,7 @@ function draw(next) {
 }
 
 function refresh() {
-  return request("GET", "/api/state").then(draw);
+  return request("GET", "api/state").then(draw);
 }
 
 /** Send a change; a refusal is shown and the controls go back to what holds. */
@@ -105,6 +105,12 @@ events.addEventListener("message", ({ detail }) => {
     engineMeters = rest;
     plane.felt(rest.felt);
   } else if (type === "state") draw(rest);
+  else if (type === "end" && !rest.again) {
+    events.close();
+    peer.close();
+    status("off", "The session has ended");
+    say(`The session has ended: ${rest.reason}. Another one begins on the first page.`);
+  }
 });
 
 /** Whether pictures arrive. */
@@ -241,7 +247,7 @@ find("say").addEventListener("submit", async (event) => {
   say("");
   try {
     speakingUntil = Infinity;
-    const answer = await request("POST", "/api/say", { json: { text } });
+    const answer = await request("POST", "api/say", { json: { text } });
     speakingUntil = performance.now() + 1000 * ((answer?.seconds ?? 5) + 2);
     input.select();
   } catch (error) {
@@ -303,7 +309,7 @@ find("record").addEventListener("click", async () => {
   const on = !state?.recording;
   button.disabled = true;
   try {
-    const answer = await request("POST", "/api/record", { json: { on } });
+    const answer = await request("POST", "api/record", { json: { on } });
     if (state) state.recording = answer.recording;
     if (!on && answer.url) offerFile(answer.url);
     if (on) find("download").hidden = true;
@@ -318,7 +324,7 @@ find("record").addEventListener("click", async () => {
 function offerFile(url) {
   const link = find("download");
   const name = decodeURIComponent(url.split("/").pop());
-  link.href = url;
+  link.href = url.replace(/^\//, ""); // the page may live below a session
   link.download = name;
   link.textContent = "Save recording";
   link.title = name;

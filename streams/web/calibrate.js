@@ -126,7 +126,7 @@ export function setUpCalibration({ peer, mine, hush, lendCamera, returnCamera, o
   async function poll() {
     clearTimeout(timer);
     try {
-      status = await request("GET", "/api/calibration");
+      status = await request("GET", "api/calibration");
     } catch (error) {
       release();
       step("intro");
@@ -180,7 +180,7 @@ export function setUpCalibration({ peer, mine, hush, lendCamera, returnCamera, o
         await peer.send(kind, opened[kind]);
       }
       hush(true);
-      status = await request("POST", "/api/calibration", { json: { consent: true, peer: peer.id } });
+      status = await request("POST", "api/calibration", { json: { consent: true, peer: peer.id } });
       const preview = find("calibrate-preview");
       preview.srcObject = new MediaStream([tracks.video]);
       preview.play().catch(() => {});
@@ -212,7 +212,7 @@ export function setUpCalibration({ peer, mine, hush, lendCamera, returnCamera, o
 
   async function stop(keep) {
     try {
-      await request("POST", "/api/calibration/stop", { json: { keep } });
+      await request("POST", "api/calibration/stop", { json: { keep } });
       if (keep) return;
       clearTimeout(timer);
       release();
@@ -225,7 +225,7 @@ export function setUpCalibration({ peer, mine, hush, lendCamera, returnCamera, o
   async function change(method, json) {
     fail("");
     try {
-      draw((await request(method, "/api/calibration", { json })).own_head);
+      draw((await request(method, "api/calibration", { json })).own_head);
       onChange();
       return true;
     } catch (error) {

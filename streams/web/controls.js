@@ -37,7 +37,7 @@ export function drawAvatars(avatars, current) {
   const container = find("avatars");
   refill(container, avatars, () =>
     avatars.map(({ name, title }) => {
-      const picture = make("img", { src: `/api/avatars/${encodeURIComponent(name)}/thumb.jpg`, alt: "", width: 76, height: 76, decoding: "async" });
+      const picture = make("img", { src: `api/avatars/${encodeURIComponent(name)}/thumb.jpg`, alt: "", width: 76, height: 76, decoding: "async" });
       return make(
         "label",
         { className: "face" },

@@ -12,7 +12,7 @@ export async function checkLabel({ message, sdp }) {
   if (!globalThis.crypto?.subtle) return { state: "unchecked", text: "The label cannot be checked on a page without TLS." };
   let key;
   try {
-    const { key: raw, alg } = await request("GET", "/api/label");
+    const { key: raw, alg } = await request("GET", "api/label");
     key = { alg, value: await crypto.subtle.importKey("raw", bytes(raw), { name: alg }, false, ["verify"]) };
   } catch {
     return { state: "unchecked", text: "This browser cannot check the label." };

@@ -71,7 +71,7 @@ export class Peer extends EventTarget {
     await connection.setLocalDescription();
     await gathered(connection);
     const { sdp, type } = connection.localDescription;
-    const answer = await request("POST", "/api/offer", { json: { sdp, type } });
+    const answer = await request("POST", "api/offer", { json: { sdp, type } });
     if (attempt !== this.#attempt || this.#closed) {
       release(answer.peer);
       return;
@@ -141,7 +141,7 @@ export class Peer extends EventTarget {
 
 /** Let the engine free a peer at once; it finds out by itself otherwise. */
 function release(id) {
-  request("DELETE", `/api/peers/${encodeURIComponent(id)}`, { keepalive: true }).catch(() => {});
+  request("DELETE", `api/peers/${encodeURIComponent(id)}`, { keepalive: true }).catch(() => {});
 }
 
 function gathered(connection) {

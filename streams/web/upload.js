@@ -65,7 +65,7 @@ export function setUpUpload(onState) {
     send.textContent = "Making the avatar …";
     form.setAttribute("aria-busy", "true");
     try {
-      const { report, ...state } = await request("POST", "/api/avatars", { form: body, timeout: 60000 });
+      const { report, ...state } = await request("POST", "api/avatars", { form: body, timeout: 60000 });
       dialog.close();
       onState(state);
       showReport(report ?? []);

@@ -29,6 +29,7 @@ from avatar.core.types import FaceState, Ns
 from avatar.errors import AvatarError
 from avatar.portrait import bundle, consent
 from avatar.portrait.photo import read_photo
+from avatar.scale import jobs
 from avatar.store import Store
 from avatar.store.changes import described
 from avatar.store.sqlite import FILE
@@ -207,6 +208,33 @@ def _packets(data: bytes) -> object:
     return given
 
 
+_TABLE = b"""output,text,audio,avatar,emotion,size,fps,act
+a.mp4,"Hello, you.",,ada,happiness:.4,256,25,ask
+b.mp4,,b.wav,lin,,512,,
+"""
+
+
+def _batch(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "jobs.csv"
+        table.write_bytes(data)
+        work, bad = jobs.read(table, load().config)
+        return [job.key for job in work] + [each.why for each in bad]
+
+
+def _journal(data: bytes) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "jobs.csv"
+        table.with_name("jobs.csv.journal").write_bytes(data)
+        journal = jobs.Journal(table)
+        job = jobs.Job(2, Path(folder) / "a.mp4", {"text": "a"}, {})
+        journal.add({"key": job.key, "bytes": 1})
+        journal.close()
+        again = jobs.Journal(table)
+        again.close()
+        return again.has(job) is False
+
+
 _REPORT = b"\x81\xc9\0\7" + bytes(28)
 _FEEDBACK = b"\x8f\xcd\0\6" + bytes(8) + b"\0\7\0\5\0\0\1\0\x20\3\xd1\0\4\4\4\4\0\4"
 
@@ -270,6 +298,8 @@ TARGETS = {
         Target("database", _database, _stored),
         Target("command", _command, lambda: [_COMMAND], (CommandError, ValueError, RecursionError)),
         Target("osc", osc.read, lambda: [_OSC, b"#bundle\0" + bytes(11) + bytes([len(_OSC)]) + _OSC], (osc.OscError,)),
+        Target("batch", _batch, lambda: [_TABLE]),
+        Target("journal", _journal, lambda: [b'{"key": "a", "bytes": 5}\n{"key": "b", "bytes": 6}\n']),
         Target("reports", _reports, lambda: [_REPORT + _FEEDBACK, _FEEDBACK * 3]),
         Target("packets", _packets, lambda: [bytes(range(256)) * 4, bytes(2000)]),
     )

@@ -11,13 +11,14 @@ import avatar.models
 from avatar.analysis import voice_frames
 from avatar.analysis.emotion import CLASSES, EMBEDDING, EVERY, WEIGHTS_FILE, EmotionEstimator, HeldClass, is_flat
 from avatar.analysis.features import RATE, Resampler
+from avatar.analysis.held_class import Leaving
 from avatar.analysis.manner import MEMORY, ShiftModel, SpeakerProfile
 from avatar.analysis.voice import VoiceAnalyzer
 from avatar.analysis.voice_frames import WIDTH
 from avatar.analysis.voice_functionals import LEAST, functionals, speech_part
 from avatar.core.types import EMOTIONS, AudioChunk, EmotionCue, Ns
 from avatar.errors import ModelFileError, UsageError
-from avatar.models.emotion import clips, families, linear
+from avatar.models.emotion import clips, families, kept, learn, linear
 from avatar.models.emotion.augment import Session, stretched
 from avatar.models.emotion.linear import Samples, fit, scale
 from avatar.models.emotion.stream import Listener
@@ -232,23 +233,54 @@ def test_an_even_race_never_flips():
     assert said == {"neutral"}
 
 
-def test_who_speaks_in_a_lively_voice_must_lead_by_more_to_leave_neutral():
-    def updates_to_anger(before: list[float]) -> int:
-        held = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
-        for p in before:
-            assert held.step(sure_of(0, p)) == "neutral"
-        return next(n for n in range(1, 50) if held.step(sure_of(3, 0.75)) == "anger")
+LEAVING = Leaving(1.5, 0.3, 1.0, -0.3, -1.0, 1.0, 600.0, (30.0, -3.0, 1.0))
 
-    even, lively = [0.95] * 200, [0.95, 0.3, 0.9, 0.3] * 50
-    assert updates_to_anger(even) < updates_to_anger(lively)
-    assert updates_to_anger(even) <= 2
+
+def ahead(lead: float, index: int = 3) -> np.ndarray:
+    """Log odds over neutral (7,), those of one class higher than the rest."""
+    out = np.full(7, lead - 3, np.float32)
+    out[index], out[0] = lead, 0
+    return out
+
+
+def updates_to_anger(held: HeldClass, lead: float) -> int:
+    return next((n for n in range(1, 50) if held.step(sure_of(3, 0.75), ahead(lead)) == "anger"), 50)
+
+
+def test_who_speaks_in_a_lively_voice_must_lead_by_more_to_leave_neutral():
+    even, lively = HeldClass(0.1, 0.08, LEAVING), HeldClass(0.1, 0.08, LEAVING)
+    for k in range(200):
+        assert even.step(sure_of(0, 0.9), ahead(-3 + 0.5 * (-1) ** k)) == "neutral"
+        assert lively.step(sure_of(0, 0.9), ahead(-2.5 + min(3.4, 1 + k / 40) * (-1) ** k)) == "neutral"
+    assert updates_to_anger(even, 1.2) <= 4
+    assert updates_to_anger(lively, 1.2) > 10
+
+
+def test_a_class_that_is_less_probable_than_neutral_is_not_taken_up_however_even_the_voice():
+    held = HeldClass(0.1, 0.08, LEAVING)
+    for _ in range(300):
+        held.step(sure_of(0, 0.99), ahead(-9))
+    assert updates_to_anger(held, -1.5) == 50
+
+
+def test_one_loud_word_is_not_enough_and_what_is_not_trusted_counts_less():
+    held = HeldClass(0.1, 0.08, LEAVING)
+    assert held.step(sure_of(3, 1.0), ahead(30)) == "neutral"
+    trusted, doubtful = HeldClass(0.1, 0.08, LEAVING), HeldClass(0.1, 0.08, LEAVING)
+    for _ in range(4):
+        trusted.step(sure_of(3, 0.9), ahead(5), 1.0)
+        doubtful.step(sure_of(3, 0.9), ahead(5), 0.2)
+    assert trusted.index == 3
+    assert doubtful.index == 0
 
 
 def test_silence_teaches_nothing_about_a_lively_voice():
-    held, quiet = HeldClass(0.1, 0.08, (2.5, 0.8, 0.05)), HeldClass(0.1, 0.08, (2.5, 0.8, 0.05))
+    held, quiet = HeldClass(0.1, 0.08, LEAVING), HeldClass(0.1, 0.08, LEAVING)
     for _ in range(600):
         quiet.step(sure_of(0, 1.0))
-    assert [held.step(sure_of(3, 0.6)) for _ in range(9)] == [quiet.step(sure_of(3, 0.6)) for _ in range(9)]
+    assert [held.step(sure_of(3, 0.6), ahead(0)) for _ in range(9)] == [
+        quiet.step(sure_of(3, 0.6), ahead(0)) for _ in range(9)
+    ]
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -277,6 +309,43 @@ def test_the_classifier_found_among_few_clips_is_the_one_found_among_all_functio
     few, _ = linear.logistic(x, wanted, share, 1e-2, 200)
     all_of_them, _ = linear._logistic(x, wanted, share, 1e-2, 200)
     assert few == pytest.approx(all_of_them, abs=2e-3)
+
+
+def test_several_decays_at_once_give_what_each_gives_alone():
+    random = np.random.default_rng(3)
+    x, labels = random.normal(size=(40, 60)).astype(np.float32), random.integers(3, size=40)
+    some = Samples(x, labels, random.integers(4, size=40), np.ones(40))
+    for decay, one in zip((1e-4, 1e-2), linear.fits(some, *scale(x), (1e-4, 1e-2), 3), strict=True):
+        assert np.array_equal(one.weights, fit(some, *scale(x), decay, 3).weights)
+
+
+def test_who_was_left_out_twice_is_learnt_once_and_the_choice_stays_the_same():
+    random = np.random.default_rng(4)
+    labels, speakers = random.integers(7, size=140), np.array(list("abcd"))[random.integers(4, size=140)]
+    x = (random.normal(size=(140, 30)) + np.eye(30)[labels]).astype(np.float32)
+    made, known = clips.Views(x, x, x[None], x[None]), {}
+    for speaker in "abcd":
+        some = speakers != speaker
+        alone = learn.choose_decay(made, labels, speakers, some)
+        assert learn.choose_decay(made, labels, speakers, some, known) == alone
+    assert len(known) == 6
+
+
+def test_what_was_made_is_kept_until_its_sounds_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVATAR_MODEL_DIR", str(tmp_path))
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"a": np.arange(3)}
+
+    for parts in ([b"x"], [b"x"], [b"y"], [b"x"]):
+        assert kept.kept("test", parts, make)["a"].tolist() == [0, 1, 2]
+    assert len(calls) == 2
+    next((tmp_path / "emotion").glob("*.npz")).write_bytes(b"broken")
+    for part in (b"x", b"y"):
+        assert kept.kept("test", [part], make)["a"].tolist() == [0, 1, 2]
+    assert len(calls) == 3
 
 
 def test_functionals_are_finite_whatever_comes():

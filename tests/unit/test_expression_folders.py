@@ -32,6 +32,13 @@ def test_people_are_read_by_name_with_or_without_a_smile(tmp_path):
     ]
 
 
+def test_another_expression_is_taken_where_it_is_asked_for(tmp_path):
+    text = HEAD + "a.jpg,adam,neutral\nb.jpg,adam,Anger\nc.jpg,adam,smile\n"
+    filled(tmp_path, text, "a.jpg", "b.jpg", "c.jpg")
+    assert folders.people(tmp_path, "anger") == [folders.Person("adam", tmp_path / "a.jpg", tmp_path / "b.jpg")]
+    assert folders.people(tmp_path)[0].smile == tmp_path / "c.jpg"
+
+
 def test_portraits_keep_the_order_of_the_index(tmp_path):
     filled(tmp_path, "query,file\nx,b.jpg\ny,a.jpg\n", "a.jpg", "b.jpg")
     assert folders.portraits(tmp_path) == [tmp_path / "b.jpg", tmp_path / "a.jpg"]

@@ -34,14 +34,14 @@ def face() -> tuple[np.ndarray, np.ndarray]:
     return picture, landmarks
 
 
-def drawn(face: tuple[np.ndarray, np.ndarray], closed: float) -> np.ndarray:
+def drawn(face: tuple[np.ndarray, np.ndarray], closed: float, lowered: float | None = None) -> np.ndarray:
     picture, landmarks = face
     lid = Lid(picture, landmarks, "Left", np.array((20.0, 15, 15), np.float32), 0.9)
     contour = landmarks[list(LEFT_EYE), :2].copy()
     lower = contour[[0, *range(15, 8, -1), 8]]
     contour[:9] += np.float32(closed) * (lower - contour[:9])
     out = picture.copy()
-    lid.draw(out, np.full((SIZE, SIZE), SKIN, np.uint8), contour, closed)
+    lid.draw(out, np.full((SIZE, SIZE), SKIN, np.uint8), contour, closed, closed if lowered is None else lowered)
     return out
 
 
@@ -54,6 +54,10 @@ def test_frame_of_an_eye() -> None:
 
 def test_an_open_eye_is_left_alone(face) -> None:
     np.testing.assert_array_equal(drawn(face, 0.0), face[0])
+
+
+def test_a_cheek_that_rises_leaves_the_upper_lid_alone(face) -> None:
+    np.testing.assert_array_equal(drawn(face, 0.5, lowered=0.05), face[0])
 
 
 def test_a_shut_lid_is_skin(face) -> None:

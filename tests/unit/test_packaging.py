@@ -48,8 +48,18 @@ RULES = {
 }
 # fmt: on
 WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
-WIRING |= {"calibrate", "commands_calibrate", "own_head", "labels", "commands_trust", "bench_label", "guided"}
-WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken"}
+WIRING |= {
+    "calibrate",
+    "commands_calibrate",
+    "own_head",
+    "labels",
+    "commands_trust",
+    "bench_label",
+    "guided",
+    "commands_lab",
+}
+WIRING |= {"worker", "serve", "cost", "commands_scale"}  # of avatar/scale: what puts sessions together
+WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken", "bench_vr"}
 
 
 def modules() -> dict[str, Path]:

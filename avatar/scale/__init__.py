@@ -1,0 +1,1 @@
+"""Many sessions and many clips: worker processes on this machine, and the same work on a Ray cluster."""

@@ -1,0 +1,98 @@
+"""What a session costs on this machine: half a second of drawing, as at every start, then some hearing and encoding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from avatar.config import Config
+from avatar.core.types import SECOND, AudioChunk, Ns, freeze
+from avatar.engines import choice
+from avatar.labels import labelled, origin_of
+from avatar.parts import choose_engine, find_avatar, make_listener
+from avatar.streams.pixels import to_i420
+from avatar.streams.rtc_codecs import LiveVp8Encoder
+from avatar.trust.provenance import new_session
+
+BETWEEN = 1.35
+"""What a live session takes in all over what its parts take alone: the event loop, encryption, packets, one viewer.
+Measured with `avatar bench serve`: docs/scale.md."""
+_PICTURES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one session with one viewer."""
+
+    cores: float
+    quality: choice.Quality
+    """The best that is drawn in time here."""
+    tier: str
+    """The same in words."""
+    engine_ms: float
+    """Of a picture."""
+    picture_ms: float
+    """Of a picture in all: drawn, labelled and encoded."""
+    hearing_ms: float
+    """Of 20 ms of sound."""
+
+
+def measure(config: Config) -> Cost:
+    """Takes one to two seconds. Raises AvatarError where the avatar or the engine cannot be had."""
+    cv2.setNumThreads(1)
+    bundle = find_avatar(config.avatar.name)
+    chosen = choose_engine(config.avatar, bundle, live=True)
+    engine_ms = chosen.milliseconds or choice.milliseconds(chosen.engine)
+    origin = origin_of(bundle, chosen.engine.name, config.avatar, new_session())
+    draw, encode = labelled(chosen.engine, config.avatar, origin), _encoder(config.avatar.fps)
+    states = choice.speaking(_PICTURES)
+    picture_ms = _processor_ms(lambda k: encode(draw(states[k]), k), _PICTURES)
+    hearing_ms = _hearing(config)
+    parts = picture_ms * config.avatar.fps / 1e3 + hearing_ms * 50 / 1e3
+    return Cost(
+        round(BETWEEN * parts, 4),
+        chosen.tier.quality,
+        str(chosen),
+        round(engine_ms, 2),
+        round(picture_ms, 2),
+        round(hearing_ms, 3),
+    )
+
+
+def as_json(cost: Cost) -> dict[str, Any]:
+    return asdict(cost)
+
+
+def _processor_ms(work: Callable[[int], object], count: int) -> float:
+    """Median of the processor's milliseconds of this process: what others take meanwhile is no property of the work."""
+    taken = []
+    for index in range(count):
+        begun = time.process_time()
+        work(index)
+        taken.append((time.process_time() - begun) * 1e3)
+    return float(np.median(taken))
+
+
+def _encoder(fps: int) -> Callable[[np.ndarray, int], object]:
+    encoder = LiveVp8Encoder()
+
+    def encode(picture: np.ndarray, index: int) -> object:
+        frame = av.VideoFrame.from_ndarray(to_i420(picture), format="yuv420p")
+        frame.pts, frame.time_base = index * 90_000 // fps, Fraction(1, 90_000)
+        return encoder.encode(frame)
+
+    return encode
+
+
+def _hearing(config: Config) -> float:
+    listener = make_listener(config, live=True)
+    noise = np.random.default_rng(0).normal(0, 0.05, (60, 960)).astype(np.float32)
+    chunks = [AudioChunk(Ns(k * SECOND // 50), freeze(wave), 48_000) for k, wave in enumerate(noise)]
+    return _processor_ms(lambda k: listener.step(chunks[k]), len(chunks))

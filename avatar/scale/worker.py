@@ -1,0 +1,256 @@
+"""A session in a process of its own: the live engine behind a door that only the front door knows.
+
+``python -m avatar.scale.worker`` takes JSON lines on standard input and answers on standard output:
+
+====================================  =================================================================================
+``{"do": "measure", "config": …}``    -> ``{"is": "cost", …}``: what a session takes here (:mod:`avatar.scale.cost`)
+``{"do": "begin", "config": …}``      -> ``{"is": "live", "address", …}``, and from then on four times a second
+                                      ``{"is": "beat", …}``
+``{"do": "end"}``                     the connections are closed in order, the process ends
+====================================  =================================================================================
+
+Wrong input or a fault is ``{"is": "fault", "line", "code"}``. When standard input ends, whoever started it has gone, in
+whatever way, and so does the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from avatar.config import Config
+from avatar.errors import AvatarError
+from avatar.metrics import percentiles
+from avatar.scale.shedding import LADDER, Shedder
+
+Json = dict[str, Any]
+
+BEAT_S = 0.25
+END_S = 3.0
+"""Seconds that closing the connections may take."""
+
+
+class SessionWorker:
+    """The live engine of one session, and what it gives up when this machine cannot keep up.
+
+    The same object serves in a process of this machine (:func:`main`) and in a Ray actor (:mod:`avatar.scale.cluster`).
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Takes some seconds. Raises AvatarError."""
+        from avatar.assembly import Pipeline
+
+        self._pipeline = Pipeline(config)
+        self._quality = self._pipeline.choice.tier.quality
+        top = len(LADDER) - 1 - (self._quality == "low")
+        self._shedder = Shedder(1e3 / config.avatar.fps, top)
+        self._level = 0
+        self._counted = (0, 0)
+        self._judged = time.monotonic()
+        self._run: asyncio.Task[None] | None = None
+        self._shedding: asyncio.Task[None] | None = None
+
+    async def begin(self) -> Json:
+        """Serve; returns where. Raises AvatarError."""
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._run = asyncio.create_task(self._pipeline.run(ready.set_result))
+        either: set[asyncio.Future[Any]] = {self._run, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await self._run
+        self._shedding = asyncio.create_task(self._shed())
+        return {"address": ready.result(), "pid": os.getpid(), "tier": str(self._pipeline.choice)}
+
+    async def ended(self) -> None:
+        """Returns or raises when the session has ended by itself."""
+        assert self._run is not None
+        await asyncio.wait({self._run})
+        self.check()
+
+    def check(self) -> None:
+        """Raises the AvatarError that has ended the session, where one has."""
+        assert self._run is not None
+        if not self._run.done():
+            return
+        try:
+            self._run.result()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    def beat(self) -> Json:
+        """What the front door wants to know, four times a second."""
+        pipeline = self._pipeline
+        hub, meters = pipeline.hub, pipeline.session.meters
+        assert hub is not None
+        return {
+            "peers": hub.peers,
+            "viewers": hub.viewers,
+            "level": self._level,
+            "late_ms": percentiles(self._recent("late_ms"), (95,))["p95"],
+            "fps": round(meters.rate("frames"), 2),
+            "shed": meters.counters["shed"],
+            "cpu_cores": meters.cpu_cores(),
+            "rss_mb": round(pipeline.control.meters()["rss_mb"], 1),
+        }
+
+    async def end(self) -> None:
+        """Close every connection in order, then everything else. Safe to call twice."""
+        tasks = [task for task in (self._shedding, self._run) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_S)
+
+    def _recent(self, name: str) -> tuple[float, ...]:
+        """Of the last second."""
+        return self._pipeline.session.meters.series(name)[-self._pipeline.config.avatar.fps :]
+
+    async def _shed(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            meters = self._pipeline.session.meters
+            drawn, skipped = meters.counters["drawn"], meters.counters["shed"]
+            before, self._counted = self._counted, (drawn, skipped)
+            drawn, skipped = drawn - before[0], skipped - before[1]
+            if not drawn + skipped:
+                continue  # nobody watches
+            late = percentiles(self._recent("late_ms"), (95,))["p95"]
+            await self.give_up(self._shedder.step(time.monotonic(), late, skipped / (drawn + skipped)))
+
+    async def give_up(self, level: int) -> None:
+        """Apply a level of :data:`avatar.scale.shedding.LADDER`."""
+        pipeline, before = self._pipeline, self._level
+        if level == before:
+            return
+        self._level = level
+        pipeline.session.draw_every(2 if level >= 1 else 1)
+        assert pipeline.hub is not None
+        pipeline.hub.sink.shrink = 2 if level >= 2 else 1
+        if (level >= 3) != (before >= 3):
+            await pipeline.control.draw_at("low" if level >= 3 else self._quality)
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+class _Line:
+    """JSON lines to whoever started this process; what else is printed goes to standard error."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+
+    def say(self, kind: str, **more: object) -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more: standard input says so too
+            self._out.write(json.dumps({"is": kind, **more}) + "\n")
+            self._out.flush()
+
+
+def _listen(put: Callable[[Json], object]) -> None:
+    """Reads orders on a thread, so that a loop which hangs cannot outlive whoever started it."""
+    for line in sys.stdin:
+        with contextlib.suppress(ValueError, RuntimeError):
+            put(json.loads(line))
+    with contextlib.suppress(RuntimeError):
+        put({"do": "end"})
+    time.sleep(END_S + 1.0)
+    os._exit(1)
+
+
+async def _serve(line: _Line) -> int:
+    loop = asyncio.get_running_loop()
+    orders: asyncio.Queue[Json] = asyncio.Queue()
+
+    def put(order: Json) -> None:
+        loop.call_soon_threadsafe(orders.put_nowait, order)
+
+    threading.Thread(target=_listen, args=(put,), daemon=True).start()
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGTERM, put, {"do": "end"})
+        # The terminal's Ctrl-C reaches everybody; the front door says what to do.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    _warm()
+    line.say("idle", pid=os.getpid())
+    while True:
+        order = await orders.get()
+        if order["do"] == "measure":
+            from avatar.scale import cost
+
+            try:
+                line.say("cost", **cost.as_json(cost.measure(Config.model_validate(order["config"]))))
+            except AvatarError as error:
+                line.say("fault", line=str(error), code=error.exit_code)
+                return error.exit_code
+        elif order["do"] == "begin":
+            return await _session(Config.model_validate(order["config"]), line, orders)
+        else:
+            return 0
+
+
+async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> int:
+    try:
+        worker = SessionWorker(config)
+        line.say("live", **await worker.begin())
+    except AvatarError as error:
+        line.say("fault", line=str(error), code=error.exit_code)
+        return error.exit_code
+
+    async def beat() -> None:
+        while True:
+            line.say("beat", **worker.beat())
+            await asyncio.sleep(BEAT_S)
+
+    tasks = [asyncio.create_task(work) for work in (beat(), worker.ended(), _until_end(orders))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    except AvatarError as error:
+        line.say("fault", line=str(error), code=error.exit_code)
+        return 1
+    finally:
+        for task in tasks:
+            task.cancel()
+        await worker.end()
+    return 0
+
+
+def _first(group: BaseException) -> BaseException:
+    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+
+
+async def _until_end(orders: asyncio.Queue[Json]) -> None:
+    while (await orders.get())["do"] != "end":
+        pass
+
+
+def _warm() -> None:
+    """Load what every session needs: most of the time that a session takes to begin."""
+    import avatar.assembly
+    import avatar.control
+    import avatar.scale.cost
+    import avatar.streams.server  # noqa: F401
+
+
+def main() -> None:
+    from avatar.log import set_up
+    from avatar.memory import few_arenas
+
+    few_arenas()
+    set_up(int(os.environ.get("VULTUS_VERBOSE", "0")))
+    code = asyncio.run(_serve(_Line()))
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
