@@ -67,6 +67,11 @@ TASKS: dict[str, Task] = {
         ("data", "dataset", "expression", "engine", "limit", "units", "report", "keep"),
         "neutral portraits made to smile, against the same people's real smiles, or another expression",
     ),
+    "laboratory": Task(
+        "avatar.models.laboratory.evaluate",
+        ("data", "limit", "keep"),
+        "the classical methods: others' smiles, true landmarks, morphs halfway, views, seams, people held out",
+    ),
     "smile_photo": Task(
         "avatar.models.expression.second",
         ("data", "engine", "limit", "keep"),

@@ -28,6 +28,16 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
         False,
         lambda: registry.weights_dir() / "visemes_mfcc.npz",
     ),
+    "map": ("avatar.models.laboratory.mapping", True, lambda: registry.weights_dir() / "map.npz"),
+    "eri": ("avatar.models.laboratory.eri", True, lambda: registry.weights_dir() / "eri.npz"),
+    "geometry": ("avatar.models.laboratory.geometry", True, lambda: registry.weights_dir() / "geometry.npz"),
+    "coefficients": (
+        "avatar.models.laboratory.coefficients",
+        True,
+        lambda: registry.weights_dir() / "coefficients.npz",
+    ),
+    "statistical": ("avatar.models.laboratory.statistical", True, lambda: registry.weights_dir() / "statistical.npz"),
+    "retrieve": ("avatar.models.laboratory.retrieve", True, lambda: registry.weights_dir() / "retrieve.npz"),
     "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
 }
 """Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from avatar.streams.access import is_loopback
 
-HEADERS_S, BODY_S, UPLOAD_S, LINGER_S, KEEP_S = 10.0, 15.0, 60.0, 5.0, 20.0
+HEADERS_S, BODY_S, UPLOAD_S, LINGER_S, KEEP_S = 10.0, 15.0, 60.0, 1.0, 20.0
 """Seconds for a request's headers, its body, a photo's upload; how long an unread body is still taken; until the next
 request of a connection has come."""
 PER_ADDRESS, PER_LOOPBACK, IN_ALL = 64, 512, 768

@@ -34,7 +34,7 @@ def test_another_package_adds_a_sink():
 def test_what_cannot_be_had_is_one_clear_line():
     with pytest.raises(UsageError, match="sink broken: cannot be imported"):
         plugins.load("sinks", "broken")
-    with pytest.raises(UsageError, match="no engine named 'magic'; there are: generator, head"):
+    with pytest.raises(UsageError, match=r"no engine named 'magic'; there are: .*generator, .*head"):
         plugins.load("engines", "magic")
 
 
