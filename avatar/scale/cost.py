@@ -22,8 +22,10 @@ from avatar.streams.rtc_codecs import LiveVp8Encoder
 from avatar.trust.provenance import new_session
 
 BETWEEN = 1.35
-"""What a live session takes in all over what its parts take alone: the event loop, encryption, packets, one viewer.
-Measured with `avatar bench serve`: docs/scale.md."""
+"""What a live session is reckoned to take over what its parts take alone: the event loop, encryption, packets, one
+viewer. Chosen on the safe side, not settled by a measurement: `avatar bench serve --sessions 1` prints what it is
+(``live_over_parts``), and that was 0.94 and 1.42 on a machine that others were using as well (docs/scale.md). What
+sessions that are watched really take corrects it within seconds (:meth:`avatar.scale.admission.Admission.learn`)."""
 _PICTURES = 24
 
 

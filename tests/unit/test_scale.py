@@ -46,6 +46,14 @@ def test_what_sessions_really_cost_is_learnt_within_bounds():
     assert admission.cost == pytest.approx(1.2)
 
 
+def test_a_fourth_session_gets_a_place_once_three_have_shown_that_they_take_less_than_was_reckoned():
+    admission = Admission(8, 2.0, 0.46)
+    assert admission.limit == 3
+    for _ in range(3):
+        admission.learn(0.30)
+    assert admission.limit == 4
+
+
 def run(shedder: Shedder, seconds: float, late_ms: float, start: float = 0.0, skipped: float = 0.0) -> list[int]:
     return [shedder.step(start + k / 2, late_ms, skipped) for k in range(round(2 * seconds))]
 
