@@ -8,6 +8,8 @@ with a token of its own. A clip of a batch is a task; its paths are to lead to t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import logging
 import os
 import socket
@@ -73,6 +75,12 @@ def connect(address: str) -> None:
         raise RunError(f"no Ray cluster at {address} ({_words(error)}); start one: ray start --head") from error
 
 
+def _leave() -> None:
+    """Ray's last words, which it repeats when it is shut down, are not for standard output either."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        ray.shutdown()
+
+
 def _cores() -> float:
     return float(ray.cluster_resources().get("CPU", 0.0))
 
@@ -114,7 +122,7 @@ class RayCrew:
         for ref in self._running:
             ray.cancel(ref, force=True)
         if self._mine:
-            ray.shutdown()
+            _leave()
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -250,7 +258,7 @@ class RayWorkers:
     async def close(self) -> None:
         if self._looking is not None:
             self._looking.cancel()
-        await asyncio.to_thread(ray.shutdown)
+        await asyncio.to_thread(_leave)
 
 
 def _measured(config: Json) -> Json:
