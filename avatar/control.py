@@ -52,6 +52,14 @@ def _feeling(degrees: NDArray[np.floating]) -> dict[str, Any]:
     }
 
 
+def _tasks() -> int:
+    """Of this thread's event loop; none where none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
+
+
 class Control:
     """Answers the page's requests. Bad ones raise UsageError with one line."""
 
@@ -125,7 +133,7 @@ class Control:
             "budget_ms": session.timing.budget // 1_000_000,
             "cpu_cores": meters.cpu_cores(),
             "rss_mb": round(resident_mb(), 1),
-            "tasks": len(asyncio.all_tasks()),
+            "tasks": _tasks(),
             "shed": meters.counters["shed"],
             "dropped": {
                 "frames": sum(outlet.frames.dropped + outlet.frames.overruns for outlet in outlets),
