@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from avatar.bench_soak import _beeps, _Log, _report, _slope
+from avatar.bench_soak import Handles, _beeps, _Log, _report, _slope
 from avatar.testing import voice_path
 from avatar.testing.voice_path import APART, RATE, delays, loudness, rises
 
@@ -56,7 +56,7 @@ def test_a_leak_and_a_drift_are_seen():
     log = _Log(
         at=list(hours * 3600),
         rss_mb=[400 + 12 * h for h in hours],
-        handles=[50] * 30 + [57],
+        handles=[Handles(10, 8, 12, 20)] * 30 + [Handles(11, 8, 10, 26)],
         fps=[30.0] * 29 + [24.5],
         freeze_ms=[40.0] * 30,
         skews=[(t, 2.0 + 8.0 * t / 3600) for t in range(1800)],
@@ -64,6 +64,7 @@ def test_a_leak_and_a_drift_are_seen():
     found = _report(log, 1800.0)
     assert found["rss_slope_mb_per_h"] == pytest.approx(12)
     assert found["drift_ms_per_hour"] == pytest.approx(8)
-    assert found["leaks"] == 7
+    grown = log.handles[-1].more_than(log.handles[0])
+    assert grown == {"tasks": 1, "threads": 0, "sockets": 0, "files": 6}, "fewer sockets hide no files"
     assert found["fps_min"] == 24.5
     assert found["skew_ms"]["p50"] == pytest.approx(4, abs=0.01)
