@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avatar.bench import get, running
-from avatar.bench_sync import Job, mouth_of, through
+from avatar.bench_sync import Job, drawn_alike, mouth_of, through
 from avatar.config import Config
 from avatar.errors import DeviceError
 from avatar.testing import flash
@@ -182,6 +182,7 @@ def _outage(config: Config) -> dict[str, Any]:
 
 
 def _networks(config: Config) -> dict[str, Any]:
+    config = drawn_alike(config)
     mouth = mouth_of(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="network-") as folder:

@@ -38,6 +38,7 @@ import numpy as np
 
 from avatar.bench import running
 from avatar.config import Config, load
+from avatar.engines import choice
 from avatar.errors import DeviceError, UsageError
 from avatar.testing import flash
 from avatar.testing.listener import Listener
@@ -131,6 +132,7 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
     }
     # Ended from outside, it still has to end the engine and the browser.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    config = drawn_alike(config)
     mouth = mouth_of(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:
@@ -150,6 +152,13 @@ def sync(config: Config, plan: Plan) -> dict[str, Any]:
             if plan.networks and name in ("webrtc", "browser"):
                 result[name]["impaired"] = {network.name: measure[name](bad, network) for network in plan.networks}
     return {"paths": result, "seconds": plan.seconds, "ppm": plan.ppm}
+
+
+def drawn_alike(config: Config) -> Config:
+    """One engine, at its best, in the place of the one that a measurement at the start chooses: what opens the mouth
+    here must be what draws it there."""
+    engine = choice.RANKED[-1] if config.avatar.engine == choice.AUTO else config.avatar.engine
+    return config.model_copy(update={"avatar": config.avatar.model_copy(update={"engine": engine, "quality": "high"})})
 
 
 def mouth_of(config: Config) -> flash.Mouth:

@@ -174,13 +174,14 @@ class SendRate:
 
 class Pacer:
     """When the next packet may go. A picture's packets that come at once fill the short queue of a slow network, and
-    what does not fit is lost: so those beyond :data:`BURST` leave at :data:`FACTOR` times the rate of the network.
+    what does not fit is lost: so those beyond a burst leave at :data:`FACTOR` times the rate of the network.
 
     :param seconds: the time; for tests.
     """
 
-    BURST = 6_000
-    """Bytes that may go at once: an ordinary picture at 1.4 Mbit/s."""
+    BURST, BURST_S = 6_000, 0.03
+    """Bytes that may go at once, or what leaves in so many seconds, whichever is more: 19 kB, a whole key frame, at 2
+    Mbit/s, where a picture in which the mouth opens would otherwise come later than the others."""
     FACTOR = 2.5
     """As in draft-ietf-rmcat-gcc-02, section 4: faster than the mean, or a queue would build up here in its place."""
 
@@ -198,7 +199,7 @@ class Pacer:
         speed = self.FACTOR * (UNKNOWN if bits is None else bits) / 8
         self._debt = max(self._debt - speed * (now - self._at), 0.0) + size
         self._at = now
-        return max(self._debt - self.BURST, 0.0) / speed
+        return max(self._debt - max(self.BURST, self.BURST_S * speed), 0.0) / speed
 
 
 class Repeats:

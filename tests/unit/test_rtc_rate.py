@@ -156,16 +156,26 @@ def test_an_ordinary_picture_does_not_wait() -> None:
         time.now += 1 / 30
 
 
-def test_a_key_frame_is_spread() -> None:
-    time = Time()
+def leaving(time: Time, bits: int | None) -> list[float]:
+    """When each of the 25 packets of a large key frame leaves."""
     pacer = Pacer(time)
     left = []
     for _ in range(25):
         left.append(time.now)
-        time.now += pacer.sent(1200, 1_000_000)
+        time.now += pacer.sent(1200, bits)
+    return left
+
+
+def test_a_key_frame_is_spread_where_the_network_is_slow(time) -> None:
+    left = leaving(time, 400_000)
     assert left[4] == left[0], "the burst goes at once"
-    took = left[-1] - left[4]
-    assert took == pytest.approx(20 * 1200 * 8 / 2_500_000, rel=0.06)
+    assert left[-1] - left[4] == pytest.approx(20 * 1200 * 8 / 1_000_000, rel=0.06)
+
+
+def test_and_hardly_where_it_is_not(time) -> None:
+    left = leaving(time, None)
+    assert left[14] == left[0]
+    assert left[-1] - left[0] < 0.018
 
 
 def test_what_is_asked_for_again_is_sent_again(time) -> None:
