@@ -75,7 +75,11 @@ class SendRate:
         """Seconds that the last packets spent waiting."""
         if self._measured is not None:
             return self._measured
-        return self._trips[-1][1] - min(trip for _, trip in self._trips) if self._trips else 0.0
+        if not self._trips:
+            return 0.0
+        # Jitter makes some trips longer, a queue all of them.
+        latest = min(trip for _, trip in list(self._trips)[-2:])
+        return latest - min(trip for _, trip in self._trips)
 
     @property
     def pausing(self) -> bool:
