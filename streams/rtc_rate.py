@@ -87,6 +87,11 @@ class SendRate:
         return self._seconds() < self._pause_until
 
     @property
+    def _limited(self) -> bool:
+        """Whether a queue or a collapse has lately said what goes through; a low estimate may be a small picture."""
+        return self._limit < float("inf") and self._seconds() - self._limited_at < self.REMEMBERED_S
+
+    @property
     def allows_repeats(self) -> bool:
         """Whether what is sent again now would come in time."""
         return self.queue < QUEUE_S and not self.pausing
@@ -94,7 +99,8 @@ class SendRate:
     @property
     def allows_copies(self) -> bool:
         """Whether what gets lost is not lost because too much is sent."""
-        return self.queue < QUEUE_S and (self._bits is None or self._bits >= self.TWICE)
+        wide = self._bits is None or self._bits >= self.TWICE
+        return self.queue < QUEUE_S and (wide or not self._limited)
 
     def measured(self, sent: float, through: float, lost: float, queue: float) -> None:
         """What the packets of the last while have met: of ``sent`` bits a second ``through`` came, a share was

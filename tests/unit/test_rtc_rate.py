@@ -96,6 +96,9 @@ def test_copies_are_not_for_bottlenecks(time) -> None:
     assert rate.allows_copies
     seconds(rate, time, 5, 250_000)
     assert not rate.allows_copies
+    small = SendRate(time)
+    seconds(small, time, 20, 5_000_000, wanted=50_000)
+    assert small.allows_copies, "a small picture is no bottleneck"
 
 
 def test_a_face_at_rest_is_not_taken_for_a_bottleneck(time) -> None:
