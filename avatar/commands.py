@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from avatar.config import Config, load, secrets_of
+from avatar.ending import on_signal
 from avatar.errors import AvatarError, UsageError
 from avatar.log import hide
 from avatar.memory import few_arenas
@@ -36,10 +36,8 @@ def run(args: argparse.Namespace) -> int:
     async def live() -> int:
         from avatar.assembly import Pipeline
 
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on the loop
-            for name in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(name, stop.set)
+        stop = asyncio.Event()
+        on_signal(stop.set)
         print("Preparing the face ... (the first start on a machine compiles the engine)", file=sys.stderr)
         pipeline = Pipeline(config)
         print(f"Quality {pipeline.choice}", file=sys.stderr)

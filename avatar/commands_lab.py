@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatar.ending import on_signal
 from avatar.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -124,10 +123,8 @@ def _serve(args: argparse.Namespace, store: Studies) -> int:
     server = StudyServer(Desk(store, store.load(args.name)), Access(token))
 
     async def live() -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on the loop
-            for name in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(name, stop.set)
+        stop = asyncio.Event()
+        on_signal(stop.set)
         port = await server.start(args.host, args.port)
         host = f"[{args.host}]" if ":" in args.host else args.host
         address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")

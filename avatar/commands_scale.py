@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 
 from avatar.config import Config
+from avatar.ending import on_signal
 from avatar.errors import UsageError
 
 
@@ -26,10 +25,7 @@ def serve(config: Config) -> int:
         def asked() -> None:
             (now if stop.is_set() else stop).set()
 
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on the loop
-            for name in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(name, asked)
+        on_signal(asked)
         service = Service(config)
         print("Measuring what a session costs here ... (the first start compiles the engine)", file=sys.stderr)
         address = await service.start()

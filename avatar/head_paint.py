@@ -77,9 +77,9 @@ def skin(basis: HeadBasis, vertices: F32, look: Look, style: Style) -> U8:
     for points, radius, much in ((_CHEEKS, 62, 0.30), (_NOSE, 46, 0.30), (_TRAGI, 40, 0.25)):
         for point in points:
             _dab(picture, look.blush, places[point], radius, much)
-    dark = tuple(int(0.82 * c) for c in look.skin)
+    red, green, blue = (int(0.82 * c) for c in look.skin)
     for point in _UNDER_EYES:
-        _dab(picture, dark, places[point], 30, 0.28)  # type: ignore[arg-type]
+        _dab(picture, (red, green, blue), places[point], 30, 0.28)
     for rim in (*_LIDS_UPPER, *_LIDS_LOWER):
         _mix(picture, look.blush, _line(places[list(rim)], 16, 7.0) * 0.35)
 

@@ -30,11 +30,10 @@ import aiohttp
 from aiohttp import WSMsgType, web
 from yarl import URL
 
-from avatar.errors import UsageError
 from avatar.streams import prometheus
 from avatar.streams.access import Access, is_remote, same_origin
 from avatar.streams.server import json_body
-from avatar.streams.site import HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json
+from avatar.streams.site import HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, thumb
 from avatar.streams.whip import ID, MAX_SDP, SDP, SESSION
 
 log = logging.getLogger(__name__)
@@ -160,14 +159,7 @@ class Front(Site):
         return web.json_response({**self._catalogue.choices(), "room": self._sessions.has_room})
 
     async def _thumb(self, request: web.Request) -> web.Response:
-        try:
-            picture = await asyncio.to_thread(self._catalogue.thumb, request.match_info["name"])
-        except UsageError as problem:
-            raise web.HTTPNotFound(text=str(problem)) from None
-        return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
-
-    async def _healthz(self, request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+        return await thumb(self._catalogue.thumb, request.match_info["name"])
 
     async def _readyz(self, request: web.Request) -> web.Response:
         if not self._sessions.has_room:

@@ -10,8 +10,12 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from multidict import MultiDictProxy  # aiohttp brings it
 
 from avatar.streams.access import is_loopback
 
@@ -156,7 +160,9 @@ async def body(request: web.Request, most: int, seconds: float = BODY_S) -> byte
     return bytes(read)
 
 
-async def form(request: web.Request, seconds: float = UPLOAD_S) -> web.MultiDictProxy:  # type: ignore[name-defined]
+async def form(
+    request: web.Request, seconds: float = UPLOAD_S
+) -> MultiDictProxy[str | bytes | bytearray | web.FileField]:
     """A form with files. Raises HTTPRequestEntityTooLarge (the application's limit), HTTPRequestTimeout."""
     try:
         async with asyncio.timeout(seconds):

@@ -43,7 +43,7 @@ from avatar.streams.access import Access, is_remote
 from avatar.streams.events import Events
 from avatar.streams.room import Room
 from avatar.streams.signaling import PeerHub
-from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json
+from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, thumb
 from avatar.streams.whip import Door
 
 log = logging.getLogger(__name__)
@@ -196,9 +196,6 @@ class Server(Site):
 
     # --- the page ------------------------------------------------------------------------------------------------
 
-    async def _healthz(self, request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
-
     async def _readyz(self, request: web.Request) -> web.Response:
         if not self._hub.has_room:
             return error(503, "no more viewers are taken")
@@ -264,12 +261,7 @@ class Server(Site):
         return web.json_response(created, status=201)
 
     async def _thumb(self, request: web.Request) -> web.Response:
-        try:
-            # In a thread: the store may be a server that takes its time.
-            picture = await asyncio.to_thread(self._control.thumb, request.match_info["name"])
-        except UsageError as problem:
-            raise web.HTTPNotFound(text=str(problem)) from None
-        return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+        return await thumb(self._control.thumb, request.match_info["name"])
 
     async def _say(self, request: web.Request) -> web.Response:
         body = await json_body(request)

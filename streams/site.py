@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -91,6 +92,16 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return error(500, "internal error; the log of the program says more")
 
 
+async def thumb(read: Callable[[str], bytes], name: str) -> web.Response:
+    """A small picture of an avatar, or 404."""
+    try:
+        # In a thread: the store may be a server that takes its time.
+        picture = await asyncio.to_thread(read, name)
+    except UsageError as problem:
+        raise web.HTTPNotFound(text=str(problem)) from None
+    return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+
 class _Site(web.TCPSite):
     """Its connections are counted and timed."""
 
@@ -104,7 +115,7 @@ class _Site(web.TCPSite):
             self._runner._server = serve
 
 
-class Site:
+class Site(ABC):
     """Listens, lets in who may come in, and serves the files of a page. What else it answers is its subclass'.
 
     :param access: who may use it; None = everybody who can reach it. :param root: the folder of the page.
@@ -119,8 +130,9 @@ class Site:
         self.host = ""
         self.port = 0
 
+    @abstractmethod
     def _application(self) -> web.Application:
-        raise NotImplementedError
+        """What it answers, by path."""
 
     @property
     def url(self) -> str:
@@ -192,6 +204,9 @@ class Site:
             response.headers["Retry-After"] = str(wait)
             return response
         return None
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return self._file(request.match_info.get("path") or "index.html")

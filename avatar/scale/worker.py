@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from avatar.config import Config
+from avatar.ending import on_signal
 from avatar.errors import AvatarError
 from avatar.metrics import percentiles
 from avatar.scale.shedding import LADDER, Shedder
@@ -173,10 +174,8 @@ async def _serve(line: _Line) -> int:
         loop.call_soon_threadsafe(orders.put_nowait, order)
 
     threading.Thread(target=_listen, args=(put,), daemon=True).start()
-    with contextlib.suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGTERM, put, {"do": "end"})
-        # The terminal's Ctrl-C reaches everybody; the front door says what to do.
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
+    on_signal(lambda: put({"do": "end"}), signal.SIGTERM)
+    on_signal(lambda: None, signal.SIGINT)  # the terminal's Ctrl-C reaches everybody; the front door says what to do
     _warm()
     line.say("idle", pid=os.getpid())
     while True:

@@ -27,9 +27,10 @@ class Postgres:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._folder / "data"
-        self._who: dict[str, object] = {}
+        self._user: str | None = None
+        self._group: int | None = None
         if os.getuid() == 0:  # it refuses to run as root
-            self._who = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+            self._user, self._group = "nobody", pwd.getpwnam("nobody").pw_gid
             os.chown(self._folder, pwd.getpwnam("nobody").pw_uid, -1)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -65,9 +66,10 @@ class Postgres:
         # A file, since the server would hold a pipe open. No locale of the user's: messages are looked at.
         with tempfile.TemporaryFile() as said:
             environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
-            done = subprocess.run(  # type: ignore[call-overload]
-                command, stdout=said, stderr=said, cwd=self._folder, env=environment, timeout=90, **self._who
-            )
+            done = subprocess.run(
+                command, stdout=said, stderr=said, cwd=self._folder, env=environment, timeout=90,
+                user=self._user, group=self._group, extra_groups=[] if self._user else None,
+            )  # fmt: skip
             said.seek(0)
             if done.returncode:
                 raise RuntimeError(f"{program}: {said.read().decode(errors='replace')[-2000:]}")

@@ -53,7 +53,21 @@ def may_connect(origin: str | None) -> bool:
         return False
 
 
-class ProgramSource(Source[Command]):
+class _Commands(Source[Command]):
+    """Hands on what its listener has put into the queue."""
+
+    _queue: Handover[Command] | None = None
+    _clock: Clock | None = None
+
+    async def items(self) -> AsyncIterator[Command]:
+        if self._queue is None:
+            raise RuntimeError("items before open")
+        while True:
+            command, _ = await self._queue.get()
+            yield command
+
+
+class ProgramSource(_Commands):
     """Listens on a WebSocket's ``port``; 0 = any free one. Any number of clients."""
 
     name: ClassVar[str] = "program"
@@ -61,8 +75,6 @@ class ProgramSource(Source[Command]):
     def __init__(self, host: str = "127.0.0.1", port: int = 8083) -> None:
         self._host, self._port = host, port
         self._server: Server | None = None
-        self._queue: Handover[Command] | None = None
-        self._clock: Clock | None = None
         self._count = 0
 
     @property
@@ -78,13 +90,6 @@ class ProgramSource(Source[Command]):
             )
         except OSError as error:
             raise port_error(error, self._host, self._port, "input.program_port") from error
-
-    async def items(self) -> AsyncIterator[Command]:
-        if self._queue is None:
-            raise RuntimeError("items before open")
-        while True:
-            command, _ = await self._queue.get()
-            yield command
 
     async def close(self) -> None:
         server, self._server, self._queue = self._server, None, None
@@ -130,7 +135,7 @@ async def _refuse_strangers(connection: ServerConnection, request: Request) -> R
     return connection.respond(403, "only programs and pages of this computer may do that\n")
 
 
-class OscSource(Source[Command]):
+class OscSource(_Commands):
     """Listens on a UDP ``port``; 0 = any free one. Each sender's address is a client of its own."""
 
     name: ClassVar[str] = "osc"
@@ -138,8 +143,6 @@ class OscSource(Source[Command]):
     def __init__(self, host: str = "127.0.0.1", port: int = 9000) -> None:
         self._host, self._port = host, port
         self._transport: asyncio.DatagramTransport | None = None
-        self._queue: Handover[Command] | None = None
-        self._clock: Clock | None = None
         self._settings: dict[str, dict[str, Any]] = {}
         self._warned = False
 
@@ -157,13 +160,6 @@ class OscSource(Source[Command]):
             )
         except OSError as error:
             raise port_error(error, self._host, self._port, "input.osc_port") from error
-
-    async def items(self) -> AsyncIterator[Command]:
-        if self._queue is None:
-            raise RuntimeError("items before open")
-        while True:
-            command, _ = await self._queue.get()
-            yield command
 
     async def close(self) -> None:
         transport, self._transport, self._queue = self._transport, None, None

@@ -79,27 +79,38 @@ def sender() -> Iterator[Any]:
         one.close()
 
 
-@pytest.fixture
-def enter(engine: Engine, browser: Browser) -> Iterator[Any]:
-    """``enter(query, script)`` opens the page, with the heads loaded; afterwards nothing may have gone wrong."""
-    opened: list[Watched] = []
+class Pages:
+    """``enter(query, script)`` opens the page, with the heads loaded."""
 
-    def open_page(query: str = "", script: str = "") -> Page:
-        context = browser.context(viewport={"width": 480, "height": 360})
+    def __init__(self, engine: Engine, browser: Browser) -> None:
+        self._engine, self._browser = engine, browser
+        self.opened: list[Watched] = []
+
+    def __call__(self, query: str = "", script: str = "") -> Page:
+        context = self._browser.context(viewport={"width": 480, "height": 360})
         if script:
             context.add_init_script(script)
         watched = Watched(context.new_page())
         watched.attach()
         # Software GL says that reading the picture back is slow.
         watched.allowed = ("GPU stall due to ReadPixels", "WebSocket connection to")
-        opened.append(watched)
-        watched.page.goto(f"{engine.url}/vr{query}")
+        self.opened.append(watched)
+        watched.page.goto(f"{self._engine.url}/vr{query}")
         watched.page.wait_for_selector("body[data-ready=true]", timeout=READY)
-        open_page.hosts = watched.hosts  # type: ignore[attr-defined]
         return watched.page
 
-    yield open_page
-    for watched in opened:
+    @property
+    def hosts(self) -> set[str]:
+        """What the page that was opened last has asked."""
+        return self.opened[-1].hosts
+
+
+@pytest.fixture
+def enter(engine: Engine, browser: Browser) -> Iterator[Pages]:
+    """Afterwards nothing may have gone wrong on any of them."""
+    pages = Pages(engine, browser)
+    yield pages
+    for watched in pages.opened:
         problems = watched.unexpected()
         watched.page.context.close()
         assert problems == []

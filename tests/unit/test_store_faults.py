@@ -104,7 +104,9 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Pat
                 assert done == last + 1, f"{name} was acknowledged in turn {turn} and is lost"
             held[name] = is_there
         for name in index.names("avatar"):
-            held.setdefault(name, index.bundles["avatar", name].consent.id)  # type: ignore[union-attr]
+            consent = index.bundles["avatar", name].consent
+            assert consent is not None
+            held.setdefault(name, consent.id)
         store.close()
     assert acknowledged > 40
 
