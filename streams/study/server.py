@@ -15,18 +15,19 @@ Who may use it: :mod:`avatar.streams.access`, as for the live page.
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from avatar.errors import PortInUseError, UsageError
-from avatar.streams.access import Access, host_of, is_loopback, same_origin
-from avatar.streams.server import HEADERS, Json, error, errors_as_json, json_body
-from avatar.streams.site import CONTENT_TYPES, Handler
+from avatar.errors import UsageError
+from avatar.streams.access import Access
+from avatar.streams.server import json_body
+from avatar.streams.site import Json, Site, errors_as_json
 
 PAGE = Path(__file__).resolve().parent
+PRIVATE = {"Cache-Control": "no-store"}
+"""Who rates next at this computer must not find what was shown before."""
 FILES = {"": "index.html", "study.js": "study.js", "study.css": "study.css"}
 
 
@@ -58,20 +59,17 @@ class Questions(Protocol):
         ...
 
 
-class StudyServer:
+class StudyServer(Site):
     """Serves one study.
 
     :param access: who may use it; None = everybody who can reach it.
     """
 
     def __init__(self, questions: Questions, access: Access | None = None) -> None:
-        self._questions, self._access = questions, access or Access()
-        self._local_only = True
-        self._runner: web.AppRunner | None = None
+        super().__init__(access, PAGE)
+        self._questions = questions
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (0 takes any free one). Raises PortInUseError, UsageError."""
-        self._local_only = is_loopback(host)
+    def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard, errors_as_json], client_max_size=64 * 1024)
         app.add_routes(
             [
@@ -84,47 +82,13 @@ class StudyServer:
                 web.get("/{file:[a-z.]*}", self._page),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as problem:
-            await runner.cleanup()
-            if problem.errno == errno.EADDRINUSE:
-                raise PortInUseError(f"port {port} on {host} is taken; stop that program or give --port") from None
-            raise UsageError(f"cannot listen on {host!r} port {port}: {problem.strerror or problem}") from None
-        self._runner = runner
-        return int(runner.addresses[0][1])
-
-    async def stop(self) -> None:
-        """Idempotent."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = self._refused(request) or self._access.welcome(request) or await handler(request)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
-    def _refused(self, request: web.Request) -> web.Response | None:
-        # A foreign name that resolves to this computer would make a foreign page "same origin" (DNS rebinding).
-        if self._local_only and not is_loopback(host_of(request)):
-            return error(403, "this is not the address of this program")
-        if refusal := self._access.refusal(request):
-            return error(*refusal)
-        if request.method not in ("GET", "HEAD") and not same_origin(request):
-            return error(403, "only this study's own page may do that")
-        return None
+        return app
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         name = FILES.get(request.match_info["file"])
         if name is None:
             raise web.HTTPNotFound(text="there is no such page")
-        return web.FileResponse(PAGE / name, headers={"Content-Type": CONTENT_TYPES[Path(name).suffix], **HEADERS})
+        return self._file(name)
 
     async def _about(self, request: web.Request) -> web.Response:
         return web.json_response(self._questions.about())
@@ -149,8 +113,8 @@ class StudyServer:
         asked = request.match_info
         shown, kind = self._questions.media(asked["rater"], int(asked["number"]), int(asked["slot"]))
         if isinstance(shown, bytes):
-            return web.Response(body=shown, content_type=kind)
-        return web.FileResponse(shown, headers={"Content-Type": kind})
+            return web.Response(body=shown, content_type=kind, headers=PRIVATE)
+        return web.FileResponse(shown, headers={"Content-Type": kind, **PRIVATE})
 
 
 def _field(body: Json, name: str, kind: type) -> Any:
