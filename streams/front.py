@@ -32,8 +32,7 @@ from yarl import URL
 
 from avatar.streams import prometheus
 from avatar.streams.access import Access, is_remote, same_origin
-from avatar.streams.server import json_body
-from avatar.streams.site import HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, thumb
+from avatar.streams.site import HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, json_body, thumb
 from avatar.streams.whip import ID, MAX_SDP, SDP, SESSION
 
 log = logging.getLogger(__name__)

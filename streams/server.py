@@ -29,7 +29,6 @@ from our own page only, and from programs. Who may use it at all: :mod:`avatar.s
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,13 +42,12 @@ from avatar.streams.access import Access, is_remote
 from avatar.streams.events import Events
 from avatar.streams.room import Room
 from avatar.streams.signaling import PeerHub
-from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, thumb
+from avatar.streams.site import FILE_NAME, HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, json_body, thumb
 from avatar.streams.whip import Door
 
 log = logging.getLogger(__name__)
 
 RECORDING_TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska", ".wav": "audio/wav", ".jsonl": "application/jsonl"}
-MAX_JSON = 256 * 1024
 
 
 class Control(Protocol):
@@ -99,21 +97,6 @@ class Control(Protocol):
     def meters(self) -> Json:
         """Live figures."""
         ...
-
-
-async def json_body(request: web.Request) -> Json:
-    """The object that a request carries. Raises UsageError where it carries none."""
-    try:
-        read = await limits.body(request, MAX_JSON)
-    except web.HTTPRequestEntityTooLarge:
-        raise UsageError("the request is too long") from None
-    try:
-        body = json.loads(read)
-    except (ValueError, RecursionError):
-        raise UsageError("the request is not JSON") from None
-    if not isinstance(body, dict):
-        raise UsageError("the request is not a JSON object")
-    return body
 
 
 def field(body: Json, name: str, kind: type) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -57,6 +58,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 MAX_UPLOAD = 32 * 1024 * 1024
+MAX_JSON = 256 * 1024
 
 
 def error(status: int, line: str, code: str | None = None) -> web.Response:
@@ -90,6 +92,21 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return error(500, "internal error; the log of the program says more")
+
+
+async def json_body(request: web.Request) -> Json:
+    """The object that a request carries. Raises UsageError where it carries none."""
+    try:
+        read = await limits.body(request, MAX_JSON)
+    except web.HTTPRequestEntityTooLarge:
+        raise UsageError("the request is too long") from None
+    try:
+        body = json.loads(read)
+    except (ValueError, RecursionError):
+        raise UsageError("the request is not JSON") from None
+    if not isinstance(body, dict):
+        raise UsageError("the request is not a JSON object")
+    return body
 
 
 async def thumb(read: Callable[[str], bytes], name: str) -> web.Response:

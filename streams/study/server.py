@@ -22,8 +22,7 @@ from aiohttp import web
 
 from avatar.errors import UsageError
 from avatar.streams.access import Access
-from avatar.streams.server import json_body
-from avatar.streams.site import Json, Site, errors_as_json
+from avatar.streams.site import Json, Site, errors_as_json, json_body
 
 PAGE = Path(__file__).resolve().parent
 PRIVATE = {"Cache-Control": "no-store"}
