@@ -38,5 +38,5 @@ def main(left: str = "demo", right: str = "demo") -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl+C is the way to end it
         main(*sys.argv[1:])

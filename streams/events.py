@@ -90,5 +90,5 @@ class Events:
             await self._close(socket)
 
     async def _close(self, socket: web.WebSocketResponse) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
+        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):  # it has left, or does not answer
             await asyncio.wait_for(socket.close(), self.PATIENCE)

@@ -30,7 +30,7 @@ import aiohttp
 from aiohttp import WSMsgType, web
 from yarl import URL
 
-from avatar.streams import prometheus
+from avatar.streams import limits, prometheus
 from avatar.streams.access import Access, is_remote, same_origin
 from avatar.streams.site import HEADERS, MAX_UPLOAD, WEB, Json, Site, error, errors_as_json, json_body, thumb
 from avatar.streams.whip import ID, MAX_SDP, SDP, SESSION
@@ -217,7 +217,7 @@ class Front(Site):
             )
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request, session, path)
-        return await self._pass(request, session, path, await request.read())
+        return await self._pass(request, session, path, await limits.body(request, MAX_UPLOAD, limits.UPLOAD_S))
 
     # --- WHIP and WHEP ---------------------------------------------------------------------------------------------
 
@@ -249,11 +249,11 @@ class Front(Site):
         return await self._pass(request, session, path, offer if offer is not None else await _offered(request))
 
     async def _whip_place(self, request: web.Request) -> web.StreamResponse:
-        body = await _limited(request)
+        body = await limits.body(request, MAX_SDP)
         return await self._pass(request, self._known(request), f"/whip/{request.match_info['id']}", body)
 
     async def _whep_place(self, request: web.Request) -> web.StreamResponse:
-        body = await _limited(request)
+        body = await limits.body(request, MAX_SDP)
         return await self._pass(request, self._known(request), f"/whep/{SESSION}/{request.match_info['id']}", body)
 
     # --- passing on ------------------------------------------------------------------------------------------------
@@ -321,13 +321,13 @@ class Front(Site):
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not tasks[1].done():  # it is not the page that has left
+                # On a cluster it takes longer until it is known that a worker has died; the session is not over then.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), 0.5)
-                # On a cluster it takes longer until it is known that a worker has died; the session is not over then.
                 again = session.status != "ended"
                 why = session.why if over.is_set() else "its worker does not answer"
                 last = {"type": "end", "reason": why or "the session has ended", "again": again}
-                with contextlib.suppress(ConnectionError, RuntimeError):
+                with contextlib.suppress(ConnectionError, RuntimeError):  # the page has left meanwhile
                     await socket.send_json(last)
                     await socket.close(code=RESTARTED if again else DEAD)
         finally:
@@ -353,7 +353,7 @@ async def _wait(event: asyncio.Event) -> None:
 
 
 async def _copy(source: Any, sink: Any) -> None:
-    with contextlib.suppress(ConnectionError, RuntimeError):
+    with contextlib.suppress(ConnectionError, RuntimeError):  # either side has left: the copying is done
         async for message in source:
             if message.type is WSMsgType.TEXT:
                 await sink.send_str(message.data)
@@ -364,19 +364,7 @@ async def _copy(source: Any, sink: Any) -> None:
 async def _offered(request: web.Request) -> bytes:
     if request.content_type != SDP:
         raise web.HTTPUnsupportedMediaType(text=f"send this as {SDP}")
-    return await _limited(request)
-
-
-async def _limited(request: web.Request) -> bytes:
-    """A body of the size of a session description. Raises HTTPRequestEntityTooLarge as soon as it is longer."""
-    if (request.content_length or 0) > MAX_SDP:
-        raise web.HTTPRequestEntityTooLarge(MAX_SDP, request.content_length or 0)
-    body = bytearray()
-    async for piece in request.content.iter_any():
-        body += piece
-        if len(body) > MAX_SDP:
-            raise web.HTTPRequestEntityTooLarge(MAX_SDP, len(body))
-    return bytes(body)
+    return await limits.body(request, MAX_SDP)
 
 
 def _place(place: str, session: str) -> str:

@@ -184,7 +184,7 @@ class PacedTransport:
 
         async def handle(data: bytes) -> None:
             for feedback in feedbacks(data):
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError):  # one that is cut off says nothing; the next one does
                     found = self._flight.heard(arrivals(feedback), time.monotonic())
                     if found is not None:
                         self._sender._viewer.measured(found)
@@ -307,7 +307,7 @@ class LiveSender(RTCRtpSender):
 
     async def _send_again(self, numbers: list[int]) -> None:
         await asyncio.sleep(self.AGAIN_AFTER)
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # the viewer has left meanwhile
             for number in numbers:
                 await self._resend(number)
                 self.repeated += 1

@@ -26,7 +26,7 @@ LEAST, GREATEST = 100_000, 5_000_000
 UNKNOWN = 2_000_000
 """Bits a second that a network is taken to carry before anything is known of it."""
 QUEUE_S = 0.1
-"""A round trip that is so much longer than the shortest has met a queue."""
+"""Packets that take so much longer than the fastest have met a queue."""
 
 
 class SendRate:
@@ -178,7 +178,7 @@ class SendRate:
         passed, self._grown_at = min(now - self._grown_at, 2.0), now
         if self._bits is None or now - self._doubted_at < self.DOUBT_S:
             return
-        near = self._bits > self.NEAR * self._limit and now - self._limited_at < self.REMEMBERED_S
+        near = self._limited and self._bits > self.NEAR * self._limit
         self._bits = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
 
 

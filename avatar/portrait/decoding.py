@@ -61,13 +61,14 @@ def limit(memory: int, cpu_s: int) -> None:
         import resource
     except ImportError:
         return
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):  # forbidden in some containers; then it takes its share like others
         os.nice(10)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     bounds = {resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
     if pages:
         bounds[resource.RLIMIT_AS] = pages * resource.getpagesize() + memory
     for what, most in bounds.items():
+        # A lower bound that was there already stays: it may not be raised.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(what, (most, most))
 

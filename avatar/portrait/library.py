@@ -276,7 +276,7 @@ def _asked(required: Callable[[], object]) -> str:
 def _revoked(index: Index, name: str) -> list[ConsentRecord]:
     found = []
     for one in index.revoked(name):
-        with contextlib.suppress(ConsentError):
+        with contextlib.suppress(ConsentError):  # kept, but nobody can read it: it says nothing to show
             found.append(consent.parse(one.body))
     return found
 

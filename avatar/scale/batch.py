@@ -185,7 +185,7 @@ class LocalCrew:
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it has died and cannot take what was still to be written
             process.stdin.close()
         process.wait()
 

@@ -208,7 +208,7 @@ class RayWorker:
             if patience > 0:
                 await _result(self.actor.end.remote(), patience)
         except (TimeoutError, RayError):
-            pass
+            pass  # it does not answer, or has died: it is ended from outside
         finally:
             ray.kill(self.actor)
 

@@ -158,6 +158,7 @@ class _Line:
 def _listen(put: Callable[[Json], object]) -> None:
     """Reads orders on a thread, so that a loop which hangs cannot outlive whoever started it."""
     for line in sys.stdin:
+        # The door died in the middle of a line, or the loop has ended already: the end of the input follows.
         with contextlib.suppress(ValueError, RuntimeError):
             put(json.loads(line))
     with contextlib.suppress(RuntimeError):

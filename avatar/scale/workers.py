@@ -146,21 +146,21 @@ class LocalWorker:
         if code == 0:
             return ""
         if code < 0:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError):  # a signal without a name: its number says it
                 return f"was ended by {signal.Signals(-code).name}"
         return f"ended with code {code}"
 
     async def end(self, patience: float) -> None:
         self._tell({"do": "end"})
         if patience > 0:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError):  # then it is killed
                 await asyncio.wait_for(self._process.wait(), patience)
         self.kill()
         await self._process.wait()
         await asyncio.wait({self._reading})
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             self._process.kill()
 
     def check(self) -> None:
@@ -171,7 +171,7 @@ class LocalWorker:
 
     def _tell(self, order: Json) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError, RuntimeError):  # it has died: whoever waits for its end hears of that
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
     async def _read(self) -> None:

@@ -65,7 +65,7 @@ class Folders:
                 os.rename(fresh.parent, target.parent)
             except OSError:
                 # Another process has made the same just now, or this one was changed: out of the way with it.
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError):  # the other process has moved it first
                     os.rename(target.parent, scratch / "old")
                 os.rename(fresh.parent, target.parent)
 

@@ -79,7 +79,7 @@ class PostgresDatabase:
             yield
             self.rows("COMMIT")
         except BaseException:
-            with contextlib.suppress(self._psycopg.Error):
+            with contextlib.suppress(self._psycopg.Error):  # the connection is gone, and the transaction with it
                 self._connection.execute("ROLLBACK")
             raise
         finally:

@@ -89,7 +89,7 @@ def _bundle(folder: Path, kind: Kind, index: Callable[[], Index], change: Writin
 
 
 def _ours(path: Path) -> bool:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):  # no name that we give
         return plain(path.name) == path.name and path.is_file() and not path.is_symlink()
     return False
 

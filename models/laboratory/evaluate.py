@@ -45,9 +45,8 @@ def laboratory(
 ) -> dict[str, Any]:
     """The figures under the names of the table above.
 
-    :param data: the folder that holds ``faces/london`` and ``faces/t2i``. :param limit: people, avatars and portraits
-    at
-        most. :param keep: contact sheets are written there.
+    :param data: the folder that holds ``faces/london`` and ``faces/t2i``.
+    :param limit: people, avatars and portraits at most. :param keep: contact sheets are written there.
 
     Raises UsageError where the data cannot be used.
     """
@@ -60,8 +59,8 @@ def laboratory(
     shown = min(_AVATARS, limit or _AVATARS)
     with LandmarkDetector(registry.path(LANDMARKER)) as detector, tempfile.TemporaryDirectory() as scratch:
         eyes, unseen = Eyes(detector, FaceNet()), Unseen(weights, Path(scratch))
-        pairs = _pairs(people, unseen, eyes, progress)
-        result: dict[str, Any] = {"task": "laboratory", "people": len(pairs)}
+        pairs, skipped = _pairs(people, unseen, eyes, progress)
+        result: dict[str, Any] = {"task": "laboratory", "people": len(pairs), "skipped": skipped}
         result["london"] = london.london(pairs, unseen, eyes, progress)
         result["midpoint"] = renders.means(renders.midpoints(weights, detector, shown, keep))
         result["views"] = renders.means(renders.views(weights, detector, shown, keep))
@@ -71,20 +70,23 @@ def laboratory(
     return result
 
 
-def _pairs(people: list[folders.Person], unseen: Unseen, eyes: Eyes, progress: Progress) -> list[Pair]:
+def _pairs(
+    people: list[folders.Person], unseen: Unseen, eyes: Eyes, progress: Progress
+) -> tuple[list[Pair], list[str]]:
+    """The pairs, and a line for each person whose photos cannot be used."""
     basis_of = cache(HeadBasis.load)
-    pairs = []
+    pairs, skipped = [], []
     for number, person in enumerate(people):
         progress(number, len(people))
         assert person.smile is not None
         basis = basis_of(unseen.folder(person.name) / "head_basis.npz")
         try:
             pairs.append(read_pair(person.name, person.neutral, person.smile, basis, eyes))
-        except PhotoError:
-            continue
+        except PhotoError as error:
+            skipped.append(str(error))
     if len(pairs) < 2:
         raise UsageError("eval laboratory: it takes two people with a usable neutral and smile photo at least")
-    return pairs
+    return pairs, skipped
 
 
 def _grafts(rows: list[renders.Row]) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def _grafts(rows: list[renders.Row]) -> dict[str, Any]:
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
     """Title, heads, rows and notes."""
-    seen = result["london"] | {"people": result["people"], "skipped": []}
+    seen = result["london"] | {"people": result["people"], "skipped": result["skipped"]}
     made = evaluate.tables(seen)
     for name, title, notes in (
         ("midpoint", "halfway between two drawn faces", ["dB inside the face, against the drawn half"]),

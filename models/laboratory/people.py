@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,8 @@ from avatar.portrait.onboard import find_face, onboard
 from avatar.portrait.photo import read_photo
 
 BASIS = "head_basis.npz"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ def read(data: Path) -> tuple[Example, ...]:
                 continue
             try:
                 made.append(_example(person.name, person.neutral, person.smile, bases, detector))
-            except PhotoError:
-                continue
+            except PhotoError as error:
+                log.warning("%s is left out: %s", person.name, error)
     if len(made) < 2:
         raise UsageError(f"{data / 'faces' / 'london'}: it takes two people with a usable smile at least")
     return tuple(made)

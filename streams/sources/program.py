@@ -112,7 +112,7 @@ class ProgramSource(_Commands):
                 names.add(command.client)
                 self._put(command)
         except ConnectionClosed:
-            pass
+            pass  # its face fades, below
         finally:
             for each in names:
                 self._put(Command(self._clock.now(), each, release=True))
@@ -224,7 +224,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._source = source
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        with contextlib.suppress(IndexError):
+        with contextlib.suppress(IndexError):  # a sender without an address cannot be told from others
             self._source.received(data, f"{addr[0]}:{addr[1]}")
 
 
