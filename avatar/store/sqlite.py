@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,11 +36,26 @@ class SqliteDatabase:
         with self._in_words():
             self._connection = sqlite3.connect(path, patience, isolation_level=None, check_same_thread=False)
         try:
-            for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            self._log_ahead()
+            for setting in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
                 self.rows(f"PRAGMA {setting}")
         except BaseException:
             self._connection.close()
             raise
+
+    def _log_ahead(self) -> None:
+        """Two programs that open a new database at once both change its mode, and there SQLite does not wait for the
+        lock of the other, whatever its time-out is."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                self.rows("PRAGMA journal_mode = WAL")
+                return
+            except StorageError as error:
+                busy = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self._in_words():

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +28,7 @@ from avatar.portrait.consent import ConsentRecord
 from avatar.portrait.library import Library
 from avatar.store import Store
 from avatar.store.blobs import digest_of
-from avatar.store.sqlite import FILE
+from avatar.store.sqlite import FILE, SqliteDatabase
 
 WRITER = """
 import random, sys
@@ -109,6 +110,27 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Pat
             held.setdefault(name, consent.id)
         store.close()
     assert acknowledged > 40
+
+
+def test_programs_that_open_a_new_store_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite does not, where the mode of a new database is changed."""
+    failed: list[BaseException] = []
+
+    def opens(path: Path, start: threading.Barrier) -> None:
+        start.wait()
+        try:
+            SqliteDatabase(path, patience=30).close()
+        except BaseException as error:
+            failed.append(error)
+
+    for turn in range(100):
+        start = threading.Barrier(6)
+        threads = [threading.Thread(target=opens, args=(tmp_path / str(turn) / FILE, start)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
 
 
 # --- the disk ------------------------------------------------------------------------------------------------------
