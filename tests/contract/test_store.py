@@ -161,10 +161,11 @@ def test_a_new_consent_changes_the_copy(store: Store) -> None:
 
 def test_hosts_write_at_the_same_time_and_nothing_is_lost(opened: Opened) -> None:
     stores = [opened(host) for host in "abcd"]
+    stores[0]._patience = 5
     failed: list[BaseException] = []
 
     def work(host: int) -> None:
-        store = Store(stores[host].root, stores[host].url, patience=60)  # a disk may be slow; nothing is to be lost
+        store = Store(stores[host].root, stores[host].url)
         try:
             for k in range(6):
                 put(store, f"{host}-{k}", None, own=f"{host} {k}".encode())
