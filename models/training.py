@@ -38,6 +38,7 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     ),
     "statistical": ("avatar.models.laboratory.statistical", True, lambda: registry.weights_dir() / "statistical.npz"),
     "retrieve": ("avatar.models.laboratory.retrieve", True, lambda: registry.weights_dir() / "retrieve.npz"),
+    "pix2pix": ("avatar.models.recipes.pix2pix", True, lambda: registry.weights_dir() / "pix2pix.onnx"),
     "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
 }
 """Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""

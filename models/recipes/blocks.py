@@ -1,0 +1,155 @@
+"""Blocks that the recipes share. Pictures are (n, 3, h, w) in [-1, 1]; all of it works at any size divisible by 32.
+
+Instance normalisation: Ulyanov et al. 2016. Residual blocks: He et al. 2016, as Johnson et al. 2016 use them. U-Net:
+Ronneberger et al. 2015. Critic of patches: Isola et al. 2017. Gradient penalty: Gulrajani et al. 2017.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def told(x: Tensor, condition: Tensor) -> Tensor:
+    """``x`` (n, c, h, w) with ``condition`` (n, k) as k more channels, each constant."""
+    n, _, h, w = x.shape
+    return torch.cat([x, condition[:, :, None, None].expand(n, condition.shape[1], h, w)], 1)
+
+
+def norm(channels: int) -> nn.InstanceNorm2d:
+    """Instance normalisation with a gain and an offset a channel."""
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+def down(a: int, b: int) -> nn.Sequential:
+    """Half the size: 4x4 convolution of stride 2, normalised."""
+    return nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), norm(b), nn.ReLU())
+
+
+def up(a: int, b: int) -> nn.Sequential:
+    """Twice the size: nearest neighbour and 3x3 convolution (Odena et al. 2016: no checkerboard), normalised."""
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(a, b, 3, 1, 1), norm(b), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """x + F(x), at one size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1), norm(channels), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, 1, 1), norm(channels),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Translator(nn.Module):
+    """Picture and condition to a picture's worth of maps: down to a quarter, residual blocks, up again.
+
+    It begins and ends at half the size, four pixels as one with four times the channels (Shi et al. 2016), where a step
+    costs a third. The last stage sees the picture itself besides: what stays need not pass the narrow middle.
+
+    :param condition: its length, 0 = none. :param maps: channels of the answer, without a squashing function.
+    """
+
+    def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 3) -> None:
+        super().__init__()
+        self.condition, self.maps = condition, maps
+        self.first = nn.Sequential(nn.Conv2d(12 + condition, width, 3, 1, 1), norm(width), nn.ReLU())
+        self.inward = nn.Sequential(down(width, 2 * width), *(Residual(2 * width) for _ in range(blocks)))
+        self.outward = up(2 * width, width)
+        self.mix = nn.Sequential(nn.Conv2d(width + 12, width, 3, 1, 1), nn.ReLU())
+        self.last = nn.Conv2d(width, 4 * maps, 3, 1, 1)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(n, 3, h, w) and (n, condition) to (n, maps, h, w)."""
+        four = functional.pixel_unshuffle(x, 2)
+        h = self.outward(self.inward(self.first(four if condition is None else told(four, condition))))
+        return functional.pixel_shuffle(self.last(self.mix(torch.cat([h, four], 1))), 2)
+
+
+class UNet(nn.Module):
+    """Down by halves to a few pixels, and up again with each level's features beside (skip connections).
+
+    Begins and ends at half the size, as :class:`Translator`.
+
+    :param widths: channels of the levels, from half the size on. :param drop: share of features that is forgotten on
+        the way up while it learns (the noise of Isola et al. 2017).
+    """
+
+    def __init__(self, maps: int = 3, widths: Sequence[int] = (32, 64, 96, 96), drop: float = 0.0) -> None:
+        super().__init__()
+        self.maps, self.widths = maps, tuple(widths)
+        self.first = nn.Sequential(nn.Conv2d(12, widths[0], 3, 1, 1), norm(widths[0]), nn.ReLU())
+        self.inward = nn.ModuleList(down(a, b) for a, b in itertools.pairwise(widths))
+        rising = list(reversed(widths))
+        self.outward = nn.ModuleList(
+            up(a * (2 if i else 1), b) for i, (a, b) in enumerate(itertools.pairwise(rising))
+        )  # fmt: skip
+        self.drop = nn.Dropout(drop)
+        self.last = nn.Conv2d(2 * widths[0], 4 * maps, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n, maps, h, w), without a squashing function."""
+        seen = [self.first(functional.pixel_unshuffle(x, 2))]
+        for layer in self.inward:
+            seen.append(layer(seen[-1]))
+        h = seen.pop()
+        for layer in self.outward:
+            h = torch.cat([self.drop(layer(h)), seen.pop()], 1)
+        return functional.pixel_shuffle(self.last(h), 2)
+
+
+class Critic(nn.Module):
+    """Verdicts on patches, and what it reads of the whole picture (units, classes).
+
+    :param given: channels of the picture, and of what it is seen beside. :param read: values that are read; 0 = none.
+    :param levels: halvings before the verdict.
+    """
+
+    def __init__(self, given: int = 3, read: int = 0, width: int = 32, levels: int = 3, size: int = 64) -> None:
+        super().__init__()
+        widths = [given, *(min(width * 2**i, 4 * width) for i in range(levels))]
+        self.body = nn.Sequential(
+            *itertools.chain.from_iterable(
+                (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.1)) for a, b in itertools.pairwise(widths)
+            )
+        )
+        side = size >> levels
+        self.verdict = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+        self.read = (
+            nn.Sequential(nn.Conv2d(widths[-1], 4 * width, 3, 2, 1), nn.LeakyReLU(0.1), nn.Flatten(),
+                          nn.Linear(4 * width * ((side + 1) // 2) ** 2, read))
+            if read
+            else None
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, given, h, w) to verdicts (n, 1, h', w') and readings (n, read)."""
+        h = self.body(x)
+        return self.verdict(h), x.new_zeros(len(x), 0) if self.read is None else self.read(h)
+
+
+def penalty(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
+    """(|gradient| - 1)^2 of the verdict, on lines between real and made pictures (WGAN-GP, equation 3)."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = (share * real + (1 - share) * made).detach().requires_grad_(True)
+    verdict, _ = critic(between)
+    (slope,) = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), between, create_graph=True)
+    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Mean squared difference between neighbours, across and down."""
+    return ((x[..., 1:, :] - x[..., :-1, :]) ** 2).mean() + ((x[..., 1:] - x[..., :-1]) ** 2).mean()
+
+
+def least_squares(verdict: Tensor, real: bool) -> Tensor:
+    """Mao et al. 2017: squared distance of the verdicts from 1 or 0."""
+    return functional.mse_loss(verdict, torch.full_like(verdict, float(real)))
