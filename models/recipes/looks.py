@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from avatar.core.types import F32, U8
-from avatar.models.recipes.data import planes
 from avatar.network import one_thread_session
 
 FACE = np.zeros((64, 64), bool)
@@ -45,16 +43,8 @@ class Session:
         return [np.stack(column) for column in zip(*out, strict=True)]
 
 
-def rows(lines: Sequence[Sequence[U8]]) -> U8:
-    """Pictures of one size as a sheet, each line a row."""
-    return np.vstack([np.hstack(list(line)) for line in lines])
-
-
 def sheet(*columns: F32) -> U8:
     """Columns of pictures (n, 3, h, w) in [-1, 1] side by side, n rows."""
     made = np.concatenate(columns, 3)
     bytes_ = np.clip((made + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
     return np.vstack(list(bytes_.transpose(0, 2, 3, 1)))
-
-
-__all__ = ["FACE", "Session", "absolute", "decibels", "planes", "rows", "sheet"]
