@@ -19,6 +19,7 @@ from avatar.models.recipes.base import Figures
 from avatar.models.recipes.data import EXPRESSIONS, LABELS, UNITS, Faces, planes
 from avatar.models.recipes.looks import Session, absolute
 from avatar.models.recipes.reader import read
+from avatar.models.recipes.reader import resting as same_at_rest
 
 STEPS = (0.25, 0.5, 0.75, 1.0)
 READER = "unit_reader.onnx"
@@ -40,13 +41,12 @@ def sweep(make: Callable[[F32, F32], F32], rest: F32, reader: Path) -> dict[str,
 
     :param make: pictures (n, 3, 64, 64) and units (n, 13) to pictures.
     """
-    zero = read(reader, rest)[0]
     measured = np.zeros((len(rest), len(UNITS), len(STEPS), len(UNITS)))
     for i in range(len(UNITS)):
         for j, step in enumerate(STEPS):
             told = np.zeros((len(rest), len(UNITS)), np.float32)
             told[:, i] = step
-            measured[:, i, j] = read(reader, make(rest, told))[0] - zero
+            measured[:, i, j] = read(reader, rest, make(rest, told))[0]
     return of_measured(measured)
 
 
@@ -96,15 +96,17 @@ def _units(label: int, count: int) -> F32:
 
 def accuracy(make: Callable[[F32, int], F32], rest: F32, reader: Path) -> float:
     """Share of expressions that the reader tells, over all of :data:`.data.LABELS`."""
-    right = [read(reader, make(rest, label))[1].argmax(1) == label for label in range(len(LABELS))]
+    right = [read(reader, rest, make(rest, label))[1].argmax(1) == label for label in range(len(LABELS))]
     return round(float(np.mean(right)), 3)
 
 
 def renders(held: Faces, reader: Path) -> float:
     """The same share of what engine ``head`` draws: the ceiling."""
     part = held.part("held")
-    full = part.where((part.expression == 0) | (part.intensity >= 0.8))
-    return round(float((read(reader, planes(full.pictures))[1].argmax(1) == full.expression).mean()), 3)
+    full = (part.expression == 0) | (part.intensity >= 0.8)
+    shown = planes(part.pictures)
+    told = read(reader, shown[same_at_rest(part)][full], shown[full])[1].argmax(1)
+    return round(float((told == part.expression[full]).mean()), 3)
 
 
 def classes(file: Path, held: Faces, condition: Callable[[int, float], F32], strengths: Sequence[float]) -> Figures:
@@ -120,8 +122,7 @@ def classes(file: Path, held: Faces, condition: Callable[[int, float], F32], str
         told = np.repeat(condition(label, strength)[None], len(pictures), 0)
         return np.clip(session(pictures, told)[0], -1, 1)
 
-    zero = read(reader, rest)[0]
-    answers = {(label, s): read(reader, make(rest, label, s))[0] - zero
+    answers = {(label, s): read(reader, rest, make(rest, label, s))[0]
                for label in range(1, len(LABELS)) for s in strengths}  # fmt: skip
     found: Figures = {"people": len(rest)} | _agreement(answers, strengths)
     if len(strengths) > 1:

@@ -83,6 +83,7 @@ class Exprgan(Editor):
     steps: ClassVar[int] = 2200
     count: ClassVar[int] = len(LABELS) - 1
     read_weight: ClassVar[float] = 20.0
+    named: ClassVar[tuple[str, ...]] = (*Editor.named, "again", "prior")
 
     def told(self, faces: Faces) -> F32:
         made = np.full((len(faces), self.count), np.nan, np.float32)

@@ -46,6 +46,7 @@ class Ganimation(Editor):
     steps: ClassVar[int] = 2500
     count: ClassVar[int] = len(UNITS)
     read_weight: ClassVar[float] = 120.0
+    named: ClassVar[tuple[str, ...]] = (*Editor.named, "mask")
 
     def told(self, faces: Faces) -> F32:
         return faces.units

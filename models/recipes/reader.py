@@ -1,7 +1,8 @@
 """The judge of the learned recipes: reads action units and the expression off a small face.
 
-It learns from people whom no generator has seen, and nobody trains against it. Its own agreement with the truth on
-people held out is printed with every figure that rests on it.
+It sees a picture beside the same face at rest, since a unit is a change: who has low brows does not frown. It learns
+from people whom no generator has seen, and nobody trains against it. Its own agreement with the truth on people held
+out is printed with every figure that rests on it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,13 +32,14 @@ SHIFT = 2
 
 
 class ReaderNet(nn.Module):
-    """(n, 3, 64, 64) to (n, len(UNITS) + len(LABELS)): intensities, and logits of the expressions."""
+    """At rest and change (n, 6, 64, 64) to (n, len(UNITS) + len(LABELS)): intensities, and logits of the
+    expressions."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
         w = width
         self.layers = nn.Sequential(
-            nn.Conv2d(3, w, 4, 2, 1), nn.ReLU(), nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(6, w, 4, 2, 1), nn.ReLU(), nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ReLU(),
             nn.Conv2d(2 * w, 3 * w, 3, 1, 1), nn.ReLU(), nn.Conv2d(3 * w, 3 * w, 4, 2, 1), nn.ReLU(), nn.Flatten(),
             nn.Dropout(0.3), nn.Linear(3 * w * 64, 96), nn.ReLU(), nn.Dropout(0.2),
             nn.Linear(96, len(UNITS) + len(LABELS)),
@@ -47,15 +50,30 @@ class ReaderNet(nn.Module):
         return made
 
 
+def resting(faces: Faces) -> NDArray[np.intp]:
+    """(n,) for each picture, where the same person is at rest."""
+    first = {int(who): i for i, who in reversed(list(enumerate(faces.person))) if not faces.units[i].any()}
+    return np.array([first[int(who)] for who in faces.person], np.intp)
+
+
+def pair(rest: F32, shown: F32) -> F32:
+    """(n, 6, h, w) what the reader sees of pictures (n, 3, h, w): the face at rest, and twice the change."""
+    return np.concatenate([rest, 2 * (shown - rest)], 1)
+
+
 def varied(pictures: F32, random: np.random.Generator) -> F32:
-    """Pictures (n, 3, h, w) mirrored, moved and lit at random, each for itself; units stay what they are."""
-    n = len(pictures)
+    """Pictures (n, c, h, w), c a multiple of 3, mirrored, moved and lit at random, each for itself; units stay what
+    they are."""
+    n, colours = pictures.shape[:2]
     made = pictures.copy()
     flip = random.random(n) < 0.5
     made[flip] = made[flip][..., ::-1]
     for i, (dy, dx) in enumerate(random.integers(-SHIFT, SHIFT + 1, (n, 2))):
         made[i] = np.roll(made[i], (dy, dx), (1, 2))
-    gain = (random.uniform(0.75, 1.15, (n, 1, 1, 1)) * random.uniform(0.93, 1.07, (n, 3, 1, 1))).astype(np.float32)
+    gain = (
+        random.uniform(0.75, 1.15, (n, 1, 1, 1))
+        * np.tile(random.uniform(0.93, 1.07, (n, 3, 1, 1)), (1, colours // 3, 1, 1))
+    ).astype(np.float32)
     return np.clip((made + 1) * gain - 1, -1, 1)
 
 
@@ -79,8 +97,9 @@ class Reader(Recipe):
     def batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
         faces: Faces = self.material
         chosen = random.integers(len(faces), size=BATCH)
-        x = varied(planes(faces.pictures[chosen]), random)
-        return self.tensors(x, faces.units[chosen], faces.expression[chosen])
+        rest = resting(faces)[chosen]
+        x = varied(np.concatenate([planes(faces.pictures[rest]), planes(faces.pictures[chosen])], 1), random)
+        return self.tensors(pair(x[:, :3], x[:, 3:]), faces.units[chosen], faces.expression[chosen])
 
     def step(self, batch: Any, done: float) -> Losses:
         x, units, label = batch
@@ -96,7 +115,7 @@ class Reader(Recipe):
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         w = Writer(self.name)
-        x = w.graph.input("picture", (1, 3, SIZE, SIZE))
+        x = w.graph.input("pair", (1, 6, SIZE, SIZE))
         reader = net["reader"]
         assert isinstance(reader, ReaderNet)
         w.graph.output("read", w.module(x, reader.layers), (1, len(UNITS) + len(LABELS)))
@@ -107,7 +126,8 @@ class Reader(Recipe):
         """ICC(3,1) with the truth of each unit, and the share of expressions at two thirds or more that are told, on
         people held out."""
         faces = held.part("held")
-        units, logits = read(file, planes(faces.pictures))
+        shown = planes(faces.pictures)
+        units, logits = read(file, shown[resting(faces)], shown)
         agreement = {u: icc3(np.c_[faces.units[:, i], units[:, i]]) for i, u in enumerate(UNITS)}
         clear = (faces.expression == 0) | ((faces.expression > 0) & (faces.intensity >= 0.6))
         right = logits[clear].argmax(1) == faces.expression[clear]
@@ -120,9 +140,9 @@ class Reader(Recipe):
         }
 
 
-def read(file: Path, pictures: F32) -> tuple[F32, F32]:
-    """Units (n, len(UNITS)) and logits (n, len(LABELS)) of pictures (n, 3, 64, 64)."""
-    (found,) = Session(file)(pictures)
+def read(file: Path, rest: F32, shown: F32) -> tuple[F32, F32]:
+    """Units (n, len(UNITS)) and logits (n, len(LABELS)) of pictures (n, 3, 64, 64) beside the same faces at rest."""
+    (found,) = Session(file)(pair(rest, shown))
     return found[:, : len(UNITS)], found[:, len(UNITS) :]
 
 
