@@ -39,7 +39,7 @@ def recipes(
     engine: str = "all",
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """The figures ``rows.NAME``.
+    """The figures ``rows.NAME``. Needs torch (the recipes' modules do).
 
     :param data: the bundle; its ``faces/t2i`` are drawn once. :param engine: names of recipes, or all.
 
@@ -54,16 +54,22 @@ def recipes(
     rows: dict[str, Any] = {}
     for number, name in enumerate(names):
         progress(number, len(names))
-        module, kind = RECIPES[name]
-        recipe = getattr(import_module(module), kind)
         files = sorted(weights.glob(f"{name}.*"))
         if not files:
             rows[name] = {"missing": f"not trained here; avatar train {name} --data DIR"}
             continue
-        rows[name] = recipe.judge(files[0], faces)
+        rows[name] = _recipe(name).judge(files[0], faces)
         rows[name]["goals"] = _goals(name, rows[name])
     progress(len(names), len(names))
-    return {"task": "recipes", "rows": rows, "people_held_out": int(len(set(faces.part("held").person.tolist())))}
+    return {"task": "recipes", "rows": rows, "people_held_out": len(set(faces.part("held").person.tolist()))}
+
+
+def _recipe(name: str) -> Any:
+    module, kind = RECIPES[name]
+    try:
+        return getattr(import_module(module), kind)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"eval recipes: needs {error.name}; pip install 'vultus[train]'") from error
 
 
 def _goals(name: str, row: Mapping[str, Any]) -> dict[str, bool]:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar.core.types import F32
+from avatar.engines.learned.face import controller
 from avatar.models.recipes.base import Figures, Losses, frozen
 from avatar.models.recipes.blocks import Residual, down, norm, told, up
 from avatar.models.recipes.data import LABELS, NO_LABEL, SIZE, Faces
@@ -41,16 +42,6 @@ SAME = 0.3
 """Share of pictures that are made again in their own expression."""
 PRIOR, AGAIN = 0.02, 10.0
 """Weights of the codes' distribution, and of the picture made again in its own expression."""
-
-
-def controller(label: int, strength: float) -> F32:
-    """(6,) the code of an expression of :data:`.data.LABELS` at ``strength``; the face at rest is no expression."""
-    made = np.full(len(LABELS) - 1, -strength, np.float32)
-    if label > 0:
-        made[label - 1] = strength
-    else:
-        made[:] = 0
-    return made
 
 
 class AutoEncoder(nn.Module):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from avatar.engines.learned.face import controller
 from avatar.models.recipes import data
 from avatar.models.recipes.data import EXPRESSIONS, LABELS, UNITS, Faces, part_of, states
 
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 from avatar.models.recipes import blocks  # noqa: E402
 from avatar.models.recipes.cyclegan import CycleGan  # noqa: E402
 from avatar.models.recipes.editing_judge import of_measured  # noqa: E402
-from avatar.models.recipes.exprgan import Exprgan, controller  # noqa: E402
+from avatar.models.recipes.exprgan import Exprgan  # noqa: E402
 from avatar.models.recipes.ganimation import Ganimation  # noqa: E402
 from avatar.models.recipes.looks import Session, decibels  # noqa: E402
 from avatar.models.recipes.pix2pix import Pix2Pix, pairs  # noqa: E402
