@@ -25,6 +25,14 @@ def norm(channels: int) -> nn.InstanceNorm2d:
     return nn.InstanceNorm2d(channels, affine=True)
 
 
+def faint(layer: nn.Conv2d) -> nn.Conv2d:
+    """``layer``, whose answer is next to nothing at first: what begins as a change of a picture begins as no change."""
+    nn.init.normal_(layer.weight, std=0.002)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def down(a: int, b: int) -> nn.Sequential:
     """Half the size: 4x4 convolution of stride 2, normalised."""
     return nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), norm(b), nn.ReLU())
@@ -58,14 +66,14 @@ class Translator(nn.Module):
     :param condition: its length, 0 = none. :param maps: channels of the answer, without a squashing function.
     """
 
-    def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 3) -> None:
+    def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 2) -> None:
         super().__init__()
         self.condition, self.maps = condition, maps
         self.first = nn.Sequential(nn.Conv2d(12 + condition, width, 3, 1, 1), norm(width), nn.ReLU())
         self.inward = nn.Sequential(down(width, 2 * width), *(Residual(2 * width) for _ in range(blocks)))
         self.outward = up(2 * width, width)
         self.mix = nn.Sequential(nn.Conv2d(width + 12, width, 3, 1, 1), nn.ReLU())
-        self.last = nn.Conv2d(width, 4 * maps, 3, 1, 1)
+        self.last = faint(nn.Conv2d(width, 4 * maps, 3, 1, 1))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(n, 3, h, w) and (n, condition) to (n, maps, h, w)."""

@@ -47,7 +47,7 @@ class Editor(Recipe):
     cycle_weight: ClassVar[float] = 10.0
     named: ClassVar[tuple[str, ...]] = ("distance", "misread", "steep", "shown", "cycle")
     """Losses, in the log's order; a method appends its own."""
-    rates: ClassVar[tuple[float, float]] = (5e-4, 5e-4)
+    rates: ClassVar[tuple[float, float]] = (8e-4, 5e-4)
     """Of generator and critic."""
 
     def __init__(self, material: Faces) -> None:
