@@ -321,9 +321,8 @@ def bench(args: argparse.Namespace) -> int:
         case "engines":
             from avatar.bench_engines import engines
 
-            names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
-                result = engines(config, names, progress=progress)
+                result = engines(config, _names(args.engine), progress=progress)
         case "label":
             from avatar.bench_label import label
 
@@ -333,6 +332,11 @@ def bench(args: argparse.Namespace) -> int:
 
             with _progress("sending") as progress:
                 result = parameters(args.seconds or 60.0, progress)
+        case "switch":
+            from avatar.bench_switch import switch
+
+            with _progress("switching") as progress:
+                result = switch(config, _names(args.engine), progress)
         case "vr":
             from avatar.bench_vr import vr
 
@@ -345,6 +349,10 @@ def bench(args: argparse.Namespace) -> int:
 
 
 # --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _names(listed: str) -> list[str]:
+    return list(filter(None, (name.strip() for name in listed.split(","))))
 
 
 def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:

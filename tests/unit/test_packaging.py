@@ -59,7 +59,7 @@ WIRING |= {
     "commands_lab",
 }
 WIRING |= {"worker", "serve", "cost", "commands_scale"}  # of avatar/scale: what puts sessions together
-WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken", "bench_vr"}
+WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken", "bench_vr", "bench_switch"}
 
 
 def modules() -> dict[str, Path]:
