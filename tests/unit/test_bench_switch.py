@@ -1,6 +1,6 @@
 """`avatar bench switch`: what it calls a gap."""
 
-from avatar.bench_switch import Taken
+from avatar.bench.switch import Taken
 from avatar.core.types import MILLISECOND
 
 
