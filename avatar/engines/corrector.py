@@ -43,9 +43,12 @@ _STILL = 0.08
 """Sum of the coefficients at which the corrector is fully there; below, it fades in from zero."""
 _SMILE_FROM, _SMILE_TO = 0.05, 0.30
 """Mean mouthSmile over which the mouth passes from the drawn one to the corrected one."""
+_LAUGH_FROM, _LAUGH_TO = 0.25, 0.50
+"""jawOpen over which it passes back."""
 _LIPS_AROUND, _LIPS_SOFT = 9, 2.0
 """Width of the brush that widens the lips' place, and the softness of its edge; pixels of the crop."""
 _SMILES = [ARKIT.index("mouthSmileLeft"), ARKIT.index("mouthSmileRight")]
+_JAW = ARKIT.index("jawOpen")
 _SILENT = np.array([name.startswith(("eyeLook", "eyeBlink")) for name in ARKIT])
 """A blink or a glance alone is geometry; there is nothing to put right."""
 
@@ -73,10 +76,15 @@ def presence(relative: F32) -> float:
 def smiling(relative: F32) -> float:
     """0 to 1: how much of the correction is applied to lips and mouth.
 
-    Nearly all mouths that the network has learnt from smile. In speech it would close the lips a little and grey the
-    teeth, and the head's own mouth is the better one.
+    Nearly all mouths that the network has learnt from smile with the teeth together. In speech it would close the lips
+    a little and grey the teeth, in a laugh fill the dark between them: there the head's own mouth is the better one.
     """
-    share = float(np.clip((relative[_SMILES].mean() - _SMILE_FROM) / (_SMILE_TO - _SMILE_FROM), 0, 1))
+    smiles = _ramp(float(relative[_SMILES].mean()), _SMILE_FROM, _SMILE_TO)
+    return smiles * (1 - _ramp(float(relative[_JAW]), _LAUGH_FROM, _LAUGH_TO))
+
+
+def _ramp(x: float, low: float, high: float) -> float:
+    share = min(1.0, max(0.0, (x - low) / (high - low)))
     return share * share * (3 - 2 * share)
 
 

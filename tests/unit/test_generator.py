@@ -116,8 +116,10 @@ def test_a_mouth_that_does_not_smile_is_the_heads_own():
     speaks = _corrected(maps, picture, arkit_vector({"jawOpen": 0.5}))
     assert speaks[mouth][0] == 100
     assert speaks[forehead][0] == 80
-    smiles = _corrected(maps, picture, arkit_vector({"jawOpen": 0.5, "mouthSmile": 0.4}))
+    smiles = _corrected(maps, picture, arkit_vector({"jawOpen": 0.2, "mouthSmile": 0.4}))
     assert smiles[mouth][0] == smiles[forehead][0] == 80
+    laughs = _corrected(maps, picture, arkit_vector({"jawOpen": 0.6, "mouthSmile": 0.9}))
+    assert (laughs[mouth][0], laughs[forehead][0]) == (100, 80)
     shares = [corrector.smiling(arkit_vector({"mouthSmile": at})) for at in np.linspace(0, 0.4, 9)]
     assert shares[0] == 0
     assert shares[-1] == 1
