@@ -7,9 +7,9 @@ to x (cycle consistency)::
     critic     E[D(G(x, c'))] - E[D(x)] + 10 penalty + read(D(x), c)
     generator  -E[D(G(x, c'))] + READ read(D(G(x, c')), c') + CYCLE |G(G(x, c'), c) - x| + what the method adds
 
-Drawn faces give what photographs cannot: the picture that was asked for. In three steps of four the generator learns
+Drawn faces give what photographs cannot: the picture that was asked for. In most steps the generator learns
 from it alone, by |G(x, c') - truth|, most where the truth differs from x; so a method is learnt in minutes, and more
-precisely than its paper could. In the fourth all losses above are taken.
+precisely than its paper could. In the others all losses above are taken.
 
 The critic sees the same face at rest beside each picture, as that of pix2pix sees the source. The papers' do not, but
 with a hundred people in place of ten thousand it would learn who they are, not what they show.
@@ -38,9 +38,8 @@ from avatar.models.recipes.reader import resting, varied
 BATCH, READ, FIRST = 8, 24, 64
 """Pictures a step: that are changed, that are read, and that are read in the first turn."""
 PENALTY = 10.0
-PAIRS, TRUTH, CHANGED, ALL = 12, 40.0, 6.0, 0.25
-"""Pictures a step that have their truth, the weight of a miss, how much more it weighs where something changes, and the
-share of steps in which all losses are taken."""
+PAIRS, TRUTH, CHANGED = 12, 40.0, 6.0
+"""Pictures a step that have their truth, the weight of a miss, and how much more it weighs where something changes."""
 TURN = 0.1
 """Share of the training in which the critic learns to read: what it cannot read, nobody can learn from it."""
 
@@ -53,6 +52,8 @@ class Editor(Recipe):
     """Length of a condition."""
     read_weight: ClassVar[float]
     cycle_weight: ClassVar[float] = 10.0
+    played: ClassVar[float] = 0.25
+    """Share of steps in which all losses are taken."""
     named: ClassVar[tuple[str, ...]] = ("truth", "distance", "misread", "steep", "shown", "cycle")
     """Losses, in the log's order; a method appends its own."""
     rates: ClassVar[tuple[float, float]] = (8e-4, 5e-4)
@@ -139,7 +140,7 @@ class Editor(Recipe):
             self._told |= self._read(*batch[:3])
         else:
             self._told |= self._learn(*batch[4:])
-            if float(torch.rand(())) < ALL:
+            if float(torch.rand(())) < self.played:
                 self._told |= self._change(*batch[:4])
         return dict(self._told)
 

@@ -47,6 +47,7 @@ class Ganimation(Editor):
     steps: ClassVar[int] = 2500
     count: ClassVar[int] = len(UNITS)
     read_weight: ClassVar[float] = 120.0
+    played: ClassVar[float] = 0.12
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "mask")
 
     def told(self, faces: Faces) -> F32:
