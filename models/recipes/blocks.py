@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+MOST_FLOW = 0.16
+"""In half sides of the picture: five of 64 pixels."""
+
 
 def told(x: Tensor, condition: Tensor) -> Tensor:
     """``x`` (n, c, h, w) with ``condition`` (n, k) as k more channels, each constant."""
@@ -80,6 +83,21 @@ class Translator(nn.Module):
         four = functional.pixel_unshuffle(x, 2)
         h = self.outward(self.inward(self.first(four if condition is None else told(four, condition))))
         return functional.pixel_shuffle(self.last(self.mix(torch.cat([h, four], 1))), 2)
+
+
+def repainted(x: Tensor, maps: Tensor) -> Tensor:
+    """``x`` (n, 3, h, w) moved by a small flow and changed in colour; ``maps`` (n, 5, h, w) are both before their
+    squashing. Zeros change nothing. Moving skin is learnt in minutes, painting it anew is not."""
+    h, w = x.shape[2:]
+    flow = MOST_FLOW * torch.tanh(maps[:, :2]).permute(0, 2, 3, 1)
+    moved = functional.grid_sample(x, base_grid(h, w).to(x) + flow, padding_mode="border", align_corners=False)
+    return moved + 2 * torch.tanh(maps[:, 2:])
+
+
+def base_grid(h: int, w: int) -> Tensor:
+    """(1, h, w, 2): where each pixel is, in [-1, 1]."""
+    down_, across = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in (h, w))
+    return torch.stack(torch.meshgrid(across, down_, indexing="xy"), -1)[None]
 
 
 class UNet(nn.Module):

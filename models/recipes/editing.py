@@ -52,11 +52,11 @@ class Editor(Recipe):
     """Length of a condition."""
     read_weight: ClassVar[float]
     cycle_weight: ClassVar[float] = 10.0
-    played: ClassVar[float] = 0.25
+    played: ClassVar[float] = 0.12
     """Share of steps in which all losses are taken."""
     named: ClassVar[tuple[str, ...]] = ("truth", "distance", "misread", "steep", "shown", "cycle")
     """Losses, in the log's order; a method appends its own."""
-    rates: ClassVar[tuple[float, float]] = (8e-4, 5e-4)
+    rates: ClassVar[tuple[float, float]] = (1e-3, 5e-4)
     """Of generator and critic."""
 
     def __init__(self, material: Faces) -> None:

@@ -10,8 +10,8 @@ An encoder makes a code of the picture, a controller a code c of the expression,
     Q            E[|Q(G(x, c)) - c|^2]: the code is found again in the picture, so strength shows        (equation 6)
 
 The paper has no labels of strength, draws |z| for real pictures too and learns in three stages. Drawn faces have exact
-strengths: c of a real picture is known, Q learns from real pictures alone, and one stage is enough. The decoder paints
-a change of the picture, not the picture: a code of this size, learnt in minutes, does not hold a face.
+strengths: c of a real picture is known, Q learns from real pictures alone, and one stage is enough. The decoder moves
+and repaints the picture: a code of this size, learnt in minutes, does not hold a face.
 
 Limits: one expression at a time; what it changes depends on the code, which is coarse.
 """
@@ -30,7 +30,7 @@ from torch.nn import functional
 from avatar.core.types import F32
 from avatar.engines.learned.face import controller
 from avatar.models.recipes.base import Figures, Losses, frozen
-from avatar.models.recipes.blocks import Residual, down, faint, norm, told, up
+from avatar.models.recipes.blocks import Residual, down, faint, norm, repainted, told, up
 from avatar.models.recipes.data import LABELS, NO_LABEL, SIZE, Faces
 from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
@@ -55,7 +55,7 @@ class AutoEncoder(nn.Module):
         )
         self.first = nn.Sequential(nn.Conv2d(CODE + count, 2 * w, 3, 1, 1), norm(2 * w), nn.ReLU())
         self.decoder = nn.Sequential(Residual(2 * w), Residual(2 * w), up(2 * w, w))
-        self.last = faint(nn.Conv2d(w, 12, 3, 1, 1))
+        self.last = faint(nn.Conv2d(w, 20, 3, 1, 1))
 
     def code(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, CODE, h / 4, w / 4) in [-1, 1]."""
@@ -64,7 +64,7 @@ class AutoEncoder(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         code = self.code(x)
         raw = self.last(self.decoder(self.first(told(code, condition))))
-        return x + 2 * torch.tanh(functional.pixel_shuffle(raw, 2)), code
+        return repainted(x, functional.pixel_shuffle(raw, 2).float()), code
 
 
 class Exprgan(Editor):
@@ -132,8 +132,7 @@ class Exprgan(Editor):
         code = w.graph.node("Tanh", w.module(w.unshuffled(x), generator.encoder))
         both = w.told(code, w.graph.input("code", (1, self.count)), self.count, SIZE // 4)
         raw = w.shuffled(w.module(w.module(both, generator.first), generator.decoder), generator.last)
-        change = w.graph.node("Tanh", raw)
-        w.graph.output("made", w.graph.node("Add", x, w.graph.node("Add", change, change)), (1, 3, SIZE, SIZE))
+        w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
         w.save(target, about | {"expressions": list(LABELS)})
 
     @classmethod
