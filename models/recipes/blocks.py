@@ -162,7 +162,7 @@ class Critic(nn.Module):
         return self.verdict(h), x.new_zeros(len(x), 0) if self.read is None else self.read(h)
 
 
-def penalty(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
+def penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     """(|gradient| - 1)^2 of the verdict, on lines between real and made pictures (WGAN-GP, equation 3)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (share * real + (1 - share) * made).detach().requires_grad_(True)

@@ -165,8 +165,9 @@ def draw(folder: Path, progress: Progress, limit: int = PEOPLE) -> Faces:
             glasses.append(bundle.glasses is not None)
     if not made:
         raise UsageError(f"{folder}: no portrait in it rests and looks into the camera")
-    columns = [np.concatenate(column) for column in zip(*made, strict=True)]
-    return Faces(*columns, np.array(names), np.array(glasses, bool))
+    pictures, units, expression, intensity, pose, landmarks, person = map(np.concatenate, zip(*made, strict=True))
+    known = np.array(names), np.array(glasses, bool)
+    return Faces(pictures, units, expression, intensity, pose, landmarks, person, *known)
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

@@ -133,7 +133,7 @@ class Exprgan(Editor):
         both = w.told(code, w.graph.input("code", (1, self.count)), self.count, SIZE // 4)
         raw = w.shuffled(w.module(w.module(both, generator.first), generator.decoder), generator.last)
         w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
-        w.save(target, about | {"expressions": list(LABELS)})
+        w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod
     def judge(cls, file: Path, held: Faces) -> Figures:

@@ -90,7 +90,7 @@ class Ganimation(Editor):
         raw = w.translator(x, generator, SIZE, w.graph.input("units", (1, self.count)))
         w.graph.output("mask", w.graph.node("Sigmoid", w.part(raw, 0)), (1, 1, SIZE, SIZE))
         w.graph.output("colour", w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE), (1, 3, SIZE, SIZE))
-        w.save(target, about | {"units": list(UNITS)})
+        w.save(target, {**about, "units": list(UNITS)})
 
     @classmethod
     def judge(cls, file: Path, held: Faces) -> Figures:

@@ -73,7 +73,7 @@ class Stargan(Editor):
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         raw = w.translator(x, generator, SIZE, w.graph.input("expression", (1, self.count)))
         w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
-        w.save(target, about | {"expressions": list(LABELS)})
+        w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod
     def judge(cls, file: Path, held: Faces) -> Figures:
