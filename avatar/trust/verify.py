@@ -85,6 +85,7 @@ class Verdict:
                 "digital_source_type": found.source_type,
                 "facts": found.facts,
                 "problems": list(found.problems),
+                "beside": found.beside or None,
             },
             "watermark": {
                 "found": reading is not None,
@@ -109,7 +110,8 @@ class Verdict:
             signed = "absent"
         elif found.valid:
             trust = "trusted" if found.trusted else "not on a list of trusted signers"
-            signed = f"found, valid; signed by {found.signer or 'an unnamed key'}; {trust}"
+            where = f" in {found.beside}" if found.beside else ""
+            signed = f"found{where}, valid; signed by {found.signer or 'an unnamed key'}; {trust}"
         else:
             signed = f"found, NOT VALID: {(found.problems or ('the file was changed',))[0]}"
         mark = "absent"
