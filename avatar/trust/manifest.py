@@ -132,6 +132,12 @@ class Manifest:
     beside: str = ""
     """Name of the file that it lies in, where that is another one."""
 
+    @property
+    def records(self) -> set[str]:
+        """Numbers of the consents under which the file was drawn."""
+        drawn = [self.facts or {}, *(self.facts or {}).get("before", ())]
+        return {str(entry.get("consent", {}).get("record")) for entry in drawn} if self.facts else set()
+
 
 def read(path: Path) -> Manifest:
     """Read and check what is in ``path`` or beside it. Whatever cannot be read is a manifest that is not valid."""
