@@ -21,11 +21,14 @@ from avatar.models.trust.detector_data import ALONE, CAMERA, Progress, Sample, s
 from avatar.models.trust.pieces import Pieces, version
 from avatar.trust.detector import Weights
 
-RIDGE = 3.0
+RIDGE = {"still": 3.0, "clip": 10.0}
+USED = {"still": slice(0, 35), "clip": slice(29, 43)}
+"""Columns that are looked at. Of a clip neither the spectrum nor how structure is spread over the picture: both told one
+camera's framing and optics from another's, and called cameras that they had not met ours."""
 F64 = NDArray[np.float64]
 
 
-def fit(found: F64, ours: NDArray[np.bool_], share: F64 | None = None) -> Weights:
+def fit(found: F64, ours: NDArray[np.bool_], share: F64 | None = None, ridge: float = 3.0) -> Weights:
     """Logistic regression with a ridge, both classes of equal weight, by Newton's method.
 
     :param share: how much each row counts within its class; None = all the same.
@@ -35,7 +38,7 @@ def fit(found: F64, ours: NDArray[np.bool_], share: F64 | None = None) -> Weight
     share = np.ones(len(found)) if share is None else share
     total = np.where(ours, share[ours].sum(), share[~ours].sum())
     share = share / total * 0.5 * len(found)
-    penalty = np.diag([RIDGE] * (x.shape[1] - 1) + [0.0])
+    penalty = np.diag([ridge] * (x.shape[1] - 1) + [0.0])
     weight = np.zeros(x.shape[1])
     for _ in range(40):
         p = 1 / (1 + np.exp(-(x @ weight)))
@@ -54,7 +57,11 @@ def learnt(rows: list[Sample]) -> Weights:
     rows = [row for row in rows if row.learnt]
     keys = [(row.ours, row.group) for row in rows]
     share = np.array([1.0 / keys.count(key) for key in keys])
-    return fit(np.array([row.found for row in rows]), np.array([row.ours for row in rows]), share)
+    found, kind = np.array([row.found for row in rows]), rows[0].kind
+    part = fit(found[:, USED[kind]], np.array([row.ours for row in rows]), share, RIDGE[kind])
+    whole = Weights(found.mean(axis=0), found.std(axis=0) + 1e-6, np.zeros(found.shape[1]), part.bias)
+    whole.weight[USED[kind]] = part.weight
+    return whole
 
 
 def held_out(rows: list[Sample], key: Callable[[Sample], str]) -> F64:
@@ -71,6 +78,12 @@ def held_out(rows: list[Sample], key: Callable[[Sample], str]) -> F64:
 def build(data: Path, target: Path) -> dict[str, Any]:
     """Learn from everything, write, and say how the same recipe does on groups that it has not met."""
     made = samples(data, Pieces(None, None, ""))
+    write(made, target)
+    return judged(made)
+
+
+def write(made: list[Sample], target: Path) -> None:
+    """The weights that have learnt from all of ``made``."""
     fitted: dict[str, Any] = {}
     for kind in ("still", "clip"):
         weights = learnt([sample for sample in made if sample.kind == kind])
@@ -79,7 +92,6 @@ def build(data: Path, target: Path) -> dict[str, Any]:
         fitted[f"{kind}_bias"] = np.float32(weights.bias)
     target.parent.mkdir(parents=True, exist_ok=True)
     np.savez(target, **fitted)
-    return judged(made)
 
 
 def detector(

@@ -66,10 +66,10 @@ def rows_of(groups: int, each: int, told: float, rng: np.random.Generator) -> li
     """Groups of clips with a look of their own; ``told`` = how far ours lie from a camera's in one feature."""
     made = []
     for number in range(groups):
-        source, look = ("head" if number % 2 else "video"), rng.normal(0, 3.0, 12)
+        source, look = ("head" if number % 2 else "video"), rng.normal(0, 3.0, 43)
         for _ in range(each):
-            found = look + rng.normal(0, 0.1, 12)
-            found[0] = told * (number % 2) + rng.normal()
+            found = look + rng.normal(0, 0.1, 43)
+            found[30] = told * (number % 2) + rng.normal()
             made.append(Sample("clip", source, f"g{number}", found.tolist()))
     return made
 
@@ -77,12 +77,12 @@ def rows_of(groups: int, each: int, told: float, rng: np.random.Generator) -> li
 def test_nothing_of_a_judged_group_is_learnt_from():
     """Each group's own look tells all about it; held out, it must tell nothing."""
     rng = np.random.default_rng(7)
-    rows = rows_of(12, 20, 0.0, rng)
+    rows = rows_of(24, 10, 0.0, rng)
     ours = np.array([row.ours for row in rows])
     met = np.array([learnt(rows).score(np.array(row.found)) for row in rows])
-    assert roc(met[ours], met[~ours])["auc"] > 0.95
     unmet = held_out(rows, lambda row: row.group)
-    assert roc(unmet[ours], unmet[~ours])["auc"] < 0.8
+    assert roc(met[ours], met[~ours])["auc"] > 0.9
+    assert roc(unmet[ours], unmet[~ours])["auc"] < 0.7
     really = rows_of(40, 8, 6.0, rng)
     scores, ours = held_out(really, lambda row: row.group), np.array([row.ours for row in really])
     assert roc(scores[ours], scores[~ours])["auc"] > 0.9
@@ -100,8 +100,8 @@ def test_a_camera_of_which_there_is_more_counts_no_more():
 def test_the_judgement_names_every_source_and_the_engine_that_was_left_out():
     rng = np.random.default_rng(9)
     rows = rows_of(8, 6, 6.0, rng)
-    rows += [Sample("clip", "animation", "a", rng.normal(0, 1, 12).tolist()) for _ in range(5)]
-    rows += [Sample("clip", "screen", "g1", rng.normal(0, 1, 12).tolist()) for _ in range(4)]
+    rows += [Sample("clip", "animation", "a", rng.normal(0, 1, 43).tolist()) for _ in range(5)]
+    rows += [Sample("clip", "screen", "g1", rng.normal(0, 1, 43).tolist()) for _ in range(4)]
     rows += [
         Sample("clip", "eri", f"g{2 * n + 1}", r.found) for n in range(4) for r in rows if r.group == f"g{2 * n + 1}"
     ]
