@@ -23,8 +23,8 @@ from avatar.trust.detector import Weights
 
 RIDGE = {"still": 3.0, "clip": 10.0}
 USED = {"still": slice(0, 35), "clip": slice(29, 43)}
-"""Columns that are looked at. Of a clip neither the spectrum nor how structure is spread over the picture: both told one
-camera's framing and optics from another's, and called cameras that they had not met ours."""
+"""Columns that are looked at. Of a clip neither the spectrum nor how structure is spread over the picture: both told
+one camera's framing and optics from another's, and called cameras that they had not met ours."""
 F64 = NDArray[np.float64]
 
 

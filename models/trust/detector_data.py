@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,14 @@ def samples(data: Path, pieces: Pieces, progress: Progress = lambda done, of: No
         work = list(_work(data, finder))
         made: list[Sample] = []
         for index, (name, measure) in enumerate(work):
-            rows = pieces.of(name, lambda measure=measure: [asdict(sample) for sample in measure()])
+            rows = pieces.of(name, partial(_rows, measure))
             made += [Sample(**row) for row in rows or ()]
             progress(index + 1, len(work))
     return made
+
+
+def _rows(measure: Callable[[], Iterator[Sample]]) -> list[dict[str, Any]]:
+    return [asdict(sample) for sample in measure()]
 
 
 def _work(data: Path, finder: LandmarkDetector) -> Iterator[tuple[str, Callable[[], Iterator[Sample]]]]:
@@ -102,18 +107,18 @@ def _work(data: Path, finder: LandmarkDetector) -> Iterator[tuple[str, Callable[
     for index, person in enumerate(both):
         assert person.smile is not None
         photos = [person.neutral, person.smile]
-        yield f"still-{person.name}", lambda i=index, n=person.name, p=photos: _stills(i, n, p, finder)
+        yield f"still-{person.name}", partial(_stills, index, person.name, photos, finder)
     others = sorted((data / "faces" / "t2i").glob("*.jpg"))[:PORTRAITS]
     if others:
-        yield "other-generators", lambda: _others(others)
+        yield "other-generators", partial(_others, others)
     clips = [path for path in sorted((data / "talking").rglob("*.mp4")) if path.with_suffix(".npz").is_file()]
     for index, path in enumerate(clips):
-        yield f"talking-{path.stem}", lambda i=index, p=path: _talking(i, p, finder)
+        yield f"talking-{path.stem}", partial(_talking, index, path, finder)
     for folder, source in (("video", "video"), ("animation", "animation")):
         for path in sorted((data / folder).glob("*.*")):
-            yield f"{source}-{path.stem}", lambda p=path, s=source: _recorded(p, s)
+            yield f"{source}-{path.stem}", partial(_recorded, path, source)
     for index, entry in enumerate(entry for entry in parts.library().entries() if entry.builtin):
-        yield f"avatar-{entry.name}", lambda i=index, n=entry.name: _avatars(i, n)
+        yield f"avatar-{entry.name}", partial(_avatars, index, entry.name)
 
 
 def _names(index: int) -> list[str]:

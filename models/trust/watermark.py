@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,8 @@ def watermark(
     found = {name: [0, 0] for name in TREATMENTS}
     for index, name in enumerate(names):
         for number in range(MESSAGES):
-
-            def survived(name: str = name, session: int = (index * MESSAGES + number) * 79764919) -> Any:
-                return _survived(engine, name, Message(session % 2**32, "synthetic"))
-
+            message = Message((index * MESSAGES + number) * 79764919 % 2**32, "synthetic")
+            survived = partial(_survived, engine, name, message)
             for treatment, right in (pieces.of(f"{engine}-{name}-{number}", survived) or {}).items():
                 found[treatment][0] += right[0]
                 found[treatment][1] += right[1]
@@ -113,7 +112,7 @@ def watermark(
     looked, false, kinds = 0, [], {"pictures and clips of --data": 0, "unmarked pictures of the engine": 0}
     windows = false_windows = 0
     for kind, key, pictures in _clean(data, engine, names, clean):
-        piece = pieces.of(key, lambda pictures=pictures: _looked_at(pictures()))
+        piece = pieces.of(key, partial(_looked_at, pictures))
         if piece is None:
             continue
         count = min(piece["pictures"], clean - looked)
@@ -157,10 +156,10 @@ def _survived(engine: str, name: str, message: Message) -> dict[str, list[int]]:
     return found
 
 
-def _looked_at(pictures: Iterator[list[U8]]) -> dict[str, Any]:
+def _looked_at(pictures: Callable[[], Iterator[list[U8]]]) -> dict[str, Any]:
     """Every picture of windows by itself, and windows of a clip as a whole."""
     found: dict[str, Any] = {"pictures": 0, "false": [], "windows": 0, "false_windows": 0}
-    for window in pictures:
+    for window in pictures():
         for picture in window:
             if (reading := watermark_reader.read([picture])) is not None:
                 found["false"].append([found["pictures"], reading.strength, reading.message.name])
@@ -179,21 +178,22 @@ def _clean(
     Gives the kind, a name, and what makes windows (a still is a window of one)."""
     paths = sorted(data.rglob("*")) if data is not None else []
     for path in (path for path in paths if path.suffix.lower() in _VIDEO):
-        yield "pictures and clips of --data", f"clean-{_short(path)}", lambda path=path: _both_ways(clip_windows(path))
+        yield "pictures and clips of --data", f"clean-{_short(path)}", partial(_both_ways, clip_windows, path)
     stills = [path for path in paths if path.suffix.lower() in _PICTURE]
     for begin in range(0, len(stills), PIECE // 2):
         some = stills[begin : begin + PIECE // 2]
-        yield "pictures and clips of --data", f"clean-{_short(*some)}", lambda some=some: _both_ways(_stills(some))
+        yield "pictures and clips of --data", f"clean-{_short(*some)}", partial(_both_ways, _stills, some)
     share = -(-count // (PIECE * max(1, len(names)))) * PIECE
     for name in names:
         for begin in range(0, share, PIECE):
-
-            def drawn(name: str = name, begin: int = begin) -> Iterator[list[U8]]:
-                # As large as they are looked at.
-                drawing = make_engine(engine, library().load(name), watermark_reader.SIDE)
-                return ([drawing.render(state)] for state in _random_states(begin, PIECE))
-
+            drawn = partial(_drawn, engine, name, begin)
             yield "unmarked pictures of the engine", f"clean-{engine}-{name}-{begin}", drawn
+
+
+def _drawn(engine: str, name: str, begin: int) -> Iterator[list[U8]]:
+    """As large as they are looked at."""
+    drawing = make_engine(engine, library().load(name), watermark_reader.SIDE)
+    return ([drawing.render(state)] for state in _random_states(begin, PIECE))
 
 
 def _short(*paths: Path) -> str:
@@ -201,8 +201,8 @@ def _short(*paths: Path) -> str:
     return f"{paths[0].stem}-{len(paths)}-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
 
 
-def _both_ways(windows: Iterator[list[U8]]) -> Iterator[list[U8]]:
-    for window in windows:
+def _both_ways(read: Callable[[Any], Iterator[list[U8]]], source: Any) -> Iterator[list[U8]]:
+    for window in read(source):
         yield window
         yield [np.ascontiguousarray(picture[:, ::-1]) for picture in window]
 
