@@ -108,6 +108,7 @@ def test_the_page_says_what_is_kept(visit):
     expect(page.locator("#kept")).to_contain_text("avatar avatars revoke")
 
 
+@pytest.mark.timeout(300)
 def test_revoking_while_live_stops_the_picture_within_a_second(tmp_path: Path, browser):
     photo = tmp_path / "me.png"
     cv2.imwrite(str(photo), cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR))
