@@ -47,12 +47,12 @@ from avatar.portrait.matte import matte_of
 log = logging.getLogger(__name__)
 
 MIN_SIZE, MAX_SIZE = 256, 1024
-MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
+MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 15.0, 12.0
 """Degrees; beyond them a single photo shows its back sides."""
-SEEN_YAW = 1.5
-"""Hair, ears and shoulders hardly turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads 10
-degrees of yaw as 4.5, ``avatar eval reenact``): it is drawn larger, within the limit. Where the turn was solved for the
-mesh itself (``models/expression/faces.py``), it is divided by this."""
+SEEN_YAW = SEEN_PITCH = 1.5
+"""Light, ears and shoulders do not turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads
+10 degrees of yaw or pitch as 4.3 to 5.4, ``avatar eval reenact``): it is drawn larger, within the limit. Where the
+turn was solved for the mesh itself (``models/expression/faces.py``), it is divided by these."""
 MAX_GAZE = math.radians(15.0)
 MAX_SHIFT = 40.0
 """Millimetres of translation."""
@@ -71,7 +71,7 @@ _LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
 class HeadEngine(Engine):
     """Draws a portrait as a 3D head. Sizes 256 to 1024; about 5 to 8 ms a frame at 512 on one core.
 
-    Pose is limited softly to 15 degrees of yaw and 12 of pitch and roll, gaze to 15 degrees.
+    Pose is limited softly to 15 degrees of yaw and pitch and 12 of roll, gaze to 15 degrees.
     """
 
     name = "head"
@@ -283,8 +283,8 @@ class HeadEngine(Engine):
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""
         fitted = self._fitted
         yaw, pitch, roll = head.euler if all(map(math.isfinite, head.rotation)) else (0.0, 0.0, 0.0)
-        yaw = soft_limit(SEEN_YAW * yaw, MAX_YAW)
-        turn = to_matrix(from_euler(yaw, soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
+        yaw, pitch = soft_limit(SEEN_YAW * yaw, MAX_YAW), soft_limit(SEEN_PITCH * pitch, MAX_PITCH)
+        turn = to_matrix(from_euler(yaw, pitch, soft_limit(roll, MAX_ROLL)))
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
         scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
         pivot = fitted.rotation @ _PIVOT
