@@ -284,12 +284,15 @@ class HeadEngine(Engine):
         fitted = self._fitted
         yaw, pitch, roll = head.euler if all(map(math.isfinite, head.rotation)) else (0.0, 0.0, 0.0)
         yaw, pitch = soft_limit(SEEN_YAW * yaw, MAX_YAW), soft_limit(SEEN_PITCH * pitch, MAX_PITCH)
-        turn = to_matrix(from_euler(yaw, pitch, soft_limit(roll, MAX_ROLL)))
+        roll = soft_limit(roll, MAX_ROLL)
+        turn = to_matrix(from_euler(yaw, pitch, roll))
+        # The eyes travel as far as a nod of the true size takes them: neck and hair are not drawn out for nothing.
+        carried = to_matrix(from_euler(yaw, pitch / SEEN_PITCH, roll))
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
         scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
         pivot = fitted.rotation @ _PIVOT
         matrix = scale * turn @ fitted.rotation
-        offset = fitted.scale * pivot - scale * (turn @ pivot) + fitted.scale * shift / 10 * (1, 1, 0)
+        offset = fitted.scale * pivot - scale * (carried @ pivot) + fitted.scale * shift / 10 * (1, 1, 0)
         offset[:2] += fitted.offset
         flip = np.array((1.0, -1.0, 1.0))
         return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)
