@@ -26,7 +26,9 @@ class Shedder:
     """Calm for so long: one level back. Twice as long after each time that did not last, up to the second."""
 
     def __init__(self, interval_ms: float, top: int = len(LADDER) - 1) -> None:
-        self._interval, self._top = interval_ms, top
+        self._interval = interval_ms
+        self.top = top
+        """May be changed at any time."""
         self.level = 0
         self._patience = self.CALM_S
         self._changed = float("-inf")
@@ -43,7 +45,7 @@ class Shedder:
             return self.level
         if late_ms > self.LATE * self._interval or skipped >= self.SKIPPED:
             self._calm_since = None
-            if self.level < self._top:
+            if self.level < self.top:
                 lasted = now - self._returned >= self._patience
                 self._patience = self.CALM_S if lasted else min(2 * self._patience, self.LONGEST_S)
                 self._move(now, 1)

@@ -1,7 +1,8 @@
 """Every parser that meets the outside, with broken input.
 
-In a test run each gets the same inputs every time; ``FUZZ_SECONDS=600 pytest tests/fuzz -k photo --timeout 0 -s`` goes on
-as long as is asked, with other inputs each time, and says how many. What does harm is kept in ``tests/fuzz/crashes``, and stays as a test.
+In a test run each gets the same inputs every time; ``FUZZ_SECONDS=600 pytest tests/fuzz -k photo --timeout 0 -s`` goes
+on as long as is asked, with other inputs each time, and says how many. What does harm is kept in
+``tests/fuzz/crashes``, and stays as a test.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ INPUTS = 150
 LONGEST_S = 5.0
 """Processor time for one input; more is a hang."""
 HANG_S, STUCK_S = 60, 900
-"""Processor time, and time on the wall (a long run may be suspended), after which a run ends with every thread's stack."""
+"""Processor time, and time on the wall (a long run may be suspended), after which it ends with every thread's stack."""
 
 
 @contextlib.contextmanager

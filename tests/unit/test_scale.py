@@ -8,7 +8,7 @@ import pytest
 
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
-from avatar.scale.admission import SHARE, Admission
+from avatar.scale.admission import ROOM_S, SHARE, Admission
 from avatar.scale.shedding import LADDER, Shedder
 from avatar.sync.cadence import Cadence
 
@@ -118,3 +118,44 @@ def test_a_slower_grid_goes_on_where_the_faster_one_was():
     assert set(steps[:29]) == set(steps[61:]) == {40}
     assert set(steps[31:59]) == {80}
     assert cadence.skipped == 0
+
+
+def test_a_further_session_is_let_in_by_drawing_all_of_them_more_cheaply():
+    admission = Admission(8, 2.0, 0.6, 0.4, 0.25)
+    tiers = []
+    for name in "abcdef":
+        admission.reserve(name)
+        tiers.append(admission.tier)
+    assert tiers == [0, 0, 1, 1, 2, 2]
+    assert admission.limit == 6
+    with pytest.raises(RunError, match="6 sessions are all"):
+        admission.reserve("g")
+
+
+def test_a_better_tier_comes_back_one_at_a_time_after_a_while_with_room_to_spare():
+    admission = Admission(8, 2.0, 0.6, 0.4, 0.25)
+    for name in "abcde":
+        admission.reserve(name)
+    assert admission.settle(0.0) == 2
+    for name in "bcde":
+        admission.release(name)
+    tiers = [admission.settle(float(now)) for now in range(1, 60)]
+    assert tiers.index(1) == pytest.approx(ROOM_S, abs=1)
+    assert tiers.index(0) == pytest.approx(2 * ROOM_S, abs=2)
+    admission.reserve("b")
+    admission.reserve("c")
+    assert admission.tier == 1
+    admission.release("c")
+    assert admission.settle(100.0) == 1
+    admission.reserve("c")
+    assert [admission.settle(100.0 + now) for now in range(60)] == [1] * 60, "three have no room in the better one"
+
+
+def test_sessions_that_take_more_than_was_reckoned_are_drawn_more_cheaply_at_once():
+    admission = Admission(8, 2.0, 0.6, 0.4)
+    admission.reserve("a")
+    admission.reserve("b")
+    for _ in range(30):
+        admission.learn(0.9)
+    assert admission.settle(0.0) == 1
+    assert admission.cost == pytest.approx(0.4 * 1.5, rel=0.05), "what one tier teaches holds for the others"
