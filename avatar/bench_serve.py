@@ -35,10 +35,12 @@ def serve(
 ) -> dict[str, Any]:
     """``sessions`` with ``viewers`` each, for ``seconds``. Linux only (it reads /proc).
 
-    ``cpu_cores`` is what all of the server's processes took, ``cpu_cores_each`` what each session's did,
-    ``viewer_cores`` what it cost to watch, ``other_cores`` what else ran on the machine. ``sessions`` are those that
-    were admitted of ``asked``. ``estimate`` is what one session was reckoned to take in the tier that was drawn;
-    ``live_over_parts`` is what it took over what its parts take alone at the rate that was drawn.
+    ``sessions`` are those that were admitted of ``asked``. ``shed`` counts pictures that came too late to be drawn,
+    ``left_out`` all that were not drawn of those that there should have been, ``given_up`` the sessions that were drawn
+    at less than their rate at the end. ``cpu_cores`` is what all of the server's processes took, ``cpu_cores_each``
+    what each session's did, ``viewer_cores`` what it cost to watch, ``other_cores`` what else ran on the machine.
+    ``estimate`` is what one session was reckoned to take in the tier that was drawn, ``live_over_parts`` what it took
+    over what its parts take alone at the rate that was drawn.
 
     :param side_by_side: a server for each session, which know nothing of each other.
 
@@ -69,6 +71,7 @@ def _live(config: Config, sessions: int, viewers: int, seconds: float, one_door:
             took = {pid: (cpu - before[pid]) / wall for pid, cpu in _taken(before).items()}
             busy = (_busy() - busy) / wall
             after = [get(*engine.meters) for engine in engines]
+            given_up = _given_up(engines[0].address) if one_door else 0
             memory = sum(map(_proportional_mb, before))
             quality = get(engines[0].meters[0], engines[0].state)["quality"].split(":")[0]
         finally:
@@ -86,6 +89,8 @@ def _live(config: Config, sessions: int, viewers: int, seconds: float, one_door:
         "drawn_fps": round(sum(gained["frames"]) / wall / len(engines), 2),
         "freeze_ms_max": max(row["freeze_ms_max"] for row in seen),
         "shed": sum(gained["shed"]),
+        "left_out": max(0, round(FPS * wall * len(engines)) - sum(gained["frames"])),
+        "given_up": given_up,
         "quality": quality,
         "lost_packets": sum(row["lost_packets"] for row in seen),
         "encodes": max(row["encodes"] for row in meters),
@@ -139,6 +144,13 @@ def _behind_one_door(stack: contextlib.ExitStack, config: Config, sessions: int,
         _Engine(address, f"/whep/{name}", (address, f"/s/{name}/api/meters"), f"/s/{name}/api/state", process.pid)
         for name in names
     ]
+
+
+def _given_up(address: str) -> int:
+    """Sessions behind a door that have given something up."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=5) as answer:
+        rows = dict(line.split() for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    return round(float(rows["vultus_given_up_frame_rate"]))
 
 
 def _family(servers: Iterable[int]) -> set[int]:

@@ -31,9 +31,13 @@ class Shedder:
         """May be changed at any time."""
         self.level = 0
         self._patience = self.CALM_S
-        self._changed = float("-inf")
+        self._changed = self._excused = float("-inf")
         self._returned = float("-inf")
         self._calm_since: float | None = None
+
+    def excuse(self, now: float) -> None:
+        """Something that costs and passes is happening, as somebody's joining: nothing is judged for a while."""
+        self._excused = now
 
     def step(self, now: float, late_ms: float, skipped: float) -> int:
         """The level from now on.
@@ -41,7 +45,7 @@ class Shedder:
         :param late_ms: how late pictures leave, 95th percentile of the last second.
         :param skipped: part of the pictures that were skipped in it, 0 to 1.
         """
-        if now - self._changed < self.SETTLE_S:
+        if now - max(self._changed, self._excused) < self.SETTLE_S:
             return self.level
         if late_ms > self.LATE * self._interval or skipped >= self.SKIPPED:
             self._calm_since = None

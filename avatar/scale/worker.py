@@ -120,21 +120,36 @@ class SessionWorker:
             await asyncio.wait(tasks, timeout=END_S)
 
     def _recent(self, name: str) -> tuple[float, ...]:
-        """Of the last second."""
-        return self._pipeline.session.meters.series(name)[-self._pipeline.config.avatar.fps :]
+        """Of the last second: what was before a change of the rate says nothing about what comes after it."""
+        fps = self._pipeline.config.avatar.fps // self._every
+        return self._pipeline.session.meters.series(name)[-max(1, fps) :]
+
+    @property
+    def _every(self) -> int:
+        """One in so many pictures is drawn."""
+        return 2 if self._level >= 1 else 1
 
     async def _shed(self) -> None:
         loop = asyncio.get_running_loop()
+        watching = 0
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
+            before, watching = watching, self._watching
+            if watching > before:
+                self._shedder.excuse(loop.time())
             drawn, skipped = meters.counters["drawn"], meters.counters["shed"]
-            before, self._counted = self._counted, (drawn, skipped)
-            drawn, skipped = drawn - before[0], skipped - before[1]
+            counted, self._counted = self._counted, (drawn, skipped)
+            drawn, skipped = drawn - counted[0], skipped - counted[1]
             if not drawn + skipped:
                 continue  # nobody watches
             late = percentiles(self._recent("late_ms"), (95,))["p95"]
             await self.give_up(self._shedder.step(loop.time(), late, skipped / (drawn + skipped)))
+
+    @property
+    def _watching(self) -> int:
+        hub = self._pipeline.hub
+        return hub.viewers if hub is not None else 0
 
     async def give_up(self, level: int) -> None:
         """Apply a level of :data:`avatar.scale.shedding.LADDER`."""
@@ -142,7 +157,7 @@ class SessionWorker:
         if level == before:
             return
         self._level = level
-        pipeline.session.draw_every(2 if level >= 1 else 1)
+        pipeline.session.draw_every(self._every)
         assert pipeline.hub is not None
         pipeline.hub.sink.shrink = 2 if level >= 2 else 1
         if (level >= 3) != (before >= 3):
@@ -152,6 +167,7 @@ class SessionWorker:
         """Draw at this quality from now on: there are more sessions, or fewer, on this machine."""
         self._quality = quality
         self._shedder.top = self._top
+        self._shedder.excuse(asyncio.get_running_loop().time())
         if self._level < 3:
             await self._pipeline.control.draw_at(quality)
 

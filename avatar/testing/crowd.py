@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcrtpreceiver import StreamStatistics
 
 from avatar.errors import RunError
 
@@ -38,14 +39,20 @@ class Seat:
     _whole: bool = True
 
     def listen(self, kind: str, receiver: Any) -> None:
-        """Count instead of buffering and decoding; reports go on as usual."""
+        """Count instead of buffering and decoding; reports go on as usual, without which the engine would take us for
+        gone."""
 
         async def rtp(packet: Any, arrival_time_ms: int) -> None:
             self.size += 12 + len(packet.payload)
+            if (codec := receiver._RTCRtpReceiver__codecs.get(packet.payload_type)) is not None:
+                known = receiver._RTCRtpReceiver__remote_streams
+                if packet.ssrc not in known:
+                    known[packet.ssrc] = StreamStatistics(codec.clockRate)
+                known[packet.ssrc].add(packet)
             if kind == "audio":
                 self.sounds += 1
                 return
-            if packet.payload_type not in receiver._RTCRtpReceiver__codecs:
+            if codec is None:
                 return
             number = packet.sequence_number
             if self._next is not None and number != self._next:
@@ -92,10 +99,12 @@ async def watch(address: str, viewers: int, seconds: float, path: str = "/whep")
             seat.shown, seat.sounds, seat.lost, seat.size = seat.shown[-1:], 0, 0, 0
         begun, cpu = time.monotonic(), time.process_time()
         await asyncio.sleep(seconds)
-        wall, cpu = time.monotonic() - begun, time.process_time() - cpu
+        ended = time.monotonic()
+        wall, cpu = ended - begun, time.process_time() - cpu
         await asyncio.gather(*(seat.pc.close() for seat in seats))
     rates = [(len(seat.shown) - 1) / wall for seat in seats]
-    gaps = [max((b - a for a, b in zip(s.shown, s.shown[1:], strict=False)), default=wall) for s in seats]
+    times = [[*seat.shown, ended] for seat in seats]
+    gaps = [max((b - a for a, b in zip(shown, shown[1:], strict=False)), default=wall) for shown in times]
     return {
         "viewers": viewers,
         "fps_min": round(min(rates), 2),

@@ -159,3 +159,11 @@ def test_sessions_that_take_more_than_was_reckoned_are_drawn_more_cheaply_at_onc
         admission.learn(0.9)
     assert admission.settle(0.0) == 1
     assert admission.cost == pytest.approx(0.4 * 1.5, rel=0.05), "what one tier teaches holds for the others"
+
+
+def test_what_somebody_who_joins_costs_is_no_reason_to_give_anything_up():
+    shedder = Shedder(40.0)
+    shedder.excuse(10.0)
+    assert shedder.step(10.5, 60.0, 0.3) == 0
+    assert shedder.step(10.0 + Shedder.SETTLE_S - 0.1, 60.0, 0.3) == 0
+    assert shedder.step(10.0 + Shedder.SETTLE_S, 60.0, 0.3) == 1, "it has not passed"
