@@ -8,6 +8,7 @@ last packet (marker bit) has come and no packet of it was lost.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -104,7 +105,7 @@ async def watch(address: str, viewers: int, seconds: float, path: str = "/whep")
         await asyncio.gather(*(seat.pc.close() for seat in seats))
     rates = [(len(seat.shown) - 1) / wall for seat in seats]
     times = [[*seat.shown, ended] for seat in seats]
-    gaps = [max((b - a for a, b in zip(shown, shown[1:], strict=False)), default=wall) for shown in times]
+    gaps = [max((b - a for a, b in itertools.pairwise(shown)), default=wall) for shown in times]
     return {
         "viewers": viewers,
         "fps_min": round(min(rates), 2),
