@@ -12,8 +12,9 @@ SHARE = 0.85
 """Part of the cores that sessions may take: the rest is for bursts, the door and the system."""
 WEIGHT = 0.1
 """Of a new measurement of what a live session costs."""
-ROOM_S, SPARE = 20.0, 0.9
-"""A better tier comes back after so many seconds in which this part of the cores would have been enough for it."""
+ROOM_S, LONGEST_S, SPARE = 20.0, 600.0, 0.9
+"""A better tier comes back after so many seconds in which this part of the cores would have been enough for it; after
+twice as many, up to the second, with each time that pictures were late all the same."""
 TRUST = 3.0
 """What live sessions cost may lead away from the first measurement by this factor, up or down."""
 
@@ -39,6 +40,7 @@ class Admission:
         """What live sessions take over what was measured at the start."""
         self._holders: set[str] = set()
         self._room_since: float | None = None
+        self._patience = ROOM_S
 
     @property
     def cost(self) -> float:
@@ -80,11 +82,19 @@ class Admission:
         self.tier = max(self.tier, self._best(self.taken))
         if self.tier and self.taken <= self._carried(self.tier - 1, SPARE):
             self._room_since = now if self._room_since is None else self._room_since
-            if now - self._room_since >= ROOM_S:
+            if now - self._room_since >= self._patience:
                 self.tier, self._room_since = self.tier - 1, None
         else:
             self._room_since = None
         return self.tier
+
+    def overrun(self) -> None:
+        """Pictures are late although there ought to be room for all: a session takes more than was measured, or the
+        machine has less to give. The tier goes down, where there is a cheaper one."""
+        self._room_since = None
+        if self.tier < len(self._first) - 1:
+            self.tier += 1
+            self._patience = min(2 * self._patience, LONGEST_S)
 
     def learn(self, cores: float) -> None:
         """A session that is watched takes so many cores, as measured just now."""

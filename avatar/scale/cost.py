@@ -23,11 +23,11 @@ from avatar.streams.pixels import to_i420
 from avatar.streams.rtc_codecs import LiveVp8Encoder
 from avatar.trust.provenance import new_session
 
-BETWEEN = 1.35
-"""What a live session is reckoned to take over what its parts take alone: the event loop, encryption, packets, one
-viewer. Chosen on the safe side, not settled by a measurement: `avatar bench serve --sessions 1` prints what it is
-(``live_over_parts``), and that was 0.94 and 1.42 on a machine that others were using as well (docs/scale.md). What
-sessions that are watched really take corrects it within seconds (:meth:`avatar.scale.admission.Admission.learn`)."""
+BETWEEN = 1.5
+"""What a live session takes over what its parts take alone: the event loop, encryption, packets, one viewer, and caches
+that others have used meanwhile. Measured on a busy machine, four sessions at their full rate: 1.49 (docs/scale.md;
+``live_over_parts`` of `avatar bench serve`). What sessions that are watched really take corrects it within seconds
+(:meth:`avatar.scale.admission.Admission.learn`)."""
 _PICTURES = 24
 
 

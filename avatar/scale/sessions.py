@@ -26,6 +26,8 @@ Json = dict[str, Any]
 
 RESTARTS, WITHIN_S = 3, 60.0
 """A session's worker is started again so often in this time; then the session ends."""
+SETTLED_S = 15.0
+"""After a change of the tier sessions have so long to take back what they gave up, before the tier is to blame."""
 END_S = 5.0
 """Seconds that a worker has to close its connections in order."""
 VOICES = ("demo", "page", "silence")
@@ -254,6 +256,7 @@ class Sessions:
     async def _reap(self) -> None:
         """End what nobody uses, and learn what sessions really cost."""
         idle = self._config.server.idle_s
+        changed, tier = self._seconds(), self.admission.tier
         while True:
             await asyncio.sleep(min(1.0, idle / 4))
             self.admission.cores = self._config.server.cores or self._workers.cores()
@@ -266,7 +269,11 @@ class Sessions:
                     self.counters["reaped"] += 1
                     log.info("session %s: nobody for %g s; it has ended", session.short, idle)
                     await self.end(session.id, f"nobody was connected for {idle:g} s")
-            self.admission.settle(self._seconds())
+            now = self._seconds()
+            if now - changed >= SETTLED_S and any(session.beat.get("level") for session in self._sessions.values()):
+                self.admission.overrun()
+            before, tier = tier, self.admission.settle(now)
+            changed = changed if tier == before else now
             await self._draw_alike()
 
     def _typical(self, session: Session) -> bool:

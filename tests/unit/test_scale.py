@@ -167,3 +167,18 @@ def test_what_somebody_who_joins_costs_is_no_reason_to_give_anything_up():
     assert shedder.step(10.5, 60.0, 0.3) == 0
     assert shedder.step(10.0 + Shedder.SETTLE_S - 0.1, 60.0, 0.3) == 0
     assert shedder.step(10.0 + Shedder.SETTLE_S, 60.0, 0.3) == 1, "it has not passed"
+
+
+def test_late_pictures_bring_a_cheaper_tier_which_stays_longer_each_time():
+    admission, now, waits = Admission(8, 8.0, 0.6, 0.4), 0.0, []
+    admission.reserve("a")
+    for _ in range(3):
+        admission.overrun()
+        begun = now
+        while admission.settle(now) == 1:
+            now += 1.0
+        waits.append(now - begun)
+    assert waits == pytest.approx([2 * ROOM_S, 4 * ROOM_S, 8 * ROOM_S], abs=1)
+    admission.overrun()
+    admission.overrun()
+    assert admission.tier == 1, "there is none below it"
