@@ -22,6 +22,8 @@ class Shedder:
     """Part of the pictures that were skipped, from which on it counts as late."""
     SETTLE_S = 2.0
     """After a change nothing is judged for so long: old measurements have to leave."""
+    EXCUSED_S = 4.0
+    """Nor for so long after what costs and passes: handshakes, the first pictures, another engine's making."""
     CALM_S, LONGEST_S = 10.0, 300.0
     """Calm for so long: one level back. Twice as long after each time that did not last, up to the second."""
 
@@ -46,7 +48,7 @@ class Shedder:
         :param late_ms: how late pictures leave, 95th percentile of the last second.
         :param skipped: part of the pictures that were skipped in it, 0 to 1.
         """
-        if now - max(self._changed, self._excused) < self.SETTLE_S:
+        if now - self._changed < self.SETTLE_S or now - self._excused < self.EXCUSED_S:
             return self.level
         if late_ms > self.LATE * self.interval or skipped >= self.SKIPPED:
             self._calm_since = None

@@ -131,12 +131,12 @@ class SessionWorker:
 
     async def _shed(self) -> None:
         loop = asyncio.get_running_loop()
-        watching = 0
+        there = 0
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
-            before, watching = watching, self._watching
-            if watching > before:
+            before, there = there, self._peers
+            if there > before:
                 self._shedder.excuse(loop.time())
             drawn, skipped = meters.counters["drawn"], meters.counters["shed"]
             counted, self._counted = self._counted, (drawn, skipped)
@@ -147,9 +147,9 @@ class SessionWorker:
             await self.give_up(self._shedder.step(loop.time(), late, skipped / (drawn + skipped)))
 
     @property
-    def _watching(self) -> int:
+    def _peers(self) -> int:
         hub = self._pipeline.hub
-        return hub.viewers if hub is not None else 0
+        return hub.peers if hub is not None else 0
 
     async def give_up(self, level: int) -> None:
         """Apply a level of :data:`avatar.scale.shedding.LADDER`."""

@@ -165,8 +165,8 @@ def test_what_somebody_who_joins_costs_is_no_reason_to_give_anything_up():
     shedder = Shedder(40.0)
     shedder.excuse(10.0)
     assert shedder.step(10.5, 60.0, 0.3) == 0
-    assert shedder.step(10.0 + Shedder.SETTLE_S - 0.1, 60.0, 0.3) == 0
-    assert shedder.step(10.0 + Shedder.SETTLE_S, 60.0, 0.3) == 1, "it has not passed"
+    assert shedder.step(10.0 + Shedder.EXCUSED_S - 0.1, 60.0, 0.3) == 0
+    assert shedder.step(10.0 + Shedder.EXCUSED_S, 60.0, 0.3) == 1, "it has not passed"
 
 
 def test_late_pictures_bring_a_cheaper_tier_which_stays_longer_each_time():
