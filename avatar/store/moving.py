@@ -47,9 +47,10 @@ def move(here: Store, there: Store) -> Moved:
         for bundle in bundles:
             if not _same(bundle, known.find(bundle.kind, bundle.name)):
                 files = {path: content[digest] for path, digest in bundle.files}
-                change.put(bundle.kind, bundle.name, files, bundle.consent and bundle.consent.body)
-        for consent in revoked:
-            change.keep(consent.avatar, consent.body)
+                consent = None if bundle.consent is None else bundle.consent.body
+                change.put(bundle.kind, bundle.name, files, consent)
+        for record in revoked:
+            change.keep(record.avatar, record.body)
         for key, value in before.settings.items():
             if key not in known.settings:
                 change.set(key, value)
