@@ -139,7 +139,8 @@ def _phases(
 
 
 def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: np.ndarray) -> dict[str, Any]:
-    """How soon the pictures keep to what goes through: from then on none is late by more than a quarter of a second."""
+    """How soon the pictures keep to what goes through: from then on none is late by more than a quarter of a second.
+    ``late`` are those that are: when, in seconds of the bottleneck, and how long nothing new was shown."""
     start, end = phases["narrow"]
     inside = shown[(shown[:, 0] >= start) & (shown[:, 0] < end), 0]
     gaps = np.diff(np.concatenate([inside, [end]]))
@@ -149,6 +150,7 @@ def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: n
     return {
         "kbps": NARROW / 1e3,
         "follows_after_s": round(float(inside[late[-1]] + gaps[late[-1]] - start), 2) if len(late) else 0.0,
+        "late": [[round(float(inside[k] - start), 2), round(float(gaps[k]), 2)] for k in late],
         "sent_kbps_before": round(float(np.median(free[:, 1])), 1),
         "sent_kbps_after_3_s": round(float(np.median(after[:, 1])), 1),
         **{f"{name}_{key}": value for name in phases for key, value in _seen(shown, phases[name]).items()},
