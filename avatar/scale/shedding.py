@@ -28,8 +28,10 @@ class Shedder:
     """Calm for so long: one level back. Twice as long after each time that did not last, up to the second."""
 
     def __init__(self, interval_ms: float, top: int = len(LADDER) - 1) -> None:
-        self.interval = interval_ms
-        """Changes with the rate."""
+        self._interval = interval_ms
+        self.every = 1
+        """One in so many pictures is drawn now: those that are left have more time, and what they show of calm counts by
+        that. What is late to whoever listens is late at any rate."""
         self.top = top
         """May be changed at any time."""
         self.level = 0
@@ -50,13 +52,13 @@ class Shedder:
         """
         if now - self._changed < self.SETTLE_S or now - self._excused < self.EXCUSED_S:
             return self.level
-        if late_ms > self.LATE * self.interval or skipped >= self.SKIPPED:
+        if late_ms > self.LATE * self._interval or skipped >= self.SKIPPED:
             self._calm_since = None
             if self.level < self.top:
                 lasted = now - self._returned >= self._patience
                 self._patience = self.CALM_S if lasted else min(2 * self._patience, self.LONGEST_S)
                 self._move(now, 1)
-        elif late_ms < self.CALM * self.interval and skipped == 0:
+        elif late_ms < self.CALM * self._interval * self.every and skipped == 0:
             self._calm_since = now if self._calm_since is None else self._calm_since
             if self.level and now - self._calm_since >= self._patience:
                 self._returned = now

@@ -158,7 +158,7 @@ class SessionWorker:
             return
         self._level = level
         pipeline.session.draw_every(self._every)
-        self._shedder.interval = self._every * 1e3 / pipeline.config.avatar.fps
+        self._shedder.every = self._every
         assert pipeline.hub is not None
         pipeline.hub.sink.shrink = 2 if level >= 2 else 1
         if (level >= 3) != (before >= 3):
