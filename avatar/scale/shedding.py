@@ -30,8 +30,8 @@ class Shedder:
     def __init__(self, interval_ms: float, top: int = len(LADDER) - 1) -> None:
         self._interval = interval_ms
         self.every = 1
-        """One in so many pictures is drawn now. Those that are left have more time, so calm counts by that; what is late
-        to whoever listens is late at any rate."""
+        """One in so many pictures is drawn now. Those that are left have more time, so calm counts by that; what is
+        late to whoever listens is late at any rate."""
         self.top = top
         """May be changed at any time."""
         self.level = 0
