@@ -269,7 +269,9 @@ class Control:
                     "background": pipeline.background,
                 }
             )
-            made = self._at_hand(bundle, asked) or await asyncio.to_thread(choose_engine, asked, bundle)
+            made = self._at_hand(bundle, asked)
+            if made is None:
+                made = await asyncio.to_thread(choose_engine, asked, bundle)
             pipeline.show(bundle, made)
 
     def _at_hand(self, bundle: AvatarBundle, asked: AvatarTable) -> Choice | None:
