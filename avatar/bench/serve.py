@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from avatar.bench import _process, get, running
+from avatar.bench.process import get, running, usage
 from avatar.config import Config
 from avatar.errors import RunError
 from avatar.scale import cost
@@ -160,7 +160,7 @@ def _family(servers: Iterable[int]) -> set[int]:
 
 def _taken(pids: Iterable[int]) -> dict[int, float]:
     """Processor time of each, in seconds."""
-    return {pid: _process(pid)[0] for pid in pids}
+    return {pid: usage(pid)[0] for pid in pids}
 
 
 def _busy() -> float:
