@@ -131,7 +131,7 @@ class SessionWorker:
 
     async def _shed(self) -> None:
         loop = asyncio.get_running_loop()
-        there = 0
+        there, looked = 0, (0.0, 0.0)
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
@@ -143,8 +143,11 @@ class SessionWorker:
             drawn, skipped = drawn - counted[0], skipped - counted[1]
             if not drawn + skipped:
                 continue  # nobody watches
-            late = percentiles(self._recent("late_ms"), (95,))["p95"]
-            await self.give_up(self._shedder.step(loop.time(), late, skipped / (drawn + skipped)))
+            found = percentiles(self._recent("late_ms"), (95,))["p95"], skipped / (drawn + skipped)
+            # Of two looks the better one counts: a hiccup is over sooner than what is given up for it comes back.
+            looked, last = found, looked
+            late, share = map(min, zip(found, last, strict=True))
+            await self.give_up(self._shedder.step(loop.time(), late, share))
 
     @property
     def _peers(self) -> int:
