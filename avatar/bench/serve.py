@@ -62,6 +62,7 @@ def _live(config: Config, sessions: int, viewers: int, seconds: float, one_door:
         engines = (_behind_one_door if one_door else _side_by_side)(stack, config, sessions, viewers)
         crowds = [_crowd(engine, viewers, seconds) for engine in engines]
         try:
+            _go(crowds)
             time.sleep(SETTLE_S)
             before = _taken(_family(engine.server for engine in engines))
             begun, busy = time.monotonic(), _busy()
@@ -184,7 +185,19 @@ def _children(pid: int) -> list[int]:
 def _crowd(engine: _Engine, viewers: int, seconds: float) -> subprocess.Popen[str]:
     words = (engine.address, str(viewers), str(seconds), engine.whep)
     command = [sys.executable, "-m", "avatar.testing.crowd", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _go(crowds: list[subprocess.Popen[str]]) -> None:
+    """Let the viewers come, all of them at once, when all have been loaded."""
+    for crowd in crowds:
+        assert crowd.stdout is not None
+        crowd.stdout.readline()
+    for crowd in crowds:
+        assert crowd.stdin is not None
+        with contextlib.suppress(OSError):  # it has died, which its answer will say
+            crowd.stdin.write("\n")
+            crowd.stdin.flush()
 
 
 def _answer(crowd: subprocess.Popen[str], seconds: float) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Many viewers of one engine in one process, who count pictures and throw them away undecoded.
 
-``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` prints one JSON object. They come by WHEP at PATH
-(/whep if none is given), one after the other, and the counting begins when all are there. A picture counts when its
-last packet (marker bit) has come and no packet of it was lost.
+``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` says "ready" on a line, waits for one, and prints one
+JSON object: what loading this program costs is over when they come. They come by WHEP at PATH (/whep if none is given),
+one after the other, and the counting begins when all are there. A picture counts when its last packet (marker bit) has
+come and no packet of it was lost.
 """
 
 from __future__ import annotations
@@ -187,5 +188,8 @@ def _cut(pc: RTCPeerConnection) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
     seen = asyncio.run(watch(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:5]))
     sys.stdout.write(json.dumps(seen) + "\n")
