@@ -62,7 +62,6 @@ class SendRate:
         self._limited_at = self._grown_at = seconds()
         self._doubted_at = self._fell_at = float("-inf")
         self._pause_until = float("-inf")
-        self._pause_lost = False
         self._measured: float | None = None
         """The queue, where feedback tells it."""
 
@@ -86,11 +85,6 @@ class SendRate:
     def pausing(self) -> bool:
         """Whether nothing is sent, so that a queue drains: what comes after it is in time again."""
         return self._seconds() < self._pause_until
-
-    @property
-    def draining(self) -> bool:
-        """Whether it pauses and all that was sent arrives: what is not even encoded meanwhile is not missed."""
-        return self.pausing and not self._pause_lost
 
     @property
     def _limited(self) -> bool:
@@ -120,12 +114,11 @@ class SendRate:
         if queue >= QUEUE_S or (lost > MANY and through < self.COLLAPSED * sent):
             self._fall(0.85 * through, through)
             if queue > 2 * QUEUE_S or lost > MANY:
-                self._pause(max(queue, self.DRAIN_S), lost > 0)
+                self._pause(max(queue, self.DRAIN_S))
         else:
             self._lose(lost)
 
-    def _pause(self, seconds: float, lost: bool) -> None:
-        self._pause_lost = lost or (self.pausing and self._pause_lost)
+    def _pause(self, seconds: float) -> None:
         if not self.pausing:
             self._pause_until = self._seconds() + min(seconds, 2 * self.DRAIN_S)
 

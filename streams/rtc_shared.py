@@ -138,11 +138,6 @@ class Rung:
         else:
             self._rises = None
 
-    def waits(self) -> bool:
-        """Whether all of its viewers wait for a queue to drain and have missed nothing: then a picture that is not
-        encoded costs no key frame afterwards."""
-        return bool(self.viewers) and all(viewer.rate.draining and not viewer.lost for viewer in self.viewers)
-
     def skips(self) -> bool:
         """Whether this picture is left out, so that fewer are sent."""
         self._count += 1
@@ -195,7 +190,7 @@ class Pictures:
         :param i420: (3/2 h, w). :param ticks: its time in 1/90000 s.
         """
         now = self._seconds()
-        if rung.waits() or rung.skips():
+        if rung.skips():
             return None
         i420 = shrunk(i420, STEPS[rung.step].shrink)
         key = any(viewer.wants_key for viewer in rung.viewers) and now - rung.key_at >= self.KEY_APART

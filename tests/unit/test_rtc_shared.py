@@ -13,7 +13,6 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from avatar.core.types import MILLISECOND, AvatarFrame, FaceState, Ns
 from avatar.streams.pixels import to_i420
-from avatar.streams.rtc_rate import SendRate
 from avatar.streams.rtc_shared import STEPS, Packer, Pictures, Viewer, shrunk
 from avatar.streams.sinks.webrtc import WebRtcSink
 
@@ -147,28 +146,3 @@ def test_a_shrunk_picture_is_the_same_smaller():
     assert back.shape == (32, 48, 3)
     assert np.abs(back[:, 8].astype(int) - (200, 30, 30)).max() <= 5
     assert np.abs(back[:, 40].astype(int) - (20, 60, 210)).max() <= 5
-
-
-@pytest.mark.parametrize(("lost", "keys"), [(0.0, 1), (0.2, 2)])
-async def test_a_queue_drains_without_a_key_frame_where_nothing_was_lost(lost, keys):
-    sink, now, got = WebRtcSink(), [0.0], []
-    sink.pictures = Pictures(lambda: now[0])
-    outlet = sink.attach()
-    outlet.expect({"video"})
-    outlet.viewer.rate = SendRate(lambda: now[0])
-    task = asyncio.create_task(read(outlet, got))
-    sent = []
-    for n in range(60):
-        now[0] = n / 30
-        if n == 20:
-            outlet.viewer.rate.measured(400_000, 300_000, lost, 0.25)
-        await asyncio.sleep(0)
-        await sink.video(picture(n * 100 / 3))
-        await asyncio.sleep(0)
-        sent.append(len(got))
-    left_out = [n for n in range(1, 60) if sent[n] == sent[n - 1]]
-    assert left_out[:8] == list(range(20, 28)), "a quarter of a second"
-    assert len(left_out) == 7 + keys, "whoever needs a key frame waits for it as well"
-    assert sum(packet.is_keyframe for packet in got) == keys
-    await sink.close()
-    await task
