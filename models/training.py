@@ -39,6 +39,13 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "statistical": ("avatar.models.laboratory.statistical", True, lambda: registry.weights_dir() / "statistical.npz"),
     "retrieve": ("avatar.models.laboratory.retrieve", True, lambda: registry.weights_dir() / "retrieve.npz"),
     "pix2pix": ("avatar.models.recipes.pix2pix", True, lambda: registry.weights_dir() / "pix2pix.onnx"),
+    "dcgan": ("avatar.models.recipes.dcgan", True, lambda: registry.weights_dir() / "dcgan.npz"),
+    "pixelrnn": ("avatar.models.recipes.pixelrnn", True, lambda: registry.weights_dir() / "pixelrnn.npz"),
+    "interfacegan": (
+        "avatar.models.recipes.interfacegan",
+        True,
+        lambda: registry.weights_dir() / "interfacegan.npz",
+    ),
     "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
 }
 """Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""
