@@ -36,9 +36,10 @@ UNSURE = frozenset((
     423, 437, 463, 464, 466, 467, 479, 480, 481, 491,
 ))  # fmt: skip
 """Those that might be anything between forty-five and sixty-five: their age has no label."""
-SIDE = 48
-LEFT, TOP = 8, 12
-"""Where the square of :data:`SIDE` lies in the pictures of :mod:`.data`: brows to chin."""
+SIDE = 32
+"""Pixels a side."""
+WINDOW = (8, 56, 12, 60)
+"""Left, right, top and bottom of the face in the pictures of :mod:`.data`: brows to chin."""
 SMILING, STRAIGHT = (0.2, 0.5), 4.0
 """Of action unit 12: up to the first there is no smile, from the second on there is; and the degrees up to which nobody
 can be said to look aside."""
@@ -53,7 +54,7 @@ class Attributes:
     """Labelled pictures."""
 
     pictures: U8
-    """(n, 48, 48, 3)."""
+    """(n, 32, 32, 3)."""
     labels: F32
     """(n, 4), the columns of :data:`NAMES`: 1 = there, 0 = not, NaN = in between or unknown."""
     person: NDArray[np.int64]
@@ -78,10 +79,11 @@ def labelled(faces: Faces, turned: F32 | None = None, share: float = 0.5, seed: 
     faces = faces.where(~faces.glasses[faces.person])
     random = np.random.default_rng(seed)
     wearing = random.random(len(faces)) < share
+    left, right, top, bottom = WINDOW
     crops = np.empty((len(faces), SIDE, SIDE, 3), np.uint8)
     for i, picture in enumerate(faces.pictures):
         shown = with_glasses(picture, faces.landmarks[i], random) if wearing[i] else picture
-        crops[i] = shown[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
+        crops[i] = cv2.resize(shown[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     smile = faces.units[:, UNITS.index(12)]
     drawn = np.clip(SEEN_YAW * faces.pose[:, 0], -MAX_YAW, MAX_YAW)
     yaw = np.full(len(faces), np.nan, np.float32) if turned is None else drawn + turned[faces.person]

@@ -44,7 +44,7 @@ _BATCH, _RATE = 48, 1e-3
 
 
 class Reader(nn.Module):
-    """Pictures (n, 3, 48, 48) to log odds (n, 4) of :data:`.attributes.NAMES`."""
+    """Pictures (n, 3, 32, 32) to log odds (n, 4) of :data:`.attributes.NAMES`."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Reader(nn.Module):
             nn.Conv2d(w, 2 * w, 3, 2, 1), nn.BatchNorm2d(2 * w), nn.ReLU(),
             nn.Conv2d(2 * w, 4 * w, 3, 2, 1), nn.BatchNorm2d(4 * w), nn.ReLU(),
             nn.Conv2d(4 * w, 4 * w, 3, 1, 1), nn.BatchNorm2d(4 * w), nn.ReLU(),
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * w * 36, len(NAMES)),
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * w * 16, len(NAMES)),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class InterfaceGan(Recipe):
     def samples(self, net: nn.ModuleDict) -> U8:
         """Three faces, each walked from less to more of each attribute, the others kept."""
         generator = self._generator()
-        planes = found(generator, _reader(net), samples=2000)
+        planes = found(generator, _reader(net), min(2000, SAMPLES))
         random = np.random.default_rng(5)
         start = random.standard_normal((3, LATENT)).astype(np.float32)
         at = np.linspace(-1, 1, 7, dtype=np.float32) * 1.3 * WALK
@@ -137,10 +137,10 @@ class InterfaceGan(Recipe):
             for name in NAMES:
                 along = z + at[:, None] * planes.alone(name)
                 lines.append(list(data.pixels(made(generator, along))))
-        return rows(lines).repeat(2, 0).repeat(2, 1)
+        return rows(lines).repeat(3, 0).repeat(3, 1)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        planes = found(self._generator(), _reader(net))
+        planes = found(self._generator(), _reader(net), SAMPLES)
         tables = {"normals": planes.normals, "offsets": planes.offsets, "spread": planes.spread}
         arrays.save(target, net["reader"], tables | {"turned": self.material[2]}, dict(about) | {"names": NAMES})
 
@@ -180,7 +180,7 @@ class InterfaceGan(Recipe):
 
 
 def augmented(pictures: U8, labels: F32, random: np.random.Generator) -> tuple[F32, F32]:
-    """Pictures (n, 3, 48, 48) in [-1, 1], half of them mirrored (what looked right looks left then), in another light,
+    """Pictures (n, 3, 32, 32) in [-1, 1], half of them mirrored (what looked right looks left then), in another light,
     moved by up to two pixels and a little blurred: a generator's faces are softer than drawn ones."""
     n = len(pictures)
     x, labels = data.planes(pictures), labels.copy()
@@ -197,7 +197,7 @@ def augmented(pictures: U8, labels: F32, random: np.random.Generator) -> tuple[F
     return np.clip(x, -1, 1).astype(np.float32), labels
 
 
-def found(generator: Generator, reader: Reader, samples: int = SAMPLES) -> Planes:
+def found(generator: Generator, reader: Reader, samples: int) -> Planes:
     """The boundaries that ``reader`` sees in the pictures of ``generator``."""
     z = np.random.default_rng(7).standard_normal((samples, LATENT)).astype(np.float32)
     scores = read(reader, made(generator, z))
@@ -213,7 +213,7 @@ def found(generator: Generator, reader: Reader, samples: int = SAMPLES) -> Plane
 
 @torch.no_grad()
 def made(generator: Generator, z: F32) -> F32:
-    """Pictures (n, 3, 48, 48) of noise (n, LATENT)."""
+    """Pictures (n, 3, 32, 32) of noise (n, LATENT)."""
     parts = np.array_split(z, max(1, len(z) // 250))
     return np.concatenate([generator(torch.from_numpy(part)).numpy() for part in parts])
 

@@ -164,9 +164,9 @@ class PixelRecipe(Recipe):
     """``avatar train pixelrnn``."""
 
     name = "pixelrnn"
-    steps: ClassVar[int] = 1200
+    steps: ClassVar[int] = 900
     averaged = ("model",)
-    sample_every: ClassVar[int] = 400
+    sample_every: ClassVar[int] = 450
 
     @classmethod
     def load(cls, bundle: Path) -> NDArray[np.int64]:

@@ -33,9 +33,10 @@ class RowLstm(nn.Module):
         self.into = Masked1d(2 * hidden, 4 * hidden, 3)
         self.across = nn.Conv1d(hidden, 4 * hidden, 3, padding=1, bias=False)
         self.out = Masked1d(hidden, 2 * hidden, 1)
-        # Gates come in the order of colours, then o, f, i, g: the mask's thirds must stay thirds of each gate.
+        # The mask's thirds are colours, so that is how features are ordered first; within each: o, f, i, g.
         with torch.no_grad():
-            self._gates(self.into.bias[None, :, None])[1].fill_(1.0)  # to begin with, memory is kept
+            assert self.into.bias is not None
+            self.into.bias.view(3, 4, hidden // 3)[:, 1] = 1.0  # to begin with, memory is kept
 
     def begin(self, n: int, width: int) -> State:
         """What is known above the first row: nothing."""

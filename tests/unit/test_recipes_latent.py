@@ -21,7 +21,7 @@ def some(n=40, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(2, size=(n, len(NAMES))).astype(np.float32)
     labels[::7, 1] = np.nan
-    return Attributes(random.integers(256, size=(n, 48, 48, 3), dtype=np.uint8), labels, np.arange(n) // 4)
+    return Attributes(random.integers(256, size=(n, 32, 32, 3), dtype=np.uint8), labels, np.arange(n) // 4)
 
 
 def test_a_planted_boundary_is_found():
@@ -75,7 +75,7 @@ def test_shapes_and_beginnings():
     torch.manual_seed(0)
     generator, critic = dcgan.begun(dcgan.Generator((12, 8, 8))), dcgan.begun(dcgan.Discriminator((12, 8, 8)))
     x = generator(torch.randn(5, LATENT))
-    assert x.shape == (5, 3, 48, 48)
+    assert x.shape == (5, 3, 32, 32)
     assert float(x.detach().abs().max()) <= 1
     assert critic(x).shape == (5,)
     assert interfacegan.Reader(4)(x).shape == (5, len(NAMES))
@@ -112,7 +112,7 @@ def test_frechet_is_nothing_between_equals_and_grows_with_what_lacks():
 def test_what_is_mirrored_looks_to_the_other_side():
     known = some(200)
     x, labels = interfacegan.augmented(known.pictures, known.labels, np.random.default_rng(0))
-    assert x.shape == (200, 3, 48, 48)
+    assert x.shape == (200, 3, 32, 32)
     assert np.abs(x).max() <= 1
     changed = labels[:, 3] != known.labels[:, 3]
     assert 0.3 < changed.mean() < 0.7
@@ -178,3 +178,57 @@ def test_weights_go_to_a_file_and_back(tmp_path):
     for broken in ("none.npz", "g.npz"):
         with pytest.raises(ModelFileError, match="not the weights"):
             arrays.load(tmp_path / broken, interfacegan.Reader())
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """Trainings that keep what they keep in a folder of their own."""
+    from avatar.models.recipes import trainer
+
+    monkeypatch.setattr(trainer, "cache", lambda: tmp_path)
+    return trainer
+
+
+def test_a_stopped_training_of_two_networks_ends_as_an_unbroken_one(at_home, tmp_path):
+    def run(folder, *stops):
+        for steps in stops:
+            one = at_home.Trainer(dcgan.Dcgan, some(), tmp_path / folder, seed=4)
+            one.resume()
+            one.recipe.rate = lambda done: 1.0  # stops are not the training's end
+            one.run(steps)
+        return one.recipe.net.state_dict(), one.averaged()["generator"].state_dict()
+
+    whole, whole_average = run("whole", 3)
+    broken, broken_average = run("broken", 1, 3)
+    for left, right in ((whole, broken), (whole_average, broken_average)):
+        assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_from_training_to_figures(at_home, tmp_path, monkeypatch):
+    """Two steps of dcgan and of the reader on top of it, and both judges; what figures are there, not how good."""
+    from avatar.models.recipes.data import Faces
+
+    monkeypatch.setattr(dcgan, "labelled", lambda part, *_: some(60, part))
+    monkeypatch.setattr(interfacegan, "of_part", lambda held, parts, turned: some(60, 1))
+    for name, value in (("_JUDGED", 2), ("_SEARCH", 2), ("_SPREAD", 60)):
+        monkeypatch.setattr(dcgan, name, value)
+    for name, value in (("SAMPLES", 60), ("FRESH", 60)):
+        monkeypatch.setattr(interfacegan, name, value)
+
+    class Held(Faces):
+        def part(self, part):
+            return len(part)
+
+    held = object.__new__(Held)
+    monkeypatch.setattr(dcgan.Dcgan, "load", classmethod(lambda cls, bundle: some()))
+    at_home.train(dcgan.Dcgan, tmp_path, tmp_path / "dcgan.npz", steps=2)
+    figures = dcgan.Dcgan.judge(tmp_path / "dcgan.npz", held)
+    assert {"psnr", "psnr_mean", "psnr_copy", "frechet", "frechet_mean", "frechet_copy"} < figures.keys()
+
+    material = some(), tmp_path / "dcgan.npz", np.zeros(1, np.float32)
+    monkeypatch.setattr(interfacegan.InterfaceGan, "load", classmethod(lambda cls, bundle: material))
+    told = at_home.train(interfacegan.InterfaceGan, tmp_path, tmp_path / "interfacegan.npz", steps=2)
+    assert told["steps"] == 2
+    figures = interfacegan.InterfaceGan.judge(tmp_path / "interfacegan.npz", held)
+    for name in NAMES:
+        assert {f"reader_{name}", f"boundary_{name}", f"all_{name}", f"kept_{name}"} < figures.keys()

@@ -137,3 +137,33 @@ def test_it_learns_what_histograms_cannot(tmp_path):
         bits.backward()
         optimizer.step()
     assert float(bits.detach()) < 0.2
+
+
+def test_two_steps_a_file_and_its_figures(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    levels = random.integers(pixelrnn.LEVELS, size=(20, 3, 32, 32))
+    torch.manual_seed(0)
+    recipe = pixelrnn.PixelRecipe(levels)
+    for step in range(2):
+        losses = recipe.step(recipe.batch(random), step / 2)
+    assert 4 < losses["bits"] < 7  # log2(32) = 5, more or less
+    recipe.write(recipe.net, tmp_path / "p.npz", {"steps": 2})
+
+    class Held:
+        pictures = random.integers(256, size=(16, 64, 64, 3), dtype=np.uint8)
+
+        def part(self, part):
+            assert part == "held"
+            return self
+
+    figures = pixelrnn.PixelRecipe.judge(tmp_path / "p.npz", Held())
+    assert figures["pictures"] == 16
+    assert {"bits", "bits_by_pixel", "bits_by_copy"} < figures.keys()
+
+
+def test_levels_and_back():
+    picture = np.full((1, 64, 64, 3), 200, np.uint8)
+    levels = pixelrnn.quantised(picture)
+    assert levels.shape == (1, 3, 32, 32)
+    assert (levels == 25).all()
+    assert (pixelrnn.shown(levels) == 204).all()
