@@ -72,6 +72,11 @@ TASKS: dict[str, Task] = {
         ("data", "limit", "keep"),
         "the classical methods: others' smiles, true landmarks, morphs halfway, views, seams, people held out",
     ),
+    "recipes": Task(
+        "avatar.models.recipes.evaluate",
+        ("data", "engine"),
+        "the learned recipes on people held out: units asked and read, expressions, pairs, cycles, likelihoods",
+    ),
     "smile_photo": Task(
         "avatar.models.expression.second",
         ("data", "engine", "limit", "keep"),

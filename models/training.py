@@ -39,6 +39,11 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "statistical": ("avatar.models.laboratory.statistical", True, lambda: registry.weights_dir() / "statistical.npz"),
     "retrieve": ("avatar.models.laboratory.retrieve", True, lambda: registry.weights_dir() / "retrieve.npz"),
     "pix2pix": ("avatar.models.recipes.pix2pix", True, lambda: registry.weights_dir() / "pix2pix.onnx"),
+    "cyclegan": ("avatar.models.recipes.cyclegan", True, lambda: registry.weights_dir() / "cyclegan.onnx"),
+    "exprgan": ("avatar.models.recipes.exprgan", True, lambda: registry.weights_dir() / "exprgan.onnx"),
+    "ganimation": ("avatar.models.recipes.ganimation", True, lambda: registry.weights_dir() / "ganimation.onnx"),
+    "stargan": ("avatar.models.recipes.stargan", True, lambda: registry.weights_dir() / "stargan.onnx"),
+    "unit_reader": ("avatar.models.recipes.reader", True, lambda: registry.weights_dir() / "unit_reader.onnx"),
     "dcgan": ("avatar.models.recipes.dcgan", True, lambda: registry.weights_dir() / "dcgan.npz"),
     "pixelrnn": ("avatar.models.recipes.pixelrnn", True, lambda: registry.weights_dir() / "pixelrnn.npz"),
     "interfacegan": (

@@ -42,6 +42,8 @@ class Recipe(ABC):
 
     def __init__(self, material: Any) -> None:
         self.material = material
+        self.done = 0.0
+        """Share of the training so far, for :meth:`batch`."""
         self.device = torch.device("cpu")
         self.net: nn.ModuleDict = nn.ModuleDict(self.networks())
         self.optimizer: Mapping[str, torch.optim.Optimizer] = self.optimizers()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from avatar.core import facs
 from avatar.core.types import F32, U8, FaceState, Ns, Pose, freeze
-from avatar.engines.corrector import CROP
+from avatar.engines.learned.face import EXPRESSIONS, LABELS, SIZE, UNITS, cut, halved, planes, units_of
 from avatar.errors import PhotoError, UsageError
 from avatar.models import registry
 from avatar.models.data.render import Factory, Light, lit
@@ -33,23 +33,10 @@ from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
 
+__all__ = ["EXPRESSIONS", "LABELS", "SIZE", "UNITS", "Faces", "cache", "faces", "part_of", "pixels", "planes"]
+
 log = logging.getLogger(__name__)
 
-SIZE = 64
-"""Pixels a side: the level face of :mod:`avatar.engines.corrector` at half its size, 20 pixels between the eyes."""
-UNITS: tuple[int, ...] = (1, 2, 4, 5, 9, 10, 12, 15, 17, 18, 20, 26, 43)
-"""The action units that are drawn, told to the networks and read again; all others are zero."""
-EXPRESSIONS: Mapping[str, Mapping[int, float]] = {
-    "neutral": {},
-    "happy": {12: 1.0, 10: 0.2, 26: 0.3},
-    "sad": {1: 0.9, 4: 0.5, 15: 1.0, 17: 0.5},
-    "angry": {4: 1.0, 9: 0.4, 17: 0.6},
-    "surprised": {1: 1.0, 2: 1.0, 5: 1.0, 26: 0.9},
-    "disgusted": {4: 0.4, 9: 1.0, 10: 0.9, 15: 0.3},
-    "afraid": {1: 0.9, 2: 0.5, 4: 0.6, 5: 1.0, 20: 1.0, 26: 0.35},
-}
-"""Prototypes after EMFACS (Ekman & Friesen), of the units above."""
-LABELS = tuple(EXPRESSIONS)
 NO_LABEL = -1
 STRENGTHS = (0.35, 0.65, 1.0)
 """Of each expression, a picture each, a little more or less."""
@@ -112,11 +99,6 @@ class Faces:
     def labelled(self, label: str) -> Faces:
         """Only one expression."""
         return self.where(self.expression == LABELS.index(label))
-
-
-def planes(pictures: U8) -> F32:
-    """(n, h, w, 3) bytes to (n, 3, h, w) in [-1, 1]."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) * np.float32(2 / 255) - np.float32(1)
 
 
 def pixels(made: NDArray[np.floating]) -> U8:
@@ -211,10 +193,7 @@ def states(random: np.random.Generator) -> list[tuple[dict[int, float], int, flo
 
 
 def _person(factory: Factory, random: np.random.Generator, number: int) -> list[np.ndarray]:
-    scale = SIZE / CROP
-    shrink = np.diag((scale, scale, 1.0))
-    frame = (shrink @ np.r_[factory.engine.face_frame(Pose()), [(0, 0, 1)]])[:2]
-    frame[:, 2] += 0.5 * scale - 0.5  # pixel centres lie on whole numbers
+    into = halved(factory.engine.face_frame(Pose()))
     light = Light((random.uniform(0.8, 1.15) * random.uniform(0.95, 1.05, 3)).astype(np.float32),
                   random.normal(0, 0.15, 2).astype(np.float32))  # fmt: skip
     lines = []
@@ -222,17 +201,7 @@ def _person(factory: Factory, random: np.random.Generator, number: int) -> list[
         pose = np.clip(random.normal(0, (5.0, 3.5, 3.0)) * turn, -12, 12)
         state = FaceState(Ns(0), freeze(facs.from_action_units(units)), Pose.degrees(*(float(a) for a in pose)))
         shown = factory.render(state)
-        told = np.array([units.get(unit, 0.0) for unit in UNITS], np.float32)
-        at = np.asarray(shown.landmarks @ frame[:, :2].T + frame[:, 2], np.float32)
-        lines.append((small(lit(shown.picture, light), frame), told, label, level, pose, at, number))
+        at = np.asarray(shown.landmarks @ into[:, :2].T + into[:, 2], np.float32)
+        lines.append((cut(lit(shown.picture, light), into), units_of(units), label, level, pose, at, number))
     kinds = (np.uint8, np.float32, np.int64, np.float32, np.float32, np.float32, np.int64)
     return [np.asarray(column, kind) for column, kind in zip(zip(*lines, strict=True), kinds, strict=True)]
-
-
-def small(picture: U8, frame: NDArray[np.float64]) -> U8:
-    """(64, 64, 3): ``picture`` by ``frame`` (2, 3), averaged over what a pixel covers."""
-    factor = float(np.hypot(*frame[0, :2]))
-    if factor < 1:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.45 / factor), np.uint8)
-    made = cv2.warpAffine(picture, frame, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(made, np.uint8)

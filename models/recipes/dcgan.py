@@ -30,7 +30,7 @@ from avatar.core.types import F32, U8
 from avatar.models.recipes import arrays, data
 from avatar.models.recipes.attributes import NAMES, Attributes, labelled
 from avatar.models.recipes.base import Figures, Losses, Recipe, frozen
-from avatar.models.recipes.looks import rows
+from avatar.models.recipes.looks import tiles
 from avatar.models.recipes.trainer import train
 
 LATENT = 64
@@ -146,8 +146,7 @@ class Dcgan(Recipe):
         z = torch.from_numpy(np.random.default_rng(1).standard_normal((60, LATENT)).astype(np.float32))
         made = data.pixels(net["generator"](z.to(self.device)).cpu().numpy())
         some = np.random.default_rng(1).choice(len(self.material), 24, p=self._chance)
-        looked_at = np.concatenate([self.material.pictures[some], made])
-        return rows([list(looked_at[i : i + 12]) for i in range(0, len(looked_at), 12)]).repeat(3, 0).repeat(3, 1)
+        return tiles(np.concatenate([self.material.pictures[some], made]), 12, 3)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         """The generator, the mean picture that it has to beat, and the axes in which it is judged."""
@@ -157,7 +156,7 @@ class Dcgan(Recipe):
     def judge(cls, file: Path, held: Any) -> Figures:
         """How near the generator comes to people held out, and how its pictures are spread.
 
-        ``psnr``: held-out pictures, searched for in the latent space; beside it the mean picture (``psnr_mean``), and
+        ``psnr_found``: held-out pictures, searched for in the latent space; beside it the mean picture (``psnr_mean``), and
         the most similar of all pictures that were learnt from (``psnr_copy``). ``frechet``: see :func:`frechet`; of
         samples, of the learnt pictures (as good as it gets), of the mean picture alone, and of one person alone.
         """
@@ -176,7 +175,7 @@ class Dcgan(Recipe):
         one = known[learnt.person == learnt.person[0]]
         return {
             "pictures": len(chosen),
-            "psnr": _db(found, chosen),
+            "psnr_found": _db(found, chosen),
             "psnr_mean": _db(mean, chosen),
             "psnr_copy": _db(nearest, chosen),
             "frechet": frechet(made, truth, axes),

@@ -30,7 +30,7 @@ from avatar.models.recipes.attributes import NAMES, Attributes, of_part, turns
 from avatar.models.recipes.base import Figures, Losses, Recipe
 from avatar.models.recipes.boundaries import accuracy, extremes, projected, svm
 from avatar.models.recipes.dcgan import LATENT, Generator
-from avatar.models.recipes.looks import rows
+from avatar.models.recipes.looks import tiles
 from avatar.models.recipes.trainer import train
 
 GENERATOR = "dcgan.npz"
@@ -132,12 +132,8 @@ class InterfaceGan(Recipe):
         random = np.random.default_rng(5)
         start = random.standard_normal((3, LATENT)).astype(np.float32)
         at = np.linspace(-1, 1, 7, dtype=np.float32) * 1.3 * WALK
-        lines = []
-        for z in start:
-            for name in NAMES:
-                along = z + at[:, None] * planes.alone(name)
-                lines.append(list(data.pixels(made(generator, along))))
-        return rows(lines).repeat(3, 0).repeat(3, 1)
+        along = np.stack([z + a * planes.alone(name) for z in start for name in NAMES for a in at])
+        return tiles(data.pixels(made(generator, along)), len(at), 3)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         planes = found(self._generator(), _reader(net), SAMPLES)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from avatar.core.types import F32, U8
-from avatar.models.recipes.data import planes
 from avatar.network import one_thread_session
 
 FACE = np.zeros((64, 64), bool)
@@ -45,11 +43,6 @@ class Session:
         return [np.stack(column) for column in zip(*out, strict=True)]
 
 
-def rows(lines: Sequence[Sequence[U8]]) -> U8:
-    """Pictures of one size as a sheet, each line a row."""
-    return np.vstack([np.hstack(list(line)) for line in lines])
-
-
 def sheet(*columns: F32) -> U8:
     """Columns of pictures (n, 3, h, w) in [-1, 1] side by side, n rows."""
     made = np.concatenate(columns, 3)
@@ -57,4 +50,8 @@ def sheet(*columns: F32) -> U8:
     return np.vstack(list(bytes_.transpose(0, 2, 3, 1)))
 
 
-__all__ = ["FACE", "Session", "absolute", "decibels", "planes", "rows", "sheet"]
+def tiles(pictures: U8, columns: int, times: int = 1) -> U8:
+    """Pictures (n, h, w, 3) as a sheet of so many columns, each pixel ``times`` times as large; the last row may be cut
+    off."""
+    lines = [np.hstack(list(pictures[i : i + columns])) for i in range(0, len(pictures) - columns + 1, columns)]
+    return np.vstack(lines).repeat(times, 0).repeat(times, 1)

@@ -29,7 +29,7 @@ from torch.nn import functional
 from avatar.core.types import F32, U8
 from avatar.models.recipes import arrays, data
 from avatar.models.recipes.base import Figures, Losses, Recipe
-from avatar.models.recipes.looks import rows
+from avatar.models.recipes.looks import tiles
 from avatar.models.recipes.masked import COLOURS, Masked1d, Masked2d
 from avatar.models.recipes.row_lstm import RowLstm, State
 from avatar.models.recipes.trainer import train
@@ -194,8 +194,7 @@ class PixelRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             drawn = _model(net).sample(16)
-        looked_at = shown(np.concatenate([self.material[:8], drawn]))
-        return rows([list(looked_at[i : i + 8]) for i in range(0, len(looked_at), 8)]).repeat(3, 0).repeat(3, 1)
+        return tiles(shown(np.concatenate([self.material[:8], drawn])), 8, 3)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         """The weights, and the baselines of the same pictures."""

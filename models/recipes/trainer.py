@@ -142,6 +142,7 @@ class Trainer(Run):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * self.recipe.rate(done)
         self.recipe.net.train()
+        self.recipe.done = done
         return self.recipe.step(self.recipe.batch(random), done)
 
     def _tell(self) -> None:

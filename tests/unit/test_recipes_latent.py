@@ -223,7 +223,7 @@ def test_from_training_to_figures(at_home, tmp_path, monkeypatch):
     monkeypatch.setattr(dcgan.Dcgan, "load", classmethod(lambda cls, bundle: some()))
     at_home.train(dcgan.Dcgan, tmp_path, tmp_path / "dcgan.npz", steps=2)
     figures = dcgan.Dcgan.judge(tmp_path / "dcgan.npz", held)
-    assert {"psnr", "psnr_mean", "psnr_copy", "frechet", "frechet_mean", "frechet_copy"} < figures.keys()
+    assert {"psnr_found", "psnr_mean", "psnr_copy", "frechet", "frechet_mean", "frechet_copy"} < figures.keys()
 
     material = some(), tmp_path / "dcgan.npz", np.zeros(1, np.float32)
     monkeypatch.setattr(interfacegan.InterfaceGan, "load", classmethod(lambda cls, bundle: material))

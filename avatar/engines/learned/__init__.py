@@ -1,0 +1,1 @@
+"""Learned methods of the laboratory as engines: StarGAN, ExprGAN, GANimation, small and drawn from drawn faces."""

@@ -1,0 +1,158 @@
+"""What StarGAN, ExprGAN and GANimation have in common: one network for all conditions, learnt without pairs.
+
+A picture x that shows condition c is changed to show another condition c', and back again. The critic scores patches
+(WGAN-GP) and reads the condition, from real pictures alone; the generator must please it, show c' to it, and come back
+to x (cycle consistency)::
+
+    critic     E[D(G(x, c'))] - E[D(x)] + 10 penalty + read(D(x), c)
+    generator  -E[D(G(x, c'))] + READ read(D(G(x, c')), c') + CYCLE |G(G(x, c'), c) - x| + what the method adds
+
+The critic sees the same face at rest beside each picture, as that of pix2pix sees the source. The papers' do not, but
+with a hundred people in place of ten thousand it would learn who they are, not what they show.
+
+A method says what a condition is, how it is read, how a picture is made and what it adds.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar.core.types import F32, U8
+from avatar.models.recipes.base import Losses, Recipe, frozen
+from avatar.models.recipes.blocks import Critic, penalty
+from avatar.models.recipes.data import Faces, planes
+from avatar.models.recipes.looks import sheet
+from avatar.models.recipes.reader import resting, varied
+
+BATCH, READ, FIRST = 8, 24, 64
+"""Pictures a step: that are changed, that are read, and that are read in the first turn."""
+PENALTY = 10.0
+TURN = 0.1
+"""Share of the training in which the critic learns to read: what it cannot read, nobody can learn from it."""
+
+
+class Editor(Recipe):
+    """Material: :class:`.data.Faces`."""
+
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    count: ClassVar[int]
+    """Length of a condition."""
+    read_weight: ClassVar[float]
+    cycle_weight: ClassVar[float] = 10.0
+    named: ClassVar[tuple[str, ...]] = ("distance", "misread", "steep", "shown", "cycle")
+    """Losses, in the log's order; a method appends its own."""
+    rates: ClassVar[tuple[float, float]] = (5e-4, 5e-4)
+    """Of generator and critic."""
+
+    def __init__(self, material: Faces) -> None:
+        super().__init__(material)
+        self.conditions = self.told(material)
+        self._rest = resting(material)
+
+    # --- what a method says
+
+    @abstractmethod
+    def told(self, faces: Faces) -> F32:
+        """(n, count) the condition that each picture shows; NaN where it shows none."""
+
+    @abstractmethod
+    def wanted(self, own: F32, random: np.random.Generator) -> F32:
+        """(n, count) conditions to ask for, of pictures that show ``own``."""
+
+    @abstractmethod
+    def generator(self) -> nn.Module: ...
+
+    @abstractmethod
+    def make(self, generator: nn.Module, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture, and what :meth:`more` is told besides (a mask, a code)."""
+
+    @abstractmethod
+    def misread(self, read: Tensor, condition: Tensor) -> Tensor:
+        """How far what the critic read is from the condition."""
+
+    def more(self, x: Tensor, made: Tensor, same: Tensor, beside: Tensor) -> tuple[Tensor, Losses]:
+        """Further losses of the generator.
+
+        :param same: (n,) whose wanted condition is their own. :param beside: of the picture made, and of the way back.
+        """
+        return x.new_zeros(()), {}
+
+    @abstractmethod
+    def shown(self) -> F32:
+        """(k, count) the conditions of the sheet's columns."""
+
+    # --- what is the same in all
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator(), "critic": Critic(6, self.count)}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        names = ("generator", "critic")
+        rates = dict(zip(names, self.rates, strict=True))
+        return {name: torch.optim.Adam(self.net[name].parameters(), rates[name], (0.5, 0.99)) for name in names}
+
+    def batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
+        faces: Faces = self.material
+        usable = np.flatnonzero(np.isfinite(self.conditions).all(1))
+        still = usable[faces.expression[usable] == 0]
+        chosen = random.choice(usable, FIRST if self.done < TURN else READ)
+        chosen[: BATCH // 3] = random.choice(still, BATCH // 3)  # what an engine is given rests
+        both = np.concatenate([planes(faces.pictures[self._rest[chosen]]), planes(faces.pictures[chosen])], 1)
+        both, own = varied(both, random), self.conditions[chosen]
+        return self.tensors(both[:, :3], both[:, 3:], own, self.wanted(own, random))
+
+    def step(self, batch: Any, done: float) -> Losses:
+        return self._read(*batch[:3]) if done < TURN else self._change(*batch)
+
+    def _read(self, rest: Tensor, x: Tensor, own: Tensor) -> Losses:
+        with self.fast():
+            _, read = self.net["critic"](beside_rest(rest, x))
+        misread = self.misread(read.float(), own)
+        self.update("critic", self.read_weight * misread)
+        return dict.fromkeys(self.named, 0.0) | {"misread": misread.item()}
+
+    def _change(self, rest: Tensor, x: Tensor, own: Tensor, wanted: Tensor) -> Losses:
+        generator, critic = self.net["generator"], self.net["critic"]
+        with self.fast():
+            verdict, read = critic(beside_rest(rest, x))
+        misread = self.misread(read.float(), own)
+        rest, x, own, wanted, verdict = (part[:BATCH] for part in (rest, x, own, wanted, verdict))
+        with self.fast():
+            made, beside = self.make(generator, x, wanted)
+            against, _ = critic(beside_rest(rest, made.detach()))
+        distance = verdict.float().mean() - against.float().mean()
+        steep = penalty(critic, beside_rest(rest, x), beside_rest(rest, made.detach()))
+        self.update("critic", PENALTY * steep - distance + self.read_weight * misread)
+        with frozen(critic):
+            with self.fast():
+                verdict, read = critic(beside_rest(rest, made))
+                back, beside_back = self.make(generator, made, own)
+            shown = self.misread(read.float(), wanted)
+            cycle = functional.l1_loss(back.float(), x)
+            same = (own == wanted).all(1)
+            added, told = self.more(x, made, same, torch.cat([beside, beside_back]))
+            loss = self.read_weight * shown + self.cycle_weight * cycle + added - verdict.float().mean()
+            self.update("generator", loss, clip=10.0)
+        losses = {"distance": distance, "misread": misread, "steep": steep, "shown": shown, "cycle": cycle}
+        return {name: value.item() for name, value in losses.items()} | told
+
+    def samples(self, net: nn.ModuleDict) -> U8:
+        rest = self.material.labelled("neutral")
+        x = planes(rest.pictures[:: max(1, len(rest) // 8)][:8])
+        columns = [x]
+        for condition in self.shown():
+            told = np.repeat(condition[None], len(x), 0).astype(np.float32)
+            made, _ = self.make(net["generator"], *self.tensors(x, told))
+            columns.append(made.float().cpu().numpy())
+        return sheet(*columns)
+
+
+def beside_rest(rest: Tensor, x: Tensor) -> Tensor:
+    """(n, 6, h, w) what the critic sees of pictures (n, 3, h, w): the face at rest, and twice the change."""
+    return torch.cat([rest, 2 * (x - rest)], 1)
