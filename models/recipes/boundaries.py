@@ -1,8 +1,8 @@
 """Boundaries in a latent space, and how to walk along one without crossing another (Shen, Gu, Tang & Zhou 2020).
 
 An attribute is a half-space: the sign of d(n, z) = n z says whether it is there, with n of length 1 the normal of a
-linear support vector machine. A picture is edited by z' = z + alpha n. So that a second attribute stays as it is, n_1 is
-projected onto the plane along which that one does not change (for several: along which none of them does)::
+linear support vector machine. A picture is edited by z' = z + alpha n. So that a second attribute stays as it is, n_1
+is projected onto the plane along which that one does not change (for several: along which none of them does)::
 
     n_1 - (n_1 n_2) n_2
 """

@@ -4,8 +4,8 @@
 
 Strided and transposed convolutions, batch normalisation in both, ReLU in G, leaky ReLU (.2) in D, Adam with beta1 .5;
 G maximises log D(G(z)) instead, as everybody does. Three things are not the paper's: the last layer paints four pixels
-at once (Shi et al. 2016), which halves the cost; D is punished for steep slopes at real pictures every sixteenth step or so (R1,
-Mescheder et al. 2018), since a hundred people are soon known by heart; and G's weights are averaged.
+at once (Shi et al. 2016), which halves the cost; D is punished for steep slopes at real pictures, every sixteenth step
+or so (R1, Mescheder et al. 2018), since a hundred people are soon known by heart; and G's weights are averaged.
 
 It learns from the drawn faces, mirrored, half of them with glasses painted on (:mod:`.attributes`), so that there is
 something to find in its latent space (:mod:`.interfacegan`).
@@ -156,8 +156,8 @@ class Dcgan(Recipe):
     def judge(cls, file: Path, held: Any) -> Figures:
         """How near the generator comes to people held out, and how its pictures are spread.
 
-        ``psnr_found``: held-out pictures, searched for in the latent space; beside it the mean picture (``psnr_mean``), and
-        the most similar of all pictures that were learnt from (``psnr_copy``). ``frechet``: see :func:`frechet`; of
+        ``psnr_found``: held-out pictures, searched for in the latent space; beside it the mean picture (``psnr_mean``)
+        and the most similar of all pictures that were learnt from (``psnr_copy``). ``frechet``: see :func:`frechet`; of
         samples, of the learnt pictures (as good as it gets), of the mean picture alone, and of one person alone.
         """
         generator = Generator()

@@ -2,8 +2,8 @@
 
 A generator that has learnt faces keeps "smiling" and "not smiling" on two sides of a plane in its latent space. Here
 the generator is that of :mod:`.dcgan`, and a small network that reads attributes from drawn faces says which of its
-samples show them. As in the paper the boundary is learnt from the samples of which the reader is surest: the lowest and the
-highest 5 % of its scores; the judge draws samples of its own. :mod:`.boundaries` has the equations.
+samples show them. As in the paper the boundary is learnt from the samples of which the reader is surest: the lowest
+and the highest 5 % of its scores; the judge draws samples of its own. :mod:`.boundaries` has the equations.
 
 Limits: attributes that go together in what was learnt go together here (few of the people are old); a walk of more than
 three lengths leaves the shell where noise lies, and faces fall apart; the reader decides what an attribute is, so its
