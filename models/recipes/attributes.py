@@ -79,11 +79,10 @@ def labelled(faces: Faces, turned: F32 | None = None, share: float = 0.5, seed: 
     faces = faces.where(~faces.glasses[faces.person])
     random = np.random.default_rng(seed)
     wearing = random.random(len(faces)) < share
-    left, right, top, bottom = WINDOW
     crops = np.empty((len(faces), SIDE, SIDE, 3), np.uint8)
     for i, picture in enumerate(faces.pictures):
         shown = with_glasses(picture, faces.landmarks[i], random) if wearing[i] else picture
-        crops[i] = cv2.resize(shown[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        crops[i] = crop(shown)
     smile = faces.units[:, UNITS.index(12)]
     drawn = np.clip(SEEN_YAW * faces.pose[:, 0], -MAX_YAW, MAX_YAW)
     yaw = np.full(len(faces), np.nan, np.float32) if turned is None else drawn + turned[faces.person]
@@ -94,6 +93,12 @@ def labelled(faces: Faces, turned: F32 | None = None, share: float = 0.5, seed: 
         _sides(yaw, -STRAIGHT, STRAIGHT),
     )
     return Attributes(crops, np.stack(columns, 1).astype(np.float32), faces.person)
+
+
+def crop(picture: U8) -> U8:
+    """The face (32, 32, 3) in a picture (64, 64, 3) of :mod:`.data`."""
+    left, right, top, bottom = WINDOW
+    return np.asarray(cv2.resize(picture[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def age(name: str) -> float:

@@ -165,19 +165,17 @@ class Dcgan(Recipe):
         learnt, unseen = labelled(held.part("learn")), labelled(held.part("held"))
         known, truth = data.planes(learnt.pictures), data.planes(unseen.pictures)
         chosen = truth[np.random.default_rng(0).permutation(len(truth))[:_JUDGED]]
-        found = search(generator, chosen)
+        found = drawn(generator, search(generator, chosen, _SEARCH))
         mean = known.mean(0, keepdims=True)
         nearest = np.stack([known[((known - one) ** 2).mean((1, 2, 3)).argmin()] for one in chosen])
-        z = torch.from_numpy(np.random.default_rng(0).standard_normal((_SPREAD, LATENT)).astype(np.float32))
-        with torch.no_grad():
-            made = generator(z).numpy()
+        made = drawn(generator, np.random.default_rng(0).standard_normal((_SPREAD, LATENT)).astype(np.float32))
         axes = principal(known)
         one = known[learnt.person == learnt.person[0]]
         return {
             "pictures": len(chosen),
-            "psnr_found": _db(found, chosen),
-            "psnr_mean": _db(mean, chosen),
-            "psnr_copy": _db(nearest, chosen),
+            "psnr_found": decibels(found, chosen),
+            "psnr_mean": decibels(mean, chosen),
+            "psnr_copy": decibels(nearest, chosen),
             "frechet": frechet(made, truth, axes),
             "frechet_learnt": frechet(known, truth, axes),
             "frechet_mean": frechet(np.repeat(mean, 2, 0), truth, axes),
@@ -200,9 +198,9 @@ def slope(critic: nn.Module, real: Tensor) -> Tensor:
     return (gradient**2).sum((1, 2, 3)).mean()
 
 
-def search(generator: nn.Module, pictures: F32, steps: int = _SEARCH) -> F32:
-    """The pictures that ``generator`` can make nearest to ``pictures`` (n, 3, 32, 32): gradient descent on z, which is
-    held near the shell where noise lies."""
+def search(generator: nn.Module, pictures: F32, steps: int) -> F32:
+    """Noise (n, LATENT) of which ``generator`` makes what is nearest to ``pictures`` (n, 3, 32, 32): gradient descent
+    on z, which is held near the shell where noise lies."""
     truth = torch.from_numpy(pictures)
     z = torch.zeros(len(truth), LATENT, requires_grad=True)
     optimizer = torch.optim.Adam([z], lr=0.1)
@@ -213,9 +211,14 @@ def search(generator: nn.Module, pictures: F32, steps: int = _SEARCH) -> F32:
             optimizer.zero_grad()
             torch.autograd.backward(off)
             optimizer.step()
-        with torch.no_grad():
-            found: F32 = generator(z).numpy()
-    return found
+    return np.asarray(z.detach().numpy(), np.float32)
+
+
+@torch.no_grad()
+def drawn(generator: nn.Module, z: F32) -> F32:
+    """Pictures (n, 3, 32, 32) of noise (n, LATENT)."""
+    parts = np.array_split(z, max(1, len(z) // 250))
+    return np.concatenate([generator(torch.from_numpy(part)).numpy() for part in parts])
 
 
 def principal(pictures: F32, count: int = 48) -> tuple[F32, F32]:
@@ -243,7 +246,7 @@ def _halved(pictures: F32) -> F32:
     return pictures.reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5)).reshape(n, -1)
 
 
-def _db(made: F32, truth: F32) -> float:
+def decibels(made: F32, truth: F32) -> float:
     """Mean PSNR in dB of pictures in [-1, 1]."""
     miss = ((made - truth) ** 2).mean((1, 2, 3)) / 4
     return round(float((-10 * np.log10(miss)).mean()), 2)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,11 +27,12 @@ from avatar.core.types import F32, U8
 from avatar.errors import UsageError
 from avatar.models import registry
 from avatar.models.recipes import arrays, data
-from avatar.models.recipes.attributes import NAMES, Attributes, of_part, turns
+from avatar.models.recipes.attributes import NAMES, Attributes, crop, of_part, turns
 from avatar.models.recipes.base import Figures, Losses, Recipe
 from avatar.models.recipes.boundaries import accuracy, extremes, projected, svm
-from avatar.models.recipes.dcgan import LATENT, Generator
+from avatar.models.recipes.dcgan import LATENT, Generator, decibels, drawn, search
 from avatar.models.recipes.looks import tiles
+from avatar.models.recipes.pix2pix import pairs
 from avatar.models.recipes.trainer import train
 
 GENERATOR = "dcgan.npz"
@@ -41,6 +43,8 @@ SAMPLES, FRESH = 12_000, 8_000
 WALK = 2.5
 """Lengths of the walk that is judged."""
 _BATCH, _RATE = 48, 1e-3
+_PEOPLE, _SEARCH = 40, 200
+"""Whose smiles are judged, at most, and steps of the search for each."""
 
 
 class Reader(nn.Module):
@@ -133,7 +137,7 @@ class InterfaceGan(Recipe):
         start = random.standard_normal((3, LATENT)).astype(np.float32)
         at = np.linspace(-1, 1, 7, dtype=np.float32) * 1.3 * WALK
         along = np.stack([z + a * planes.alone(name) for z in start for name in NAMES for a in at])
-        return tiles(data.pixels(made(generator, along)), len(at), 3)
+        return tiles(data.pixels(drawn(generator, along)), len(at), 3)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         planes = found(self._generator(), _reader(net), SAMPLES)
@@ -149,8 +153,8 @@ class InterfaceGan(Recipe):
     def judge(cls, file: Path, held: Any) -> Figures:
         """Of each attribute: the reader's accuracy on people held out (``reader_NAME``; balanced, the mean over both
         sides), the boundary's on fresh samples, of which the reader is sure (``boundary_NAME``) and all of them
-        (``all_NAME``), and what a walk changes of the others for each unit of its own (``entangled_NAME``, and
-        ``kept_NAME`` with the others' normals projected off)."""
+        (``all_NAME``), what a walk changes of the others for each unit of its own (``entangled_NAME``, and
+        ``kept_NAME`` with the others' normals projected off), and :func:`smiles`."""
         reader, generator = Reader(), Generator()
         kept = arrays.load(file, reader)
         arrays.load(file.with_name(GENERATOR), generator)
@@ -161,7 +165,7 @@ class InterfaceGan(Recipe):
         for k, name in enumerate(NAMES):
             figures[f"reader_{name}"] = round(balanced(odds[:, k], unseen.labels[:, k]), 3)
         z = np.random.default_rng(99).standard_normal((FRESH, LATENT)).astype(np.float32)
-        scores = read(reader, made(generator, z))
+        scores = read(reader, drawn(generator, z))
         for k, name in enumerate(NAMES):
             low, high = extremes(scores[:, k], SHARE)
             sure = (scores[:, k] <= low) | (scores[:, k] >= high)
@@ -172,7 +176,7 @@ class InterfaceGan(Recipe):
         for name in NAMES:
             for way, step in (("entangled", planes.direction(name)), ("kept", planes.alone(name))):
                 figures[f"{way}_{name}"] = round(leak(generator, reader, planes, z[:500], name, step), 3)
-        return figures
+        return figures | smiles(generator, planes, held)
 
 
 def augmented(pictures: U8, labels: F32, random: np.random.Generator) -> tuple[F32, F32]:
@@ -196,7 +200,7 @@ def augmented(pictures: U8, labels: F32, random: np.random.Generator) -> tuple[F
 def found(generator: Generator, reader: Reader, samples: int) -> Planes:
     """The boundaries that ``reader`` sees in the pictures of ``generator``."""
     z = np.random.default_rng(7).standard_normal((samples, LATENT)).astype(np.float32)
-    scores = read(reader, made(generator, z))
+    scores = read(reader, drawn(generator, z))
     normals, offsets = [], []
     for k in range(len(NAMES)):
         low, high = extremes(scores[:, k], SHARE)
@@ -205,13 +209,6 @@ def found(generator: Generator, reader: Reader, samples: int) -> Planes:
         normals.append(normal)
         offsets.append(offset)
     return Planes(np.stack(normals), np.array(offsets, np.float32), scores.std(0))
-
-
-@torch.no_grad()
-def made(generator: Generator, z: F32) -> F32:
-    """Pictures (n, 3, 32, 32) of noise (n, LATENT)."""
-    parts = np.array_split(z, max(1, len(z) // 250))
-    return np.concatenate([generator(torch.from_numpy(part)).numpy() for part in parts])
 
 
 @torch.no_grad()
@@ -230,10 +227,43 @@ def balanced(odds: F32, labels: F32) -> float:
 def leak(generator: Generator, reader: Reader, planes: Planes, z: F32, name: str, step: F32) -> float:
     """Mean size of what a walk of :data:`WALK` along ``step`` changes in the scores of the other attributes, over what
     it changes in its own; scores in their standard deviations."""
-    gone = read(reader, made(generator, z + WALK * step)) - read(reader, made(generator, z - WALK * step))
+    gone = read(reader, drawn(generator, z + WALK * step)) - read(reader, drawn(generator, z - WALK * step))
     change = np.abs(gone.mean(0)) / planes.spread
     own = NAMES.index(name)
     return float(np.delete(change, own).mean() / change[own])
+
+
+def smiles(generator: Generator, planes: Planes, faces: Any) -> Figures:
+    """PSNR of people held out who are made to smile: the face at rest is searched for in the latent space, walked
+    along "smile", and the change is laid onto the face. Beside it the face as it is, and the face with the mean change
+    of those who were learnt from. How far to walk is chosen on the latter."""
+    rest, smile = (_cropped(p) for p in pairs(faces.part("learn")))
+    known = slice(0, None, max(1, len(rest) // _PEOPLE))
+    step = planes.alone("smile")
+    z = search(generator, rest[known], _SEARCH)
+    lengths = np.linspace(0.25, 1, 4) * WALK
+    tried = [decibels(walked(generator, z, a * step, rest[known]), smile[known]) for a in lengths]
+    best = float(lengths[int(np.argmax(tried))])
+    change = (smile - rest).mean(0)
+    rest, smile = (_cropped(p)[:_PEOPLE] for p in pairs(faces.part("held")))
+    z = search(generator, rest, _SEARCH)
+    return {
+        "people": len(rest),
+        "walk": best,
+        "psnr_made": decibels(walked(generator, z, best * step, rest), smile),
+        "psnr_copy": decibels(rest, smile),
+        "psnr_mean": decibels(np.clip(rest + change, -1, 1), smile),
+    }
+
+
+def walked(generator: Generator, z: F32, step: NDArray[np.floating], pictures: F32) -> F32:
+    """``pictures``, which ``z`` come near to, with what a walk by ``step`` changes in those."""
+    change = drawn(generator, (z + step).astype(np.float32)) - drawn(generator, z)
+    return np.asarray(np.clip(pictures + change, -1, 1), np.float32)
+
+
+def _cropped(pictures: U8) -> F32:
+    return data.planes(np.stack([crop(picture) for picture in pictures]))
 
 
 def _reader(net: nn.ModuleDict) -> Reader:

@@ -94,7 +94,7 @@ def test_search_finds_what_the_generator_made():
     with torch.no_grad():
         truth = generator(torch.randn(3, LATENT)).numpy()
     flat = np.zeros_like(truth)
-    found = dcgan.search(generator, truth, 120)
+    found = dcgan.drawn(generator, dcgan.search(generator, truth, 120))
     assert ((found - truth) ** 2).mean() < 0.1 * ((flat - truth) ** 2).mean()
 
 
@@ -220,6 +220,9 @@ def test_from_training_to_figures(at_home, tmp_path, monkeypatch):
             return len(part)
 
     held = object.__new__(Held)
+    pictures = np.random.default_rng(0).integers(256, size=(2, 3, 64, 64, 3), dtype=np.uint8)
+    monkeypatch.setattr(interfacegan, "pairs", lambda faces: pictures)
+    monkeypatch.setattr(interfacegan, "_SEARCH", 2)
     monkeypatch.setattr(dcgan.Dcgan, "load", classmethod(lambda cls, bundle: some()))
     at_home.train(dcgan.Dcgan, tmp_path, tmp_path / "dcgan.npz", steps=2)
     figures = dcgan.Dcgan.judge(tmp_path / "dcgan.npz", held)
@@ -232,3 +235,4 @@ def test_from_training_to_figures(at_home, tmp_path, monkeypatch):
     figures = interfacegan.InterfaceGan.judge(tmp_path / "interfacegan.npz", held)
     for name in NAMES:
         assert {f"reader_{name}", f"boundary_{name}", f"all_{name}", f"kept_{name}"} < figures.keys()
+    assert {"psnr_made", "psnr_copy", "psnr_mean"} < figures.keys()
