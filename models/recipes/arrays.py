@@ -18,13 +18,14 @@ Arrays = dict[str, np.ndarray]
 
 def save(target: Path, net: nn.Module, tables: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """All or nothing. ``tables`` keep their precision."""
-    kept: Arrays = {}
+    kept: dict[str, Any] = {}
     for name, value in net.state_dict().items():
         array = value.detach().cpu().numpy()
         kept[f"net.{name}"] = array.astype(np.float16) if array.dtype == np.float32 else array
+    kept |= tables
     part = target.with_name(target.name + ".part")
     with part.open("wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(dict(about))), **kept, **tables)
+        np.savez_compressed(file, about=np.array(json.dumps(dict(about))), **kept)
     part.replace(target)
 
 

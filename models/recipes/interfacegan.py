@@ -192,8 +192,9 @@ def augmented(pictures: U8, labels: F32, random: np.random.Generator) -> tuple[F
         x[i] = np.roll(x[i], (dy, dx), (1, 2))
     soft = random.random(n) < 0.3
     x[soft] = (x[soft] + np.roll(x[soft], 1, 2) + np.roll(x[soft], 1, 3) + np.roll(x[soft], (1, 1), (2, 3))) / 4
-    gain = random.normal(1, 0.15, (n, 3, 1, 1)) * random.normal(1, 0.05, (n, 1, 1, 1))
-    x = (x + 1) * gain - 1 + random.normal(0, 0.1, (n, 1, 1, 1))
+    gain = np.exp(random.normal(0, 0.06, (n, 3, 1, 1)) + random.normal(0, 0.3, (n, 1, 1, 1)))
+    middle = x.mean((1, 2, 3), keepdims=True)
+    x = (x - middle) * gain + middle + random.normal(0, 0.25, (n, 1, 1, 1))  # contrast and brightness tell nothing
     return np.clip(x, -1, 1).astype(np.float32), labels
 
 

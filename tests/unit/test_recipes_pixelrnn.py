@@ -17,7 +17,7 @@ SIZE, LEVELS = 7, 5
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(3)
-    net = PixelRnn(hidden=6, layers=2, levels=LEVELS)
+    net = PixelRnn(hidden=6, layers=2, levels=LEVELS, size=SIZE)
     with torch.no_grad():  # strong weights, so that whatever is let through is seen
         for parameter in net.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.7)
@@ -91,7 +91,7 @@ def test_sampling_asks_for_the_same_probabilities_as_the_likelihood(model, monke
     draw = torch.multinomial
     monkeypatch.setattr(torch, "multinomial", lambda p, n: told.append(p.clone()) or draw(p, n))
     torch.manual_seed(1)
-    x = torch.from_numpy(model.sample(3, SIZE))
+    x = torch.from_numpy(model.sample(3))
     with torch.no_grad():
         whole = model(x).softmax(2)
     for i, p in enumerate(told):
@@ -101,7 +101,7 @@ def test_sampling_asks_for_the_same_probabilities_as_the_likelihood(model, monke
 
 
 def test_bits_of_a_known_distribution():
-    model = PixelRnn(hidden=6, layers=1, levels=8)
+    model = PixelRnn(hidden=6, layers=1, levels=8, size=16)
     shares = np.array([0.5, 0.25, 0.125, 0.125, 0, 0, 0, 0])
     with torch.no_grad():
         model.last.weight.zero_()
@@ -127,7 +127,7 @@ def test_it_learns_what_histograms_cannot(tmp_path):
     """Stripes whose phase differs: each place is a coin, given its neighbour there is no doubt."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
-    model = PixelRnn(hidden=6, layers=1, levels=2)
+    model = PixelRnn(hidden=6, layers=1, levels=2, size=8)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(60):
         phase = random.integers(2, size=(8, 1, 1, 1))
