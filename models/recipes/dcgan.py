@@ -95,7 +95,7 @@ class Dcgan(Recipe):
     """``avatar train dcgan``."""
 
     name = "dcgan"
-    steps: ClassVar[int] = 4000
+    steps: ClassVar[int] = 3000
     averaged = ("generator",)
     sample_every: ClassVar[int] = 250
 

@@ -169,9 +169,9 @@ class PixelRecipe(Recipe):
     """``avatar train pixelrnn``."""
 
     name = "pixelrnn"
-    steps: ClassVar[int] = 900
+    steps: ClassVar[int] = 400
     averaged = ("model",)
-    sample_every: ClassVar[int] = 450
+    sample_every: ClassVar[int] = 200
 
     @classmethod
     def load(cls, bundle: Path) -> NDArray[np.int64]:
