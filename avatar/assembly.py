@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ from avatar.streams.base import Sink, Source, StreamFormat
 from avatar.sync.synchronizer import Synchronizer
 from avatar.trust import signed_label
 from avatar.trust.keys import label_key
-from avatar.trust.provenance import new_session
+from avatar.trust.provenance import Provenance, new_session
 
 if TYPE_CHECKING:
     from avatar.analysis.tracking import FaceTracker
@@ -88,6 +89,7 @@ class Pipeline:
         self.choice = choose_engine(config.avatar, self.bundle, live=True)
         self.background = config.avatar.background
         self.session_number = new_session()
+        self._origins: list[Provenance] = []
         if self.engine.background == layers.ALPHA:
             log.warning("no live output carries transparency: alpha is black there; use green and a chroma key")
         self.session = Session(
@@ -140,6 +142,7 @@ class Pipeline:
     def _labelled(self) -> Callable[[FaceState], U8]:
         """What draws from now on; :attr:`origin` is what its pictures say of themselves."""
         self.origin = origin_of(self.bundle, self.engine.name, self.config.avatar, self.session_number)
+        self._origins.append(self.origin)
         draw, bundle = labelled(self.engine, self.config.avatar, self.origin), self.bundle
         record = bundle.folder / CONSENT_FILE if bundle.folder is not None else None
         return while_agreed(draw, record, lambda: self.library.fault(bundle))
@@ -168,7 +171,13 @@ class Pipeline:
         """Records what the viewers get, with metadata and, when it is complete, a manifest."""
         from avatar.streams.sinks.recorder import RecorderSink
 
-        return RecorderSink(path, metadata=tags(self.origin), finish=lambda done: seal(done, self.origin))
+        begun = len(self._origins) - 1
+
+        def finish(done: Path) -> bool:
+            before = tuple(dict.fromkeys(self._origins[begun:-1]))
+            return seal(done, replace(self.origin, before=before))
+
+        return RecorderSink(path, metadata=tags(self.origin), finish=finish)
 
     def _make_watcher(self) -> FaceTracker:
         known = self.calibration

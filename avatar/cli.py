@@ -16,7 +16,20 @@ from avatar.errors import AvatarError
 from avatar.log import set_up
 
 CONSENTS = ("self", "licensed", "synthetic")
-BENCHES = ("stages", "live", "sync", "soak", "serve", "engines", "network", "parameters", "label", "batch", "vr")
+BENCHES = (
+    "stages",
+    "live",
+    "sync",
+    "soak",
+    "serve",
+    "engines",
+    "network",
+    "parameters",
+    "label",
+    "batch",
+    "vr",
+    "switch",
+)
 EPILOG = "Everything this program draws is labelled as generated. Documentation: README.md"
 
 
@@ -160,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, vr: 15 each, soak: 1800"
     )
     bench.add_argument("--size", type=int, help="pixels a side, 256 to 1024")
-    bench.add_argument("--engine", default="", metavar="E[,E...]", help="engines: which; all where none is named")
+    bench.add_argument(
+        "--engine", default="", metavar="E[,E...]", help="engines, switch: which; all where none is named"
+    )
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")

@@ -289,62 +289,72 @@ def judge(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> int:
-    from avatar import bench
-
     size = [] if args.size is None else [f"avatar.size={args.size}"]
     config = load(args.config, [*args.set, *size]).config
     match args.what:
         case "live":
-            result = bench.live(config, args.seconds or 60.0)
-        case "sync":
-            from avatar import bench_sync
+            from avatar.bench.live import live
 
-            result = bench_sync.sync(config, bench_sync.Plan.of(args))
+            result = live(config, args.seconds or 60.0)
+        case "sync":
+            from avatar.bench import sync
+
+            result = sync.sync(config, sync.Plan.of(args))
         case "soak":
-            from avatar.bench_soak import soak
+            from avatar.bench.soak import soak
 
             with _progress("soaking") as progress:
                 result = soak(config, args.seconds or 1800.0, progress, args.joins or 0.0)
         case "serve":
-            from avatar.bench_serve import serve
+            from avatar.bench.serve import serve
 
             result = serve(config, args.sessions, args.viewers, args.seconds or 30.0, args.one_door)
         case "batch":
-            from avatar.bench_batch import bench as batch
+            from avatar.bench.batch import bench as batch
 
             with _progress("drawing") as progress:
                 result = batch(config, args.clips, args.killed, progress)
         case "network":
-            from avatar.bench_network import network
+            from avatar.bench.network import network
 
             result = network(config)
         case "engines":
-            from avatar.bench_engines import engines
+            from avatar.bench.engines import engines
 
-            names = list(filter(None, (name.strip() for name in args.engine.split(","))))
             with _progress("drawing") as progress:
-                result = engines(config, names, progress=progress)
+                result = engines(config, _names(args.engine), progress=progress)
         case "label":
-            from avatar.bench_label import label
+            from avatar.bench.label import label
 
             result = label(config)
         case "parameters":
-            from avatar.bench_parameters import parameters
+            from avatar.bench.parameters import parameters
 
             with _progress("sending") as progress:
                 result = parameters(args.seconds or 60.0, progress)
+        case "switch":
+            from avatar.bench.switch import switch
+
+            with _progress("switching") as progress:
+                result = switch(config, _names(args.engine), progress)
         case "vr":
-            from avatar.bench_vr import vr
+            from avatar.bench.vr import vr
 
             with _progress("drawing") as progress:
                 result = vr(config, args.seconds or 15.0, progress)
         case _:
-            result = bench.stages(config)
+            from avatar.bench.stages import stages
+
+            result = stages(config)
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
     return 0
 
 
 # --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _names(listed: str) -> list[str]:
+    return list(filter(None, (name.strip() for name in listed.split(","))))
 
 
 def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:

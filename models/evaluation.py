@@ -114,12 +114,12 @@ TASKS: dict[str, Task] = {
     ),
     "detector": Task(
         "avatar.models.trust.detector",
-        ("data",),
+        ("data", "keep", "minutes"),
         "our engines' output without its marks, told from photographs and video",
     ),
     "watermark": Task(
         "avatar.models.trust.watermark",
-        ("data", "engine", "limit"),
+        ("data", "engine", "limit", "keep", "minutes"),
         "the invisible mark after codecs, scaling and crops, and on pictures that carry none",
     ),
     "steady": Task(

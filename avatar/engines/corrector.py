@@ -41,6 +41,14 @@ _EDGE = 10
 """Pixels of the crop over which the maps fade to its edge."""
 _STILL = 0.08
 """Sum of the coefficients at which the corrector is fully there; below, it fades in from zero."""
+_SMILE_FROM, _SMILE_TO = 0.05, 0.30
+"""Mean mouthSmile over which the mouth passes from the drawn one to the corrected one."""
+_LAUGH_FROM, _LAUGH_TO = 0.25, 0.50
+"""jawOpen over which it passes back."""
+_LIPS_AROUND, _LIPS_SOFT = 9, 2.0
+"""Width of the brush that widens the lips' place, and the softness of its edge; pixels of the crop."""
+_SMILES = [ARKIT.index("mouthSmileLeft"), ARKIT.index("mouthSmileRight")]
+_JAW = ARKIT.index("jawOpen")
 _SILENT = np.array([name.startswith(("eyeLook", "eyeBlink")) for name in ARKIT])
 """A blink or a glance alone is geometry; there is nothing to put right."""
 
@@ -63,6 +71,29 @@ def presence(relative: F32) -> float:
     """0 at rest to 1: how much of the correction is applied."""
     total = float(relative[~_SILENT].sum())
     return min(1.0, total / _STILL)
+
+
+def smiling(relative: F32) -> float:
+    """0 to 1: how much of the correction is applied to lips and mouth.
+
+    Nearly all mouths that the network has learnt from smile with the teeth together. In speech it would close the lips
+    a little and grey the teeth, in a laugh fill the dark between them: there the head's own mouth is the better one.
+    """
+    smiles = _ramp(float(relative[_SMILES].mean()), _SMILE_FROM, _SMILE_TO)
+    return smiles * (1 - _ramp(float(relative[_JAW]), _LAUGH_FROM, _LAUGH_TO))
+
+
+def _ramp(x: float, low: float, high: float) -> float:
+    share = min(1.0, max(0.0, (x - low) / (high - low)))
+    return share * share * (3 - 2 * share)
+
+
+def around(lips: F32) -> F32:
+    """(128, 128): 1 on lips and mouth, softly 0 around them. ``lips``: (n, 2) points of their outline in the crop."""
+    mask = np.zeros((CROP, CROP), np.float32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.round(lips).astype(np.int32)), 1.0)
+    mask = cv2.dilate(mask, np.ones((_LIPS_AROUND, _LIPS_AROUND), np.uint8))
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), _LIPS_SOFT), np.float32)
 
 
 def frame_of(points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -148,17 +179,22 @@ class Corrector:
         (raw,) = self._session.run(None, given)
         return np.ascontiguousarray(raw[0].transpose(1, 2, 0))
 
-    def correct(self, picture: U8, frame: NDArray[np.float64], relative: F32, emotion: F32 | None = None) -> None:
+    def correct(
+        self, picture: U8, frame: NDArray[np.float64], relative: F32, lips: F32, emotion: F32 | None = None
+    ) -> None:
         """Put ``picture`` right in place.
 
         :param picture: (s, s, 3) as the head was drawn. :param frame: :func:`frame_of` this picture.
-        :param relative: (52,) coefficients of the state.
+        :param relative: (52,) coefficients of the state. :param lips: (n, 2) outline of the drawn lips in the crop.
         """
         share = presence(relative)
         if share == 0:
             return
         maps = self.maps(crop(picture, frame), relative, emotion)
-        maps *= (self._reach * np.float32(share))[..., None]
+        where = self._reach * np.float32(share)
+        if (mouth := smiling(relative)) < 1:
+            where *= 1 - np.float32(1 - mouth) * around(lips)
+        maps *= where[..., None]
         back = cv2.invertAffineTransform(frame)
         maps[..., :2] = maps[..., :2] @ (back[:, :2].T * (CROP / 2)).astype(np.float32)
         maps[..., 3:] *= np.float32(127.5)

@@ -15,6 +15,7 @@ from avatar.engines import layers
 from avatar.engines.base import Engine
 from avatar.engines.corrector import Corrector, crop
 from avatar.engines.head import HeadEngine, shape_weights
+from avatar.engines.head_mesh import TRACKED_LIPS
 from avatar.portrait.bundle import AvatarBundle
 from avatar.portrait.fit import LANDMARKS
 
@@ -41,7 +42,8 @@ class GeneratorEngine(Engine):
     def render(self, state: FaceState) -> U8:
         picture = self._head.render(state)
         relative, _, _ = shape_weights(state)
-        self._corrector.correct(picture, self._head.face_frame(state.head), relative)
+        frame = self._head.face_frame(state.head)
+        self._corrector.correct(picture, frame, relative, mapped(frame, self._head.contours[TRACKED_LIPS]))
         self._head.lay_glasses(picture)  # what corrects skin must not bend them
         if self._exchanged is not None and (alpha := self._head.alpha) is not None:
             layers.exchange(picture, alpha, *self._exchanged)

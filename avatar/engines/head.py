@@ -47,12 +47,12 @@ from avatar.portrait.matte import matte_of
 log = logging.getLogger(__name__)
 
 MIN_SIZE, MAX_SIZE = 256, 1024
-MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 12.0, 12.0
+MAX_YAW, MAX_PITCH, MAX_ROLL = 15.0, 15.0, 12.0
 """Degrees; beyond them a single photo shows its back sides."""
-SEEN_YAW = 1.5
-"""Hair, ears and shoulders hardly turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads 10
-degrees of yaw as 4.5, ``avatar eval reenact``): it is drawn larger, within the limit. Where the turn was solved for the
-mesh itself (``models/expression/faces.py``), it is divided by this."""
+SEEN_YAW = SEEN_PITCH = 1.5
+"""Light, ears and shoulders do not turn with the mesh, so a drawn turn is seen as half of what it is (MediaPipe reads
+10 degrees of yaw or pitch as 4.3 to 5.4, ``avatar eval reenact``): it is drawn larger, within the limit. Where the
+turn was solved for the mesh itself (``models/expression/faces.py``), it is divided by these."""
 MAX_GAZE = math.radians(15.0)
 MAX_SHIFT = 40.0
 """Millimetres of translation."""
@@ -71,7 +71,7 @@ _LOOK = {name: INDEX[name] for name in ARKIT if name.startswith("eyeLook")}
 class HeadEngine(Engine):
     """Draws a portrait as a 3D head. Sizes 256 to 1024; about 5 to 8 ms a frame at 512 on one core.
 
-    Pose is limited softly to 15 degrees of yaw and 12 of pitch and roll, gaze to 15 degrees.
+    Pose is limited softly to 15 degrees of yaw and pitch and 12 of roll, gaze to 15 degrees.
     """
 
     name = "head"
@@ -283,13 +283,16 @@ class HeadEngine(Engine):
         """Matrix (3, 3) and offset (3,) from the head's frame to pixels (y down) and nearness."""
         fitted = self._fitted
         yaw, pitch, roll = head.euler if all(map(math.isfinite, head.rotation)) else (0.0, 0.0, 0.0)
-        yaw = soft_limit(SEEN_YAW * yaw, MAX_YAW)
-        turn = to_matrix(from_euler(yaw, soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
+        yaw, pitch = soft_limit(SEEN_YAW * yaw, MAX_YAW), soft_limit(SEEN_PITCH * pitch, MAX_PITCH)
+        roll = soft_limit(roll, MAX_ROLL)
+        turn = to_matrix(from_euler(yaw, pitch, roll))
+        # The eyes travel as far as a nod of the true size takes them: neck and hair are not drawn out for nothing.
+        carried = to_matrix(from_euler(yaw, pitch / SEEN_PITCH, roll))
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)
         scale = fitted.scale * _VIEWING_DISTANCE / (_VIEWING_DISTANCE - shift[2])
         pivot = fitted.rotation @ _PIVOT
         matrix = scale * turn @ fitted.rotation
-        offset = fitted.scale * pivot - scale * (turn @ pivot) + fitted.scale * shift / 10 * (1, 1, 0)
+        offset = fitted.scale * pivot - scale * (carried @ pivot) + fitted.scale * shift / 10 * (1, 1, 0)
         offset[:2] += fitted.offset
         flip = np.array((1.0, -1.0, 1.0))
         return (matrix * flip[:, None]).astype(np.float32), (offset * flip).astype(np.float32)

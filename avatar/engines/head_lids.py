@@ -38,6 +38,8 @@ _LOCAL = 0.85
 """How much of what a smooth tone misses of the skin next to the eye is continued over it."""
 _MOST_LIFT = 0.3
 """Largest change of the logarithm of brightness on the way to the cheek: a lid in deep shade stays in it."""
+_UNDER, _LINES, _MOST_LINED, _MOST_SHINING = 0.14, 0.10, 0.25, 0.05
+"""Lines under the eye: where they begin below its lower lid (lashes end), how broad, dark and bright they may be."""
 _DONORS = {"Right": 50, "Left": 280}
 """Landmarks of the cheek, from whose skin the grain comes."""
 _PATCHES = (50, 280, 205, 425, 101, 330, 151)
@@ -187,7 +189,7 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upp
     s, r = np.meshgrid(along, across)
     back = np.linalg.inv(np.vstack([to_local, (0, 0, 1)]))[:2].astype(np.float32)
 
-    def pixels(ds: float = 0.0, dr: float = 0.0) -> F32:
+    def pixels(ds: float = 0.0, dr: float | F32 = 0.0) -> F32:
         """The portrait (h, w, 3) over the texture's frame, moved by ``ds``, ``dr``."""
         x = back[0, 0] * (s + ds) + back[0, 1] * (r + dr) + back[0, 2]
         y = back[1, 0] * (s + ds) + back[1, 1] * (r + dr) + back[1, 2]
@@ -196,7 +198,7 @@ def _skin(portrait: U8, landmarks: F32, side: str, to_local: F32, brow: F32, upp
     photo = pixels()
     upper_at, lower_at = (np.interp(s[0], _S, c)[None, :] for c in (upper, lower))
     tone = _tone(photo, s, r, upper_at, lower_at, brow, skin_colour(portrait, landmarks))
-    tone *= 1 + _grain(pixels, landmarks, side, to_local)[..., None]
+    tone *= np.exp(_wrinkles(pixels, r, lower_at) + _grain(pixels, landmarks, side, to_local))[..., None]
     shade = _shading(s, r, upper_at, lower_at)
     return np.clip(tone * shade[..., None], 0, 255).astype(np.float32)
 
@@ -259,7 +261,7 @@ def _tone(photo: F32, s: F32, r: F32, upper: F32, lower: F32, brow: F32, skin: F
 
 
 def _grain(pixels, landmarks: F32, side: str, to_local: F32) -> F32:
-    """Relative brightness (h, w) of the cheek's fine texture, without what is no skin."""
+    """Relative change of brightness (h, w) by the cheek's fine texture, without what is no skin."""
     at = landmarks[_DONORS[side], :2] @ to_local[:, :2].T + to_local[:, 2]
     donor = pixels(float(at[0]) - 0.5, float(at[1]) + 0.05).mean(2)
     smooth = cv2.GaussianBlur(donor, (0, 0), 0.06 * _DENSITY)
@@ -268,6 +270,16 @@ def _grain(pixels, landmarks: F32, side: str, to_local: F32) -> F32:
     limit = min(0.09, 2.5 * typical)
     detail = limit * np.tanh(detail / limit)
     return (0.45 * detail).astype(np.float32)
+
+
+def _wrinkles(pixels, r: F32, lower: F32) -> F32:
+    """Logarithm of relative brightness (h, w): the lines under the eye, mirrored at its lower lid. What is hidden in
+    the fold is as old as what lies under the eye, and is lined the same way."""
+    grey = np.maximum(pixels(0.0, (2 * (lower - r) + _UNDER).astype(np.float32)).mean(2), 4.0)
+    detail = np.log(grey) - np.log(cv2.GaussianBlur(grey, (0, 0), _LINES * _DENSITY))
+    limit = min(_MOST_LINED, 2.5 * (1.48 * float(np.median(np.abs(detail))) + 1e-4))
+    lines = limit * np.tanh(detail / limit)
+    return np.minimum(lines, _MOST_SHINING * np.tanh(lines / _MOST_SHINING)).astype(np.float32)
 
 
 def _shading(s: F32, r: F32, upper: F32, lower: F32) -> F32:

@@ -52,7 +52,7 @@ def spatial(picture: U8) -> F64:
     energy = float((fine * fine).mean()) + 1e-6
     lags = [float((fine[:, lag:] * fine[:, :-lag]).mean()) / energy for lag in (1, 2)]
     lags += [float((fine[lag:] * fine[:-lag]).mean()) / energy for lag in (1, 2)]
-    peaked = float((fine**4).mean()) / energy**2
+    peaked = max(1e-3, float((fine**4).mean()) / energy**2)  # 0 = one colour; of a structure it is at least 1
     return np.concatenate([np.diff(bands), spread - spread.mean(), [np.log(energy), np.log(peaked)], lags])
 
 

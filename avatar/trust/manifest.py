@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".wav")
 """What a manifest can be embedded in."""
+BESIDE = (".mkv", ".webm")
+"""What takes none: its manifest lies beside it (external manifests: C2PA specification 2.2, 11.4)."""
+_MATROSKA = "video/x-matroska"
 FACTS = "org.vultus.session"
 """Our own assertion."""
 WATERMARK = "org.vultus.watermark.1"
@@ -48,31 +53,64 @@ def definition(origin: Provenance, title: str) -> dict[str, Any]:
 
 
 def sign(path: Path, origin: Provenance) -> bool:
-    """Put a signed manifest into ``path``; False, with one line in the log, where its format takes none or it fails:
-    the other labels are in the file already. The file is replaced when the signed one is complete."""
-    if path.suffix.lower() not in SUFFIXES:
+    """Give ``path`` a signed manifest: in it, or beside it where its format takes none (:func:`sidecar`). False, with
+    one line in the log, where it fails: the other labels are in the file already. A file is replaced once the new one
+    is complete."""
+    suffix = path.suffix.lower()
+    if suffix not in (*SUFFIXES, *BESIDE):
         log.warning("%s: this format takes no C2PA manifest; its other labels are there. Use .mp4 or .png", path.name)
         return False
     import c2pa  # 50 MB of shared library, which nothing else needs
 
-    scratch = None
     try:
         certificates, key = signing_chain()
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".signing-", dir=path.parent)
-        os.close(handle)
-        scratch = Path(name)
         info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, certificates.encode(), key.encode(), None)
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(definition(origin, path.name)) as builder:
-            scratch.unlink()
-            builder.sign_file(path, scratch, signer)
-        os.replace(scratch, path)
+            (_sign_beside if suffix in BESIDE else _sign_into)(path, signer, builder)
         return True
     except (c2pa.C2paError, OSError, StorageError) as error:
         log.warning("%s has no C2PA manifest (%s); its other labels are there", path.name, " ".join(str(error).split()))
         return False
+
+
+def _sign_into(path: Path, signer: Any, builder: Any) -> None:
+    with _scratch(path) as scratch:
+        scratch.unlink()
+        builder.sign_file(path, scratch, signer)
+        os.replace(scratch, path)
+
+
+def _sign_beside(path: Path, signer: Any, builder: Any) -> None:
+    beside = _beside(path)
+    beside.unlink(missing_ok=True)  # an earlier file's would call this one altered
+    builder.set_no_embed()
+    with path.open("rb") as source, tempfile.TemporaryFile(dir=path.parent) as copy:
+        manifest = builder.sign(signer, _MATROSKA, source, copy)
+    with _scratch(beside) as scratch:
+        scratch.unlink()
+        scratch.write_bytes(manifest)
+        os.replace(scratch, beside)
+
+
+@contextlib.contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".signing-", dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
     finally:
-        if scratch is not None:
-            scratch.unlink(missing_ok=True)
+        Path(name).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.c2pa")
+
+
+def sidecar(path: Path) -> Path:
+    """Where the manifest of a file lies that takes none: ``clip.mkv.c2pa``; ``clip.c2pa``, other programs' name for it,
+    where only that is there."""
+    own, short = _beside(path), path.with_suffix(".c2pa")
+    return short if short.is_file() and not own.is_file() else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +129,42 @@ class Manifest:
     """Our own assertion, of a file of ours."""
     problems: tuple[str, ...] = ()
     """What is wrong, in C2PA's words."""
+    beside: str = ""
+    """Name of the file that it lies in, where that is another one."""
+
+    @property
+    def records(self) -> set[str]:
+        """Numbers of the consents under which the file was drawn."""
+        drawn = [self.facts or {}, *(self.facts or {}).get("before", ())]
+        return {str(entry.get("consent", {}).get("record")) for entry in drawn} if self.facts else set()
 
 
 def read(path: Path) -> Manifest:
-    """Read and check. Whatever cannot be read is a manifest that is not valid."""
+    """Read and check what is in ``path`` or beside it. Whatever cannot be read is a manifest that is not valid."""
     import c2pa
 
+    beside = sidecar(path) if path.suffix.lower() in BESIDE else None
+    if beside is not None and not beside.is_file():
+        return Manifest(found=False)
     try:
-        with c2pa.Reader(path) as reader:
-            found = json.loads(reader.json())
+        with contextlib.ExitStack() as opened:
+            if beside is None:
+                reader = c2pa.Reader(path)
+            else:
+                reader = c2pa.Reader(_MATROSKA, opened.enter_context(path.open("rb")), beside.read_bytes())
+            with reader:
+                found = json.loads(reader.json())
     except c2pa.C2paError as error:
         text = " ".join(str(error).split())
-        absent = "ManifestNotFound" in text or "NotSupported" in text or "no JUMBF" in text
-        return Manifest(found=not absent, problems=() if absent else (text,))
+        absent = beside is None and any(word in text for word in ("ManifestNotFound", "NotSupported", "no JUMBF"))
+        return Manifest(found=not absent, problems=() if absent else (text,), beside=beside.name if beside else "")
     active = found.get("manifests", {}).get(found.get("active_manifest"), {})
     failures = [
         f"{entry.get('code')}: {entry.get('explanation', '')}"
         for entry in found.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
         if entry.get("code") != _UNTRUSTED
     ]
-    if not _padding_is_empty(path):
+    if not _padding_is_empty(beside or path):
         failures.append("vultus.padding: bytes that the signature leaves out have been changed")
     state = found.get("validation_state", "Invalid")
     assertions = {entry["label"]: entry.get("data") for entry in active.get("assertions", [])}
@@ -126,6 +180,7 @@ def read(path: Path) -> Manifest:
         source_type=next((kind for kind in kinds if kind), ""),
         facts=assertions.get(FACTS),
         problems=tuple(failures),
+        beside=beside.name if beside else "",
     )
 
 

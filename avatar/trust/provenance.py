@@ -30,6 +30,8 @@ class Provenance:
     """Corner of the visible badge; "none: REASON" where it was taken off."""
     steps: tuple[str, ...] = ()
     """What was done before, one line each, for the manifest."""
+    before: tuple[Provenance, ...] = ()
+    """What else the same recording shows from before the avatar or the engine was changed."""
 
     @property
     def name(self) -> str:
@@ -45,15 +47,22 @@ class Provenance:
         """For the manifest and the live label. The consent is named by its number; whose it is stays here."""
         facts: dict[str, Any] = {
             "session": self.name,
-            "consent": {"kind": self.record.kind, "record": self.record.id, "granted": self.record.granted},
-            "engine": self.engine,
-            "badge": self.badge,
+            **self._drawn(),
             "generator": f"{PROGRAM} {version('vultus')}",
             "digitalSourceType": SOURCE_TYPE,
         }
+        if self.steps:
+            facts["steps"] = list(self.steps)
+        if self.before:
+            facts["before"] = [origin._drawn() for origin in self.before]
+        return facts
+
+    def _drawn(self) -> dict[str, Any]:
+        """Who is drawn, by what."""
+        consent = {"kind": self.record.kind, "record": self.record.id, "granted": self.record.granted}
         if self.record.until:
-            facts["consent"]["until"] = self.record.until
-        return {**facts, "steps": list(self.steps)} if self.steps else facts
+            consent["until"] = self.record.until
+        return {"consent": consent, "engine": self.engine, "badge": self.badge}
 
     def aigc(self) -> str:
         """The implicit label of GB 45438-2025, annex E: a JSON object of seven texts; Label 1 = surely generated."""

@@ -85,6 +85,7 @@ class Verdict:
                 "digital_source_type": found.source_type,
                 "facts": found.facts,
                 "problems": list(found.problems),
+                "beside": found.beside or None,
             },
             "watermark": {
                 "found": reading is not None,
@@ -109,7 +110,8 @@ class Verdict:
             signed = "absent"
         elif found.valid:
             trust = "trusted" if found.trusted else "not on a list of trusted signers"
-            signed = f"found, valid; signed by {found.signer or 'an unnamed key'}; {trust}"
+            where = f" in {found.beside}" if found.beside else ""
+            signed = f"found{where}, valid; signed by {found.signer or 'an unnamed key'}; {trust}"
         else:
             signed = f"found, NOT VALID: {(found.problems or ('the file was changed',))[0]}"
         mark = "absent"
@@ -120,7 +122,8 @@ class Verdict:
         badge = "absent" if marks.badge is None else f"found ({marks.badge.score:.2f})"
         rows = [f"manifest   {signed}", f"watermark  {mark}", f"label      {label}", f"badge      {badge}"]
         if marks.guess is not None and not self.labelled:
-            rows.append(f"guess      {marks.guess:.2f} (0 = a camera's, 1 = our engines'); errors: models/CARDS.md")
+            what = "0 = a camera's, 1 = our engines'; no proof: wrong about one real clip in six"
+            rows.append(f"guess      {marks.guess:.2f} ({what})")
         return [*rows, f"ALTERED    {self.contradiction}"] if self.contradiction else rows
 
 

@@ -13,7 +13,7 @@ from avatar.core import facs
 from avatar.core.geometry import matrix_to_euler
 from avatar.core.types import F32, U8, FaceState, Gaze, Ns, Pose, freeze
 from avatar.engines.base import Engine
-from avatar.engines.head import SEEN_YAW
+from avatar.engines.head import SEEN_PITCH, SEEN_YAW
 from avatar.errors import PhotoError
 from avatar.models.expression import judge
 from avatar.models.expression.align import align
@@ -110,7 +110,7 @@ def state_of(basis: HeadBasis, bundle: AvatarBundle, shown: DetectedFace) -> Fac
         Ns(0),
         freeze(solved.weights + looks),
         # Solved for the mesh; a state says how far a head is seen to turn.
-        Pose.degrees(turned / SEEN_YAW, pitched, rolled),
+        Pose.degrees(turned / SEEN_YAW, pitched / SEEN_PITCH, rolled),
         Gaze(float(yaw), float(pitch)),
     )
 

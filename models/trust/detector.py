@@ -1,168 +1,44 @@
-"""``avatar train detector`` and ``avatar eval detector``: our engines' unmarked output told from photographs and video.
+"""``avatar train detector`` and ``avatar eval detector``: our engines' unmarked output told from what cameras record.
 
-``DIR`` is a folder with ``faces/london`` (photos of people, an ``index.csv`` as in
-:mod:`avatar.models.expression.folders`) and ``talking`` (clips of people, each with tracks in an ``npz`` of its name).
-Pairs are as alike as can be: the photo of a person against drawings of that person from it; a clip of a person against
-drawings of that person, made to move as in the clip. Whoever is trained on is not tested on, but all real clips at hand
-show one person.
+What it learns from: :mod:`avatar.models.trust.detector_data`. The shipped weights have learnt from all of it; error
+rates are those of the same recipe with the judged group (a person, a camera, an avatar) left out, group by group, and
+once more with the judged engine left out.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from avatar import parts, plugins
-from avatar.core.facs import ARKIT
-from avatar.core.types import SECOND, U8, FaceState, Ns, Pose, freeze
-from avatar.engines.base import Engine
-from avatar.engines.choice import speaking
-from avatar.errors import AvatarError, UsageError
-from avatar.models.expression.folders import people
-from avatar.models.trust.watermark import coded
-from avatar.portrait.bundle import AvatarBundle
-from avatar.portrait.landmarks import LandmarkDetector
-from avatar.portrait.onboard import onboard
-from avatar.portrait.photo import read_photo
-from avatar.trust.detector import FILE, Detector, Weights, features
+from avatar import trust
+from avatar.errors import UsageError
+from avatar.models.trust import detector_data
+from avatar.models.trust.detector_data import ALONE, CAMERA, Progress, Sample, samples
+from avatar.models.trust.pieces import Pieces, version
+from avatar.trust.detector import Weights
 
-log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-SIZE, WINDOW = 512, 30
-PEOPLE = 24
-"""Whose photos are used: two of three train, the others test."""
-RIDGE = 3.0
+RIDGE = {"still": 3.0, "clip": 10.0}
+USED = {"still": slice(0, 35), "clip": slice(29, 43)}
+"""Columns that are looked at. Of a clip neither the spectrum nor how structure is spread over the picture: both told
+one camera's framing and optics from another's, and called cameras that they had not met ours."""
+F64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One picture or one second."""
+def fit(found: F64, ours: NDArray[np.bool_], share: F64 | None = None, ridge: float = 3.0) -> Weights:
+    """Logistic regression with a ridge, both classes of equal weight, by Newton's method.
 
-    kind: str
-    """still, clip."""
-    source: str
-    """photograph, video, or an engine's name."""
-    test: bool
-    found: np.ndarray
-
-    @property
-    def ours(self) -> bool:
-        return self.source not in ("photograph", "video")
-
-
-def _jpeg(picture: U8, rng: np.random.Generator) -> U8:
-    """As pictures are passed on: some size, some quality."""
-    side = int(rng.choice([256, 384, 512]))
-    small: U8 = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    bgr = np.ascontiguousarray(small[..., ::-1])
-    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 96))])[1]
-    decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(decoded[..., ::-1])
-
-
-def _engines(bundle: AvatarBundle) -> Iterator[Engine]:
-    for name in plugins.names("engines"):
-        yield parts.make_engine(name, bundle, SIZE)
-
-
-def _stills(folder: Path, rng: np.random.Generator, finder: LandmarkDetector) -> Iterator[Sample]:
-    """Photos of people as the engines crop them, and drawings from them."""
-    chosen = [person for person in people(folder) if person.smile is not None][:PEOPLE]
-    for index, person in enumerate(chosen):
-        test = index % 3 == 2
-        try:
-            assert person.smile is not None
-            both = [onboard(read_photo(p), "x", "x", "self", finder) for p in (person.neutral, person.smile)]
-        except AvatarError as error:
-            log.info("%s left out: %s", person.name, error)
-            continue
-        for bundle in both:
-            photo = bundle.at_size(SIZE)[0]
-            yield from (Sample("still", "photograph", test, features([_jpeg(photo, rng)])) for _ in range(2))
-        for engine in _engines(both[0]):
-            for number in rng.integers(5, 100, 2):
-                picture = engine.render(speaking(int(number) + 1)[-1])
-                yield Sample("still", engine.name, test, features([_jpeg(picture, rng)]))
-
-
-def _read(path: Path) -> list[U8]:
-    with av.open(str(path)) as clip:
-        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in clip.decode(video=0)]
-
-
-def _versions(pictures: list[U8], source: str, test: bool, drawn: bool) -> Iterator[Sample]:
-    """A second as a file holds it and as a call passes it on."""
-    as_file = coded(pictures, "libx264") if drawn else pictures
-    for seen in (as_file, coded(as_file, "libvpx", SIZE // 2)):
-        yield Sample("clip", source, test, features(seen))
-
-
-def _states(tracks: Path, count: int) -> list[FaceState]:
-    """The face of a clip's first pictures, as its tracks have it."""
-    with np.load(tracks) as file:
-        names = [str(name) for name in file["blendshape_names"]]
-        shapes, angles = file["blendshapes"][:count].astype(np.float32), file["yaw_pitch_roll"][:count]
-    columns = [names.index(name) if name in names else -1 for name in ARKIT]
-    states = []
-    for index, (row, (yaw, pitch, roll)) in enumerate(zip(shapes, angles, strict=True)):
-        arkit = np.array([np.nan_to_num(row[c]) if c >= 0 else 0.0 for c in columns], np.float32).clip(0, 1)
-        pose = Pose.degrees(*(float(np.nan_to_num(a)) for a in (yaw, pitch, roll)))
-        states.append(FaceState(Ns(index * SECOND // 30), freeze(arkit), pose))
-    return states
-
-
-def _clips(folder: Path, finder: LandmarkDetector) -> Iterator[Sample]:
-    """Clips of people, drawings that move as they do, and the shipped avatars."""
-    paths = sorted(path for path in folder.rglob("*.mp4") if path.with_suffix(".npz").is_file())
-    for index, path in enumerate(paths):
-        test, pictures = index % 2 == 1, _read(path)
-        for begin in range(0, len(pictures) - WINDOW + 1, WINDOW):
-            yield from _versions(pictures[begin : begin + WINDOW], "video", test, drawn=False)
-        try:
-            bundle = onboard(pictures[0], "x", "x", "self", finder)
-        except AvatarError as error:
-            log.info("%s is not drawn: %s", path.name, error)
-            continue
-        for engine in _engines(bundle):
-            drawn = [engine.render(state) for state in _states(path.with_suffix(".npz"), WINDOW)]
-            yield from _versions(drawn, engine.name, test, drawn=True)
-    shelf = parts.library()
-    for index, entry in enumerate(entry for entry in shelf.entries() if entry.builtin):
-        for engine in _engines(shelf.load(entry.name)):
-            drawn = [engine.render(state) for state in speaking(2 * WINDOW)[WINDOW:]]
-            yield from _versions(drawn, engine.name, index % 2 == 1, drawn=True)
-
-
-def samples(data: Path, progress: Progress = lambda done, of: None) -> list[Sample]:
-    """All of them. Raises UsageError where the folder does not hold what it takes."""
-    cv2.setNumThreads(1)
-    if not (data / "faces" / "london").is_dir() or not (data / "talking").is_dir():
-        raise UsageError(f"{data}: the detector learns from the folders faces/london and talking in it")
-    made: list[Sample] = []
-    with parts.detector() as finder:
-        for sample in (*_stills(data / "faces" / "london", np.random.default_rng(3), finder),):
-            made.append(sample)
-            progress(len(made), PEOPLE * 16)
-        for sample in _clips(data / "talking", finder):
-            made.append(sample)
-            progress(len(made), PEOPLE * 16)
-    return made
-
-
-def fit(found: np.ndarray, ours: np.ndarray) -> Weights:
-    """Logistic regression with a ridge, both classes of equal weight, by Newton's method."""
+    :param share: how much each row counts within its class; None = all the same.
+    """
     mean, scale = found.mean(axis=0), found.std(axis=0) + 1e-6
     x = np.column_stack([(found - mean) / scale, np.ones(len(found))])
-    share = np.where(ours, 0.5 / ours.mean(), 0.5 / (1 - ours.mean()))
-    penalty = np.diag([RIDGE] * (x.shape[1] - 1) + [0.0])
+    share = np.ones(len(found)) if share is None else share
+    total = np.where(ours, share[ours].sum(), share[~ours].sum())
+    share = share / total * 0.5 * len(found)
+    penalty = np.diag([ridge] * (x.shape[1] - 1) + [0.0])
     weight = np.zeros(x.shape[1])
     for _ in range(40):
         p = 1 / (1 + np.exp(-(x @ weight)))
@@ -175,57 +51,125 @@ def fit(found: np.ndarray, ours: np.ndarray) -> Weights:
     return Weights(mean, scale, weight[:-1], float(weight[-1]))
 
 
+def learnt(rows: list[Sample]) -> Weights:
+    """From the rows that may be learnt from. Every group counts the same within its class: a camera of which there is
+    more is not a better one."""
+    rows = [row for row in rows if row.learnt]
+    keys = [(row.ours, row.group) for row in rows]
+    share = np.array([1.0 / keys.count(key) for key in keys])
+    found, kind = np.array([row.found for row in rows]), rows[0].kind
+    part = fit(found[:, USED[kind]], np.array([row.ours for row in rows]), share, RIDGE[kind])
+    whole = Weights(found.mean(axis=0), found.std(axis=0) + 1e-6, np.zeros(found.shape[1]), part.bias)
+    whole.weight[USED[kind]] = part.weight
+    return whole
+
+
+def held_out(rows: list[Sample], key: Callable[[Sample], str]) -> F64:
+    """The score of each row by weights that have learnt from no row of the same ``key``."""
+    scores = np.zeros(len(rows))
+    for name in sorted({key(row) for row in rows}):
+        judge = learnt([row for row in rows if key(row) != name])
+        for index, row in enumerate(rows):
+            if key(row) == name:
+                scores[index] = judge.score(np.array(row.found))
+    return scores
+
+
 def build(data: Path, target: Path) -> dict[str, Any]:
-    """Learn from the training half, write, and say how it does on the other."""
-    made = samples(data)
+    """Learn from everything, write, and say how the same recipe does on groups that it has not met."""
+    made = samples(data, Pieces(None, None, ""))
+    write(made, target)
+    return judged(made)
+
+
+def write(made: list[Sample], target: Path) -> None:
+    """The weights that have learnt from all of ``made``."""
     fitted: dict[str, Any] = {}
     for kind in ("still", "clip"):
-        rows = [sample for sample in made if sample.kind == kind and not sample.test]
-        weights = fit(np.stack([s.found for s in rows]), np.array([s.ours for s in rows]))
+        weights = learnt([sample for sample in made if sample.kind == kind])
         for name in ("mean", "scale", "weight"):
             fitted[f"{kind}_{name}"] = getattr(weights, name).astype(np.float32)
         fitted[f"{kind}_bias"] = np.float32(weights.bias)
     target.parent.mkdir(parents=True, exist_ok=True)
     np.savez(target, **fitted)
-    return _judged(made, Detector(target))
 
 
-def detector(weights: Path, data: Path | None = None, progress: Progress = lambda done, of: None) -> dict[str, Any]:
-    """Error rates on whom nothing was learnt from."""
+def detector(
+    weights: Path,
+    data: Path | None = None,
+    keep: Path | None = None,
+    minutes: float | None = None,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, Any]:
+    """Error rates on people, cameras, avatars and engines that nothing was learnt from.
+
+    :param keep: what is measured is kept there; call again to go on. :param minutes: begin nothing new after these.
+    """
     if data is None:
         raise UsageError("eval detector: give the folder of faces and clips with --data DIR")
-    return {"task": "detector", **_judged(samples(data, progress), Detector(weights / FILE))}
+    looks = Path(trust.__path__[0]) / "detector.py"
+    pieces = Pieces(keep, minutes, version(looks, Path(str(detector_data.__file__))))
+    made = samples(data, pieces, progress)
+    return {"task": "detector", "complete": pieces.missing == 0, **(judged(made) if not pieces.missing else {})}
 
 
-def _judged(made: list[Sample], judge: Detector) -> dict[str, Any]:
-    """For each kind: area under the ROC, points of it, and errors at one half by source."""
+def judged(made: list[Sample]) -> dict[str, Any]:
+    """For each kind: area under the ROC, points of it, and errors at one half by source and by camera."""
     result: dict[str, Any] = {}
     for kind in ("still", "clip"):
-        rows = [sample for sample in made if sample.kind == kind and sample.test]
-        scores = np.array([judge.of[kind].score(sample.found) for sample in rows])
-        ours = np.array([sample.ours for sample in rows])
-        wins = (scores[ours][:, None] > scores[~ours]).mean() + 0.5 * (scores[ours][:, None] == scores[~ours]).mean()
-        sources = {}
-        for source in sorted({sample.source for sample in rows}):
-            of = np.array([sample.source == source for sample in rows])
-            wrong = (scores[of] >= 0.5) != ours[of]
-            share = round(float(wrong.mean()), 4)
-            sources[source] = {"count": int(of.sum()), "wrong": int(wrong.sum()), "share": share}
-        roc = [
-            {"false": f, "found": round(float((scores[ours] > np.quantile(scores[~ours], 1 - f)).mean()), 3)}
-            for f in (0.0, 0.01, 0.05, 0.1, 0.2)
-        ]
-        result[kind] = {"auc": round(float(wins), 4), "roc": roc, "errors_at_half": sources}
+        rows = [sample for sample in made if sample.kind == kind]
+        scores = held_out(rows, lambda row: row.group)
+        unmet = held_out(rows, lambda row: row.source if row.ours else "")
+        ours = np.array([row.ours for row in rows])
+        camera = np.array([row.source in CAMERA for row in rows])
+        result[kind] = {
+            **roc(scores[ours & np.array([row.source not in ALONE for row in rows])], scores[camera]),
+            "errors_at_half": _wrong(rows, scores, lambda row: row.source),
+            "errors_by_camera": _wrong([r for r in rows if r.source == "video"], scores[_is(rows, "video")], _group),
+            "errors_of_engines_not_learnt": _wrong([r for r in rows if r.ours], unmet[ours], lambda row: row.source),
+        }
     return result
+
+
+def _group(row: Sample) -> str:
+    return row.group
+
+
+def _is(rows: list[Sample], source: str) -> NDArray[np.bool_]:
+    return np.array([row.source == source for row in rows])
+
+
+def roc(ours: F64, real: F64) -> dict[str, Any]:
+    """Area under the curve, and how many of ours are found where so many of the real ones are called ours."""
+    wins = (ours[:, None] > real).mean() + 0.5 * (ours[:, None] == real).mean()
+    points = [
+        {"false": false, "found": round(float((ours > np.quantile(real, 1 - false)).mean()), 3)}
+        for false in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    ]
+    return {"auc": round(float(wins), 4), "roc": points}
+
+
+def _wrong(rows: list[Sample], scores: F64, key: Callable[[Sample], str]) -> dict[str, dict[str, float]]:
+    found = {}
+    for name in sorted({key(row) for row in rows}):
+        wrong = [(score >= 0.5) != row.ours for row, score in zip(rows, scores, strict=True) if key(row) == name]
+        found[name] = {"count": len(wrong), "wrong": int(sum(wrong)), "share": round(float(np.mean(wrong)), 4)}
+    return found
 
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
     """For people."""
+    if not result["complete"]:
+        return [("detector: not complete", [], [], ["call again with the same --keep"])]
     made = []
+    heads = ["source", "group held out", "wrong", "", "engine held out"]
     for kind in ("still", "clip"):
-        sources, auc = result[kind]["errors_at_half"], result[kind]["auc"]
-        rows = [[name, str(row["count"]), str(row["wrong"]), f"{row['share']:.1%}"] for name, row in sources.items()]
-        roc = ", ".join(f"{point['found']:.2f} at {point['false']:.2f}" for point in result[kind]["roc"])
-        notes = [f"found at false: {roc}"]
-        made.append((f"{kind}: AUC {auc:.3f}", ["source", "held out", "wrong", ""], rows, notes))
+        of = result[kind]
+        rows = []
+        for name, row in {**of["errors_at_half"], **of["errors_by_camera"]}.items():
+            unmet = of["errors_of_engines_not_learnt"].get(name)
+            cell = f"{unmet['share']:.1%}" if unmet else ""
+            rows.append([name, str(row["count"]), str(row["wrong"]), f"{row['share']:.1%}", cell])
+        points = ", ".join(f"{point['found']:.2f} at {point['false']:.2f}" for point in of["roc"])
+        made.append((f"{kind}: AUC {of['auc']:.3f}", heads, rows, [f"found at false: {points}"]))
     return made

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from live_page import Engine, Watched
 from playwright.sync_api import expect
+from room_page import Pages, States
 
 from avatar.testing.browser import Browser
 
@@ -70,3 +71,27 @@ def visit(engine: Engine, browser: Browser) -> Iterator[Any]:
         watched.page.context.close()
         assert problems == []
         assert watched.hosts <= {urlsplit(engine.url).netloc}
+
+
+@pytest.fixture
+def sender() -> Iterator[Any]:
+    made: list[States] = []
+
+    def make() -> States:
+        made.append(States())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def enter(engine: Engine, browser: Browser) -> Iterator[Pages]:
+    """Afterwards nothing may have gone wrong on any of them."""
+    pages = Pages(engine, browser)
+    yield pages
+    for watched in pages.opened:
+        problems = watched.unexpected()
+        watched.page.context.close()
+        assert problems == []

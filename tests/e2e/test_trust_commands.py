@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from playwright.sync_api import Page, expect
 from skimage import data
 
 from avatar.core.types import U8
-from avatar.trust import badge_finder, watermark_reader
+from avatar.trust import badge_finder
+from avatar.trust.verify import verify
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +58,19 @@ def seen(page: Page) -> U8:
     return np.ascontiguousarray(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def test_the_signed_label_is_checked_by_the_page_and_names_the_session_in_the_pixels(visit):
+def grabbed(path: Path, pictures: list[U8]) -> Path:
+    """What a viewer who records the page would have, no pixel changed."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264rgb", rate=8, options={"qp": "0", "preset": "ultrafast"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "rgb24"
+        for picture in pictures:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def test_the_signed_label_is_checked_by_the_page_and_names_the_session_in_the_pixels(visit, tmp_path):
     page = visit().page
     expect(page.locator("#badge[data-signature=valid]")).to_be_visible()
     said = page.locator("#badge-text").text_content()
@@ -66,12 +80,13 @@ def test_the_signed_label_is_checked_by_the_page_and_names_the_session_in_the_pi
     for _ in range(12):
         pictures.append(seen(page))
         page.wait_for_timeout(120)
-    reading = watermark_reader.read(pictures)
-    assert reading is not None, "the watermark survives VP8 to the browser"
-    assert f"Session {reading.message.name}" in said
-    found = badge_finder.find(pictures[-1])
-    assert found is not None
-    assert found.share >= 0.05
+    found = verify(grabbed(tmp_path / "grabbed.mp4", pictures)).to_json()
+    assert found["watermark"]["found"], "the watermark survives VP8 to the browser"
+    assert f"Session {found['watermark']['session']}" in said
+    assert found["badge"]["found"]
+    badge = badge_finder.find(pictures[-1])
+    assert badge is not None
+    assert badge.share >= 0.05
 
 
 @pytest.mark.parametrize("change", ["payload", "signature", "connection"])
@@ -93,6 +108,7 @@ def test_the_page_says_what_is_kept(visit):
     expect(page.locator("#kept")).to_contain_text("avatar avatars revoke")
 
 
+@pytest.mark.timeout(300)
 def test_revoking_while_live_stops_the_picture_within_a_second(tmp_path: Path, browser):
     photo = tmp_path / "me.png"
     cv2.imwrite(str(photo), cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR))
@@ -124,6 +140,7 @@ def test_revoking_while_live_stops_the_picture_within_a_second(tmp_path: Path, b
         last = page.evaluate(
             "() => (clearInterval(watching), lastPacket / 1000)"
         )  # when it came, not when it was shown
+        print(f"the last packet came {last - begun:+.3f} s after the record was no longer valid")
         assert last > begun - 1.0, "it was live until then"
         assert last - begun <= 1.0, "the picture goes on"
         assert engine.process.wait(10) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar.bench_soak import soak
+from avatar.bench.soak import soak
 from avatar.config import load
 
 pytestmark = [

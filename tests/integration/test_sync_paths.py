@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from serve_for_test import SmallControl
 
-from avatar.bench_sync import recorded
+from avatar.bench.sync import recorded
 from avatar.core.clock import SessionClock
 from avatar.core.types import SECOND, AudioChunk, AvatarFrame, FaceState, Ns, freeze
 from avatar.streams.base import StreamFormat

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avatar.bench_engines import YARDSTICK, engines, speaking
+from avatar.bench.engines import YARDSTICK, engines, speaking
 from avatar.config import load
 from avatar.errors import UsageError
 from avatar.models.expression.yardstick import ganimation, multiplications

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from avatar.bench_sync import PATHS, Network, Plan
+from avatar.bench.sync import PATHS, Network, Plan
 from avatar.errors import UsageError
 
 

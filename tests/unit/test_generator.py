@@ -1,5 +1,6 @@
 """Engine ``generator``'s parts: frames, maps, the data factory, and the network's file against torch."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,10 @@ def test_the_condition_holds_the_state_and_where_it_leads():
     assert not told[2 * len(ARKIT) :].any()
 
 
+LIPS = np.array([(50, 88), (64, 84), (78, 88), (64, 98)], np.float32)
+"""Outline of the lips in the crop; the frame of the tests puts the crop's (64, 90) at the picture's (256, 330)."""
+
+
 class _Maps:
     """In place of the session: maps that are known."""
 
@@ -78,7 +83,7 @@ def _corrected(maps: np.ndarray, picture: np.ndarray, relative: np.ndarray) -> n
     made._low, made._high = np.array((0, 0)), np.array((CROP, CROP))
     frame = frame_of(np.array([(211.0, 230.0), (301.0, 230.0)]))
     out = picture.copy()
-    made.correct(out, frame, relative)
+    made.correct(out, frame, relative, LIPS)
     return out
 
 
@@ -101,6 +106,25 @@ def test_flow_brings_pixels_from_where_it_points():
     maps[0] = 2 / (CROP / 2)  # two pixels of the crop: 4.5 of this picture
     out = _corrected(maps, picture, arkit_vector({"jawOpen": 1.0}))
     assert float(out[256, 256, 0]) - picture[256, 256, 0] == pytest.approx(4.5 / 2, abs=1)
+
+
+def test_a_mouth_that_does_not_smile_is_the_heads_own():
+    picture = np.full((512, 512, 3), 100, np.uint8)
+    maps = np.zeros((6, CROP, CROP), np.float32)
+    maps[3] = -20 / 127.5
+    mouth, forehead = (330, 256), (180, 256)
+    speaks = _corrected(maps, picture, arkit_vector({"jawOpen": 0.5}))
+    assert speaks[mouth][0] == 100
+    assert speaks[forehead][0] == 80
+    smiles = _corrected(maps, picture, arkit_vector({"jawOpen": 0.2, "mouthSmile": 0.4}))
+    assert smiles[mouth][0] == smiles[forehead][0] == 80
+    laughs = _corrected(maps, picture, arkit_vector({"jawOpen": 0.6, "mouthSmile": 0.9}))
+    assert (laughs[mouth][0], laughs[forehead][0]) == (100, 80)
+    shares = [corrector.smiling(arkit_vector({"mouthSmile": at})) for at in np.linspace(0, 0.4, 9)]
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert all(a <= b for a, b in itertools.pairwise(shares))
+    assert max(b - a for a, b in itertools.pairwise(shares)) < 0.35  # no jump as a smile comes
 
 
 def test_the_frame_stays_on_the_face_whatever_the_pose(factory):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from avatar.bench_soak import Handles, _beeps, _Log, _report, _slope
+from avatar.bench.soak import Handles, _beeps, _Log, _report, _slope
 from avatar.testing import voice_path
 from avatar.testing.voice_path import APART, RATE, delays, loudness, rises
 

@@ -47,19 +47,18 @@ RULES = {
     "avatar.streams": {"avatar.core", "avatar.pipeline", "avatar.streams", "avatar.errors", "avatar.analysis.phonemes"},
 }
 # fmt: on
-WIRING = {"assembly", "parts", "ends", "bench", "bench_engines", "cli", "commands", "control", "doctor", "render"}
+WIRING = {"assembly", "parts", "ends", "cli", "commands", "control", "doctor", "render"}
 WIRING |= {
     "calibrate",
     "commands_calibrate",
     "own_head",
     "labels",
     "commands_trust",
-    "bench_label",
     "guided",
     "commands_lab",
 }
 WIRING |= {"worker", "serve", "cost", "commands_scale"}  # of avatar/scale: what puts sessions together
-WIRING |= {"outputs", "head_export", "bench_parameters", "programs", "spoken", "bench_vr"}
+WIRING |= {"outputs", "head_export", "programs", "spoken"}
 
 
 def modules() -> dict[str, Path]:
@@ -127,7 +126,7 @@ def test_only_the_wiring_knows_streams_and_models():
     wrong = []
     for name, path in modules().items():
         inner = name.startswith(("avatar.streams", "avatar.models"))
-        if inner or name.split(".")[-1] in WIRING or name.startswith("avatar.testing"):
+        if inner or name.split(".")[-1] in WIRING or name.startswith(("avatar.testing", "avatar.bench")):
             continue
         wrong += [f"{name}: {t}" for t in imports(path) if t.startswith(("avatar.streams", "avatar.models"))]
     assert not wrong

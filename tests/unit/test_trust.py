@@ -94,7 +94,7 @@ def test_a_manifest_is_right_until_the_picture_changes(tmp_path):
 
 
 def test_where_no_manifest_fits_the_log_says_so_and_the_file_stays(tmp_path, caplog):
-    path = tmp_path / "a.mkv"
+    path = tmp_path / "a.avi"
     path.write_bytes(b"a clip")
     assert not manifest.sign(path, ORIGIN)
     assert "takes no C2PA manifest" in caplog.text

@@ -20,7 +20,7 @@ from avatar.core.facs import INDEX
 from avatar.core.geometry import from_euler, to_matrix
 from avatar.core.types import F32, U8, Gaze, Pose
 from avatar.engines import raster
-from avatar.engines.head import MAX_PITCH, MAX_ROLL, MAX_SHIFT, MAX_YAW, SEEN_YAW, soft_limit
+from avatar.engines.head import MAX_PITCH, MAX_ROLL, MAX_SHIFT, MAX_YAW, SEEN_PITCH, SEEN_YAW, soft_limit
 from avatar.errors import ModelFileError
 from avatar.portrait.fit import (
     FACE_OVAL,
@@ -224,8 +224,8 @@ class Plane:
     def _turned(self, points: F32, head: Pose) -> F32:
         rotation = np.asarray(head.rotation, np.float64)
         yaw, pitch, roll = head.euler if np.isfinite(rotation).all() else (0.0, 0.0, 0.0)
-        yaw = soft_limit(SEEN_YAW * yaw, MAX_YAW)
-        turn = to_matrix(from_euler(yaw, soft_limit(pitch, MAX_PITCH), soft_limit(roll, MAX_ROLL)))
+        yaw, pitch = soft_limit(SEEN_YAW * yaw, MAX_YAW), soft_limit(SEEN_PITCH * pitch, MAX_PITCH)
+        turn = to_matrix(from_euler(yaw, pitch, soft_limit(roll, MAX_ROLL)))
         flip = np.array((1.0, -1.0, -1.0))
         turn = flip[:, None] * turn * flip  # the picture's y runs down, its z away
         shift = np.clip(np.nan_to_num(np.array(head.translation, np.float64)), -MAX_SHIFT, MAX_SHIFT)

@@ -13,6 +13,8 @@ import { Voice } from "./voice.js";
 const CLOTHES = [0x2f4a5c, 0x6b3a34];
 /** Pixels beyond which a screen's finer grid is not drawn. */
 const SHARPEST = 2;
+/** Metres from the floor to the eyes of somebody who sits here. */
+const EYES = SEAT_HEIGHT + 0.06;
 const find = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search);
 
@@ -86,14 +88,13 @@ function distance(width, height) {
 /** The three places from which to watch: beside the table, and from either chair. */
 function sit(number) {
   seat = number % (two ? 3 : 1);
-  const eyes = SEAT_HEIGHT + 0.06;
   if (seat === 0) {
-    orbit.target.set(0, two ? eyes - 0.11 : eyes - 0.035, 0);
-    camera.position.set(two ? 0.25 : 0.1, eyes + (two ? 0.12 : 0.02), distance(two ? 1.5 : 0.42, two ? 0.72 : 0.46));
+    orbit.target.set(0, two ? EYES - 0.11 : EYES - 0.035, 0);
+    camera.position.set(two ? 0.25 : 0.1, EYES + (two ? 0.12 : 0.02), distance(two ? 1.5 : 0.42, two ? 0.72 : 0.46));
   } else {
     const side = seat === 1 ? -1 : 1;
-    orbit.target.set(-side * APART, eyes - 0.04, 0);
-    camera.position.set(side * 0.34, eyes, 0.05);
+    orbit.target.set(-side * APART, EYES - 0.04, 0);
+    camera.position.set(side * 0.34, EYES, 0.05);
   }
   orbit.update();
 }
@@ -165,24 +166,31 @@ async function offerHeadset() {
   find("enter").addEventListener("click", async () => {
     const session = renderer.xr.getSession();
     if (session) return session.end();
+    let opened = null;
     try {
-      const opened = await navigator.xr.requestSession("immersive-vr", { optionalFeatures: ["local-floor"] });
+      opened = await navigator.xr.requestSession("immersive-vr", { optionalFeatures: ["local-floor"] });
+      // Without a floor of its own the headset counts from the eyes, wherever they were when it was opened.
+      const floor = await opened.requestReferenceSpace("local-floor").then(() => true, () => false);
+      renderer.xr.setReferenceSpaceType(floor ? "local-floor" : "local");
       renderer.xr.enabled = true;
-      opened.addEventListener("end", left);
       await renderer.xr.setSession(opened);
-      entered();
+      // After three's own listener, which gives the screen its size back.
+      opened.addEventListener("end", left);
+      entered(floor ? 0 : EYES);
     } catch (error) {
+      renderer.xr.enabled = false;
+      await opened?.end().catch(() => {});
       say(`The headset does not open: ${error.message}`, "off");
     }
   });
 }
 
-function entered() {
+/** @param {number} height of the headset's origin above the room's floor, in metres. */
+function entered(height) {
   find("enter").textContent = "Leave VR";
-  // In the chair, or in front of the one who speaks; the headset's floor is the room's.
+  // In the chair, or in front of the one who speaks.
   const side = seat === 2 ? 1 : -1;
-  if (two) viewer.position.set(side * APART, 0, 0);
-  else viewer.position.set(0, 0, 0.95);
+  viewer.position.set(two ? side * APART : 0, height, two ? 0 : 0.95);
   viewer.rotation.y = two ? (side * Math.PI) / 2 : 0;
   showOthers();
 }

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from avatar.bench import _machine
+from avatar.bench.process import machine
 from avatar.core import facs
 from avatar.core.clock import SessionClock
 from avatar.core.types import MILLISECOND, SECOND, AvatarFrame, Emotion, FaceState, Gaze, Ns, Pose, freeze
@@ -105,10 +105,10 @@ async def _bench(
     running = [asyncio.create_task(outlet.run()) for outlet in outlets.values()]
     try:
         await _linked(sinks, there)
-        before, cpu, begun = _machine(), time.process_time(), time.monotonic()
+        before, cpu, begun = machine(), time.process_time(), time.monotonic()
         count = await _play(list(outlets.values()), clock, seconds, progress)
         wall, cpu = time.monotonic() - begun, time.process_time() - cpu
-        stolen, total = (after - was for was, after in zip(before, _machine(), strict=True))
+        stolen, total = (after - was for was, after in zip(before, machine(), strict=True))
         arrived = json.loads(await asyncio.to_thread(_ask, there, "stop"))
     finally:
         for outlet in outlets.values():

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avatar.bench import get, running
-from avatar.bench_sync import Job, drawn_alike, mouth_of, through
+from avatar.bench.process import get, running
+from avatar.bench.sync import Job, drawn_alike, mouth_of, through
 from avatar.config import Config
 from avatar.errors import DeviceError
 from avatar.testing import flash

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from avatar.bench import _process, get, running
+from avatar.bench.process import get, running, usage
 from avatar.config import Config
 from avatar.metrics import percentiles
 from avatar.testing.browser import change, onsets, pair
@@ -118,7 +118,7 @@ async def _soak(address: str, pid: int, seconds: float, progress: Progress, join
         comers = Comers(address, joins)
         await comers.start()
         viewer.forget()
-        begun, cpu, own = time.monotonic(), _process(pid)[0], time.process_time()
+        begun, cpu, own = time.monotonic(), usage(pid)[0], time.process_time()
         await asyncio.to_thread(_note, log, address, pid, 0.0)
         window = min(WINDOW, max(10.0, seconds / 5))
         while (now := time.monotonic() - begun) < seconds:
@@ -127,7 +127,7 @@ async def _soak(address: str, pid: int, seconds: float, progress: Progress, join
             await asyncio.to_thread(_note, log, address, pid, time.monotonic() - begun)
             await asyncio.to_thread(_judge, viewer, log, begun)
         wall = time.monotonic() - begun
-        cpu, own = _process(pid)[0] - cpu, time.process_time() - own
+        cpu, own = usage(pid)[0] - cpu, time.process_time() - own
         await comers.stop()
         if joins:
             await asyncio.sleep(GONE_S)
@@ -143,7 +143,7 @@ async def _soak(address: str, pid: int, seconds: float, progress: Progress, join
 
 def _note(log: _Log, address: str, pid: int, at: float) -> None:
     log.at.append(at)
-    log.rss_mb.append(_process(pid)[1])
+    log.rss_mb.append(usage(pid)[1])
     log.handles.append(handles(address, pid))
 
 

@@ -1,17 +1,11 @@
-"""Speed and sync, measured on this machine. Milliseconds are this machine's; quote ratios and medians."""
+"""`avatar bench stages`: every stage of the live path, one after the other."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from json import dumps, loads
 from typing import Any
 
 import numpy as np
@@ -140,122 +134,3 @@ def _vp8(pictures: list[np.ndarray]) -> Callable[[int], object]:
         return encoder.encode(frame)
 
     return encode
-
-
-# --- live ------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def running(
-    config: Config, *settings: str, command: Sequence[str] = ("avatar.cli", "run"), prefix: Sequence[str] = ()
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """``avatar run`` as a process of its own on a free port: ``(address, process)``; ended by SIGTERM.
-
-    :param command: another module that takes the same settings, with its arguments.
-    :param prefix: what starts the process, as ``ip netns exec NAME``.
-    """
-    keys = [f"avatar.{k}={dumps(v)}" for k, v in config.avatar]
-    keys += [f"input.video={dumps(config.input.video)}"]
-    words = [*prefix, sys.executable, "-m", *command]
-    for setting in (*keys, "server.port=0", *settings):
-        words += ["--set", setting]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as run:
-        assert run.stdout is not None
-        try:
-            line = run.stdout.readline()
-            if "http://" not in line:
-                raise RunError(f"avatar run did not start ({line.strip() or 'no output'}); run it by hand to see why")
-            yield line[line.index("http://") :].strip(), run
-        finally:
-            run.terminate()
-            run.wait(10)
-
-
-def get(address: str, path: str) -> Any:
-    """JSON of the running engine."""
-    with urllib.request.urlopen(address + path, timeout=5) as answer:
-        return loads(answer.read())
-
-
-def _process(pid: int) -> tuple[float, float]:
-    """CPU seconds and resident MiB of a process (Linux)."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _machine() -> tuple[int, int]:
-    """Ticks that a host gave to other guests, and all ticks (Linux): a virtual machine that is robbed of a tenth of its
-    time cannot show what the engine needs."""
-    with open("/proc/stat", encoding="ascii") as file:
-        ticks = [int(field) for field in file.readline().split()[1:9]]
-    return ticks[7], sum(ticks)
-
-
-def live(config: Config, seconds: float) -> dict[str, Any]:
-    """The whole live path through headless Chromium: the demo speech for ``seconds``, then flashes and beeps that
-    share their time stamps, paired at the receiver.
-
-    ``engine_latency_ms`` is from the sampling of a state to its picture being handed to the encoder, the wait for its
-    present time included; ``cpu_cores`` is the engine's process alone.
-    """
-    from avatar.testing.browser import Browser
-
-    with Browser() as browser:
-        with running(config, "input.audio=demo") as (address, process):
-            result = _measure_speech(browser, address, process.pid, seconds)
-            browser.open(address)
-            begun = time.monotonic()
-            process.terminate()
-            process.wait(30)
-            result["exit_s"] = round(time.monotonic() - begun, 2)
-            result["exit_code"] = process.returncode
-        probe_seconds = min(max(seconds, 20.0), 60.0)
-        with running(config, "input.audio=probe") as (address, _):
-            events = browser.measure_events(address, probe_seconds)
-    skews = [video - audio for video, audio in events]
-    # Positive = the sound leads, as in ITU-R BT.1359.
-    result["skew_ms"] = percentiles(skews)
-    result["skew_range_ms"] = [round(min(skews), 1), round(max(skews), 1)] if skews else [0.0, 0.0]
-    result["skew_events"] = len(skews)
-    return result
-
-
-def _measure_speech(browser: Any, address: str, pid: int, seconds: float) -> dict[str, Any]:
-    marks: list[tuple[float, float, float]] = []
-    done = threading.Event()
-
-    def mark() -> None:
-        cpu, rss = _process(pid)
-        marks.append((time.monotonic(), cpu, rss))
-
-    def watch() -> None:
-        mark()
-        while not done.wait(5.0):
-            mark()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    before = _machine()
-    seen = browser.measure(address, seconds, on_start=watcher.start)
-    stolen, total = (after - was for was, after in zip(before, _machine(), strict=True))
-    done.set()
-    watcher.join()
-    mark()
-    meters = get(address, "/api/meters")
-    wall = marks[-1][0] - marks[0][0]
-    minute = [rss for at, _, rss in marks if at - marks[0][0] >= 60.0] or [marks[0][2]]
-    return {
-        "seconds": round(wall, 1),
-        "fps": seen["fps"],
-        "freeze_ms_max": seen["freeze_ms_max"],
-        "engine_latency_ms": meters["latency_ms"],
-        "engine_ms": meters["engine_ms"],
-        "cpu_cores": round((marks[-1][1] - marks[0][1]) / wall, 3),
-        "rss_mb": {"start": round(marks[0][2], 1), "end": round(marks[-1][2], 1)},
-        "rss_growth_after_first_minute_mb": round(marks[-1][2] - minute[0], 1),
-        "skew_by_reports_ms": seen["skew_ms"],
-        "shed": meters["shed"],
-        "stolen_percent": round(100 * stolen / max(1, total), 1),
-        "receiver": {k: v for k, v in seen.items() if k not in ("fps", "freeze_ms_max", "skew_ms")},
-    }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from avatar.bench import running
+from avatar.bench.process import running
 from avatar.config import Config
 
 SIZE = (320, 240)

@@ -15,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from avatar.bench import _process, get, running
+from avatar.bench.process import get, running, usage
 from avatar.config import Config
 from avatar.errors import RunError
 from avatar.scale import cost
@@ -57,10 +57,10 @@ def _live(config: Config, sessions: int, viewers: int, seconds: float, one_door:
         pids = {pid for engine in engines for pid in engine.pids}
         try:
             time.sleep(8.0)
-            cpu, begun = sum(_process(pid)[0] for pid in pids), time.monotonic()
+            cpu, begun = sum(usage(pid)[0] for pid in pids), time.monotonic()
             before = [get(*engine.meters) for engine in engines]
             seen = [_answer(crowd, seconds) for crowd in crowds]
-            cpu, wall = sum(_process(pid)[0] for pid in pids) - cpu, time.monotonic() - begun
+            cpu, wall = sum(usage(pid)[0] for pid in pids) - cpu, time.monotonic() - begun
             meters = [get(*engine.meters) for engine in engines]
             memory = sum(map(_proportional_mb, pids))
         finally:

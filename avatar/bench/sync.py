@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avatar.bench import running
+from avatar.bench.process import running
 from avatar.config import Config, load
 from avatar.engines import choice
 from avatar.errors import DeviceError, UsageError

@@ -1,0 +1,1 @@
+"""`avatar bench`: speed and sync on this machine. Milliseconds are this machine's; quote ratios and medians."""
