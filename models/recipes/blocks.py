@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+MOST_FLOW = 0.16
+"""In half sides of the picture: five of 64 pixels."""
+
 
 def told(x: Tensor, condition: Tensor) -> Tensor:
     """``x`` (n, c, h, w) with ``condition`` (n, k) as k more channels, each constant."""
@@ -23,6 +26,14 @@ def told(x: Tensor, condition: Tensor) -> Tensor:
 def norm(channels: int) -> nn.InstanceNorm2d:
     """Instance normalisation with a gain and an offset a channel."""
     return nn.InstanceNorm2d(channels, affine=True)
+
+
+def faint(layer: nn.Conv2d) -> nn.Conv2d:
+    """``layer``, whose answer is next to nothing at first: what begins as a change of a picture begins as no change."""
+    nn.init.normal_(layer.weight, std=0.002)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def down(a: int, b: int) -> nn.Sequential:
@@ -58,20 +69,35 @@ class Translator(nn.Module):
     :param condition: its length, 0 = none. :param maps: channels of the answer, without a squashing function.
     """
 
-    def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 3) -> None:
+    def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 2) -> None:
         super().__init__()
         self.condition, self.maps = condition, maps
         self.first = nn.Sequential(nn.Conv2d(12 + condition, width, 3, 1, 1), norm(width), nn.ReLU())
         self.inward = nn.Sequential(down(width, 2 * width), *(Residual(2 * width) for _ in range(blocks)))
         self.outward = up(2 * width, width)
         self.mix = nn.Sequential(nn.Conv2d(width + 12, width, 3, 1, 1), nn.ReLU())
-        self.last = nn.Conv2d(width, 4 * maps, 3, 1, 1)
+        self.last = faint(nn.Conv2d(width, 4 * maps, 3, 1, 1))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(n, 3, h, w) and (n, condition) to (n, maps, h, w)."""
         four = functional.pixel_unshuffle(x, 2)
         h = self.outward(self.inward(self.first(four if condition is None else told(four, condition))))
         return functional.pixel_shuffle(self.last(self.mix(torch.cat([h, four], 1))), 2)
+
+
+def repainted(x: Tensor, maps: Tensor) -> Tensor:
+    """``x`` (n, 3, h, w) moved by a small flow and changed in colour; ``maps`` (n, 5, h, w) are both before their
+    squashing. Zeros change nothing. Moving skin is learnt in minutes, painting it anew is not."""
+    h, w = x.shape[2:]
+    flow = MOST_FLOW * torch.tanh(maps[:, :2]).permute(0, 2, 3, 1)
+    moved = functional.grid_sample(x, base_grid(h, w).to(x) + flow, padding_mode="border", align_corners=False)
+    return moved + 2 * torch.tanh(maps[:, 2:])
+
+
+def base_grid(h: int, w: int) -> Tensor:
+    """(1, h, w, 2): where each pixel is, in [-1, 1]."""
+    down_, across = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n) for n in (h, w))
+    return torch.stack(torch.meshgrid(across, down_, indexing="xy"), -1)[None]
 
 
 class UNet(nn.Module):
@@ -136,7 +162,7 @@ class Critic(nn.Module):
         return self.verdict(h), x.new_zeros(len(x), 0) if self.read is None else self.read(h)
 
 
-def penalty(critic: Critic, real: Tensor, made: Tensor) -> Tensor:
+def penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     """(|gradient| - 1)^2 of the verdict, on lines between real and made pictures (WGAN-GP, equation 3)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (share * real + (1 - share) * made).detach().requires_grad_(True)

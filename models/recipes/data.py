@@ -44,7 +44,7 @@ NEUTRAL, RANDOM = 3, 18
 """Pictures of each person at rest, and in units drawn at random."""
 PEOPLE = 200
 """Portraits that are drawn, at most."""
-VERSION = 1
+VERSION = 2
 """Of the cache's layout and of what is drawn."""
 _DRAWN = 256
 _MOST_TURN = 12.0
@@ -165,8 +165,9 @@ def draw(folder: Path, progress: Progress, limit: int = PEOPLE) -> Faces:
             glasses.append(bundle.glasses is not None)
     if not made:
         raise UsageError(f"{folder}: no portrait in it rests and looks into the camera")
-    columns = [np.concatenate(column) for column in zip(*made, strict=True)]
-    return Faces(*columns, np.array(names), np.array(glasses, bool))
+    pictures, units, expression, intensity, pose, landmarks, person = map(np.concatenate, zip(*made, strict=True))
+    known = np.array(names), np.array(glasses, bool)
+    return Faces(pictures, units, expression, intensity, pose, landmarks, person, *known)
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
@@ -179,16 +180,16 @@ def _straight(row: Mapping[str, str]) -> bool:
 
 
 def states(random: np.random.Generator) -> list[tuple[dict[int, float], int, float, float]]:
-    """Units, label, intensity and how much the head turns, of each picture of one person. Expressions are seen from
-    where the first picture at rest is: pairs of them differ in nothing else."""
+    """Units, label, intensity and how much the head turns, of each picture of one person. Expressions, and every second
+    picture of random units, are seen from where the first picture at rest is: pairs of them differ in nothing else."""
     out: list[tuple[dict[int, float], int, float, float]] = [({}, 0, 0.0, 0.5 * i) for i in range(NEUTRAL)]
     for label, name in enumerate(LABELS[1:], 1):
         for strength in STRENGTHS:
             level = float(np.clip(strength + random.uniform(-0.15, 0.15), 0.1, 1))
             out.append(({unit: level * value for unit, value in EXPRESSIONS[name].items()}, label, level, 0.0))
-    for _ in range(RANDOM):
+    for number in range(RANDOM):
         chosen = random.permutation(len(UNITS))[: int(random.integers(1, 5))]
-        out.append(({UNITS[i]: float(random.uniform(0.2, 1)) for i in chosen}, NO_LABEL, 0.0, 1.0))
+        out.append(({UNITS[i]: float(random.uniform(0.2, 1)) for i in chosen}, NO_LABEL, 0.0, number % 2))
     return out
 
 

@@ -7,6 +7,10 @@ to x (cycle consistency)::
     critic     E[D(G(x, c'))] - E[D(x)] + 10 penalty + read(D(x), c)
     generator  -E[D(G(x, c'))] + READ read(D(G(x, c')), c') + CYCLE |G(G(x, c'), c) - x| + what the method adds
 
+Drawn faces give what photographs cannot: the picture that was asked for. In most steps the generator learns
+from it alone, by |G(x, c') - truth|, most where the truth differs from x; so a method is learnt in minutes, and more
+precisely than its paper could. In the others all losses above are taken.
+
 The critic sees the same face at rest beside each picture, as that of pix2pix sees the source. The papers' do not, but
 with a hundred people in place of ten thousand it would learn who they are, not what they show.
 
@@ -20,6 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,6 +38,8 @@ from avatar.models.recipes.reader import resting, varied
 BATCH, READ, FIRST = 8, 24, 64
 """Pictures a step: that are changed, that are read, and that are read in the first turn."""
 PENALTY = 10.0
+PAIRS, TRUTH, CHANGED = 12, 40.0, 6.0
+"""Pictures a step that have their truth, the weight of a miss, and how much more it weighs where something changes."""
 TURN = 0.1
 """Share of the training in which the critic learns to read: what it cannot read, nobody can learn from it."""
 
@@ -45,15 +52,21 @@ class Editor(Recipe):
     """Length of a condition."""
     read_weight: ClassVar[float]
     cycle_weight: ClassVar[float] = 10.0
-    named: ClassVar[tuple[str, ...]] = ("distance", "misread", "steep", "shown", "cycle")
+    played: ClassVar[float] = 0.12
+    """Share of steps in which all losses are taken."""
+    named: ClassVar[tuple[str, ...]] = ("truth", "distance", "misread", "steep", "shown", "cycle")
     """Losses, in the log's order; a method appends its own."""
-    rates: ClassVar[tuple[float, float]] = (5e-4, 5e-4)
+    rates: ClassVar[tuple[float, float]] = (1e-3, 5e-4)
     """Of generator and critic."""
 
     def __init__(self, material: Faces) -> None:
         super().__init__(material)
         self.conditions = self.told(material)
         self._rest = resting(material)
+        self._told = dict.fromkeys(self.named, 0.0)
+        still = np.isfinite(self.conditions).all(1) & (np.abs(material.pose).max(1) == 0)
+        self._mates = {int(who): np.flatnonzero(still & (material.person == who)) for who in np.unique(material.person)}
+        self._people = [who for who, mates in self._mates.items() if len(mates) > 1]
 
     # --- what a method says
 
@@ -103,19 +116,49 @@ class Editor(Recipe):
         still = usable[faces.expression[usable] == 0]
         chosen = random.choice(usable, FIRST if self.done < TURN else READ)
         chosen[: BATCH // 3] = random.choice(still, BATCH // 3)  # what an engine is given rests
-        both = np.concatenate([planes(faces.pictures[self._rest[chosen]]), planes(faces.pictures[chosen])], 1)
+        seen = [self._rest[chosen], chosen]
+        both = np.concatenate([planes(faces.pictures[i]) for i in seen], 1)
         both, own = varied(both, random), self.conditions[chosen]
-        return self.tensors(both[:, :3], both[:, 3:], own, self.wanted(own, random))
+        source, truth = self._pairs(random)
+        pairs = varied(np.concatenate([planes(faces.pictures[i]) for i in (source, truth)], 1), random)
+        return self.tensors(both[:, :3], both[:, 3:], own, self.wanted(own, random),
+                            pairs[:, :3], self.conditions[truth], pairs[:, 3:])  # fmt: skip
+
+    def _pairs(self, random: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Two pictures each of a person who kept still; the first one rests, half of the time."""
+        chosen = []
+        for who in random.choice(self._people, PAIRS):
+            source, truth = random.choice(self._mates[int(who)], 2, replace=False)
+            if random.random() < 0.5:
+                source = self._rest[source]
+            chosen.append((source, truth))
+        first, second = np.array(chosen).T
+        return first, second
 
     def step(self, batch: Any, done: float) -> Losses:
-        return self._read(*batch[:3]) if done < TURN else self._change(*batch)
+        if done < TURN:
+            self._told |= self._read(*batch[:3])
+        else:
+            self._told |= self._learn(*batch[4:])
+            if float(torch.rand(())) < self.played:
+                self._told |= self._change(*batch[:4])
+        return dict(self._told)
+
+    def _learn(self, x: Tensor, wanted: Tensor, truth: Tensor) -> Losses:
+        with self.fast():
+            made, beside = self.make(self.net["generator"], x, wanted)
+        weight = 1 + CHANGED * (truth - x).abs().mean(1, keepdim=True)
+        miss = ((made - truth).abs() * weight).mean()
+        added, told = self.more(x, made, (wanted != wanted).any(1), beside)
+        self.update("generator", TRUTH * miss + added, clip=10.0)
+        return {"truth": miss.item()} | told
 
     def _read(self, rest: Tensor, x: Tensor, own: Tensor) -> Losses:
         with self.fast():
             _, read = self.net["critic"](beside_rest(rest, x))
         misread = self.misread(read.float(), own)
         self.update("critic", self.read_weight * misread)
-        return dict.fromkeys(self.named, 0.0) | {"misread": misread.item()}
+        return {"misread": misread.item()}
 
     def _change(self, rest: Tensor, x: Tensor, own: Tensor, wanted: Tensor) -> Losses:
         generator, critic = self.net["generator"], self.net["critic"]

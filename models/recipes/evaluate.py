@@ -92,7 +92,7 @@ def _goals(name: str, row: Mapping[str, Any]) -> dict[str, bool]:
 
 def tables(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]], list[str]]]:
     """Title, heads, rows and notes: a table a recipe."""
-    made = []
+    made: list[tuple[str, list[str], list[list[str]], list[str]]] = []
     for name, row in result["rows"].items():
         if "missing" in row:
             made.append((f"{name}: {row['missing']}", ["figure", "value"], [], []))

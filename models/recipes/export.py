@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from avatar.core.types import F32
 from avatar.models.onnx_file import Graph, save
-from avatar.models.recipes.blocks import Residual, Translator, UNet
+from avatar.models.recipes.blocks import MOST_FLOW, Residual, Translator, UNet, base_grid
 
 
 def _array(tensor: Tensor | None) -> F32:
@@ -87,6 +87,21 @@ class Writer:
         planes = self.graph.node("Reshape", condition, self.graph.weight(np.array((1, count, 1, 1), np.int64)))
         wide = self.graph.node("Expand", planes, self.graph.weight(np.array((1, count, side, side), np.int64)))
         return self.graph.node("Concat", x, wide, axis=1)
+
+    def part(self, x: str, *channels: int) -> str:
+        """Only these channels of ``x``."""
+        return self.graph.node("Gather", x, self.graph.weight(np.array(channels, np.int64)), axis=1)
+
+    def repainted(self, x: str, maps: str, size: int) -> str:
+        """:func:`.blocks.repainted` of ``x`` (1, 3, size, size) by ``maps`` (1, 5, size, size)."""
+        graph = self.graph
+        most = graph.weight(np.array([MOST_FLOW], np.float32), exact=True)
+        flow = graph.node("Mul", graph.node("Tanh", self.part(maps, 0, 1)), most)
+        base = graph.weight(base_grid(size, size).numpy().astype(np.float32), exact=True)
+        grid = graph.node("Add", graph.node("Transpose", flow, perm=[0, 2, 3, 1]), base)
+        moved = graph.node("GridSample", x, grid, mode="bilinear", padding_mode="border", align_corners=0)
+        change = graph.node("Tanh", self.part(maps, 2, 3, 4))
+        return graph.node("Add", moved, graph.node("Add", change, change))
 
     def translator(self, x: str, net: Translator, size: int, condition: str = "") -> str:
         """:class:`.blocks.Translator` on ``x`` (1, 3, size, size)."""

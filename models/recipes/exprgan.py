@@ -10,10 +10,10 @@ An encoder makes a code of the picture, a controller a code c of the expression,
     Q            E[|Q(G(x, c)) - c|^2]: the code is found again in the picture, so strength shows        (equation 6)
 
 The paper has no labels of strength, draws |z| for real pictures too and learns in three stages. Drawn faces have exact
-strengths: c of a real picture is known, Q learns from real pictures alone, and one stage is enough.
+strengths: c of a real picture is known, Q learns from real pictures alone, and one stage is enough. The decoder moves
+and repaints the picture: a code of this size, learnt in minutes, does not hold a face.
 
-Limits: one expression at a time; what passes the code is all that stays of a face, so that fine detail is lost (the
-engines lay only the difference onto the photo).
+Limits: one expression at a time; what it changes depends on the code, which is coarse.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch.nn import functional
 from avatar.core.types import F32
 from avatar.engines.learned.face import controller
 from avatar.models.recipes.base import Figures, Losses, frozen
-from avatar.models.recipes.blocks import Residual, down, norm, told, up
+from avatar.models.recipes.blocks import Residual, down, faint, norm, repainted, told, up
 from avatar.models.recipes.data import LABELS, NO_LABEL, SIZE, Faces
 from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
@@ -45,7 +45,7 @@ PRIOR, AGAIN = 0.02, 10.0
 
 
 class AutoEncoder(nn.Module):
-    """The two halves of G; the code is all that they share."""
+    """The two halves of G; the code is all that they share but the picture that is changed."""
 
     def __init__(self, count: int, width: int = 32) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class AutoEncoder(nn.Module):
         )
         self.first = nn.Sequential(nn.Conv2d(CODE + count, 2 * w, 3, 1, 1), norm(2 * w), nn.ReLU())
         self.decoder = nn.Sequential(Residual(2 * w), Residual(2 * w), up(2 * w, w))
-        self.last = nn.Conv2d(w, 12, 3, 1, 1)
+        self.last = faint(nn.Conv2d(w, 20, 3, 1, 1))
 
     def code(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) to (n, CODE, h / 4, w / 4) in [-1, 1]."""
@@ -64,7 +64,7 @@ class AutoEncoder(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         code = self.code(x)
         raw = self.last(self.decoder(self.first(told(code, condition))))
-        return torch.tanh(functional.pixel_shuffle(raw, 2)), code
+        return repainted(x, functional.pixel_shuffle(raw, 2).float()), code
 
 
 class Exprgan(Editor):
@@ -132,8 +132,8 @@ class Exprgan(Editor):
         code = w.graph.node("Tanh", w.module(w.unshuffled(x), generator.encoder))
         both = w.told(code, w.graph.input("code", (1, self.count)), self.count, SIZE // 4)
         raw = w.shuffled(w.module(w.module(both, generator.first), generator.decoder), generator.last)
-        w.graph.output("made", w.graph.node("Tanh", raw), (1, 3, SIZE, SIZE))
-        w.save(target, about | {"expressions": list(LABELS)})
+        w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
+        w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod
     def judge(cls, file: Path, held: Faces) -> Figures:

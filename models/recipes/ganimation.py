@@ -9,8 +9,9 @@ The generator answers with an attention mask A and a colour C; the critic reads 
     E[|D_y(G) - y'|^2] + E[|D_y(x) - y|^2]                                        action units        (equation 4)
     E[|G(G(x | y') | y) - x|]                                                     identity, cycle     (equation 5)
 
-A = 1 leaves the pixel; without its term A rests at 1 and nothing is changed. Weights differ from the paper's, whose
-losses are sums over other numbers of pixels and units.
+A = 1 leaves the pixel; without its term A rests at 1 and nothing is changed. C is the picture moved by a small flow
+plus a change (the paper's network paints it from nothing). Weights differ from the paper's, whose losses are sums over
+other numbers of pixels and units.
 
 Limits: 64 x 64 pixels of a frontal face; thirteen units; drawn faces, whose skin moves as engine ``head`` moves it, so
 that it can be no better than that; teeth are guessed; on photographs the change is soft, see its card.
@@ -29,7 +30,7 @@ from torch.nn import functional
 
 from avatar.core.types import F32
 from avatar.models.recipes.base import Figures, Losses
-from avatar.models.recipes.blocks import Translator, total_variation
+from avatar.models.recipes.blocks import Translator, repainted, total_variation
 from avatar.models.recipes.data import SIZE, UNITS, Faces
 from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
@@ -62,15 +63,11 @@ class Ganimation(Editor):
         return made
 
     def generator(self) -> nn.Module:
-        net = Translator(self.count, 4)
-        with torch.no_grad():
-            assert net.last.bias is not None
-            net.last.bias[:4] = 1.0  # begin with a mask that mostly keeps the picture
-        return net
+        return Translator(self.count, 6)
 
     def make(self, generator: nn.Module, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         raw = generator(x, condition).float()
-        mask, colour = torch.sigmoid(raw[:, :1]), torch.tanh(raw[:, 1:])
+        mask, colour = torch.sigmoid(raw[:, :1]), repainted(x, raw[:, 1:])
         return (1 - mask) * colour + mask * x, mask
 
     def misread(self, read: Tensor, condition: Tensor) -> Tensor:
@@ -91,11 +88,9 @@ class Ganimation(Editor):
         w = Writer(self.name)
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         raw = w.translator(x, generator, SIZE, w.graph.input("units", (1, self.count)))
-        index = [w.graph.weight(np.array((0,), np.int64)), w.graph.weight(np.array((1, 2, 3), np.int64))]
-        mask, colour = (w.graph.node("Gather", raw, one, axis=1) for one in index)
-        w.graph.output("mask", w.graph.node("Sigmoid", mask), (1, 1, SIZE, SIZE))
-        w.graph.output("colour", w.graph.node("Tanh", colour), (1, 3, SIZE, SIZE))
-        w.save(target, about | {"units": list(UNITS)})
+        w.graph.output("mask", w.graph.node("Sigmoid", w.part(raw, 0)), (1, 1, SIZE, SIZE))
+        w.graph.output("colour", w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE), (1, 3, SIZE, SIZE))
+        w.save(target, {**about, "units": list(UNITS)})
 
     @classmethod
     def judge(cls, file: Path, held: Faces) -> Figures:

@@ -164,6 +164,8 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # each process imports torch
 def test_two_processes_keep_equal_weights(tmp_path):
     """As torchrun starts them: by the environment."""
     script = tmp_path / "two.py"
@@ -178,7 +180,7 @@ def test_two_processes_keep_equal_weights(tmp_path):
         for i in range(2)
     ]
     try:
-        ended = [process.communicate(timeout=100) for process in started]
+        ended = [process.communicate(timeout=250) for process in started]
     finally:
         for process in started:
             process.kill()
