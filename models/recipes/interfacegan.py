@@ -3,7 +3,7 @@
 A generator that has learnt faces keeps "smiling" and "not smiling" on two sides of a plane in its latent space. Here
 the generator is that of :mod:`.dcgan`, and a small network that reads attributes from drawn faces says which of its
 samples show them. As in the paper the boundary is learnt from the samples of which the reader is surest: the lowest
-and the highest 5 % of its scores; the judge draws samples of its own. :mod:`.boundaries` has the equations.
+and the highest 2 % of its scores; the judge draws samples of its own. :mod:`.boundaries` has the equations.
 
 Limits: attributes that go together in what was learnt go together here (few of the people are old); a walk of more than
 three lengths leaves the shell where noise lies, and faces fall apart; the reader decides what an attribute is, so its
@@ -36,9 +36,9 @@ from avatar.models.recipes.pix2pix import pairs
 from avatar.models.recipes.trainer import train
 
 GENERATOR = "dcgan.npz"
-SHARE = 0.05
+SHARE = 0.02
 """Of the samples at either end that count as surely with and surely without."""
-SAMPLES, FRESH = 12_000, 8_000
+SAMPLES, FRESH = 24_000, 10_000
 """From which boundaries are learnt, and on which they are judged."""
 WALK = 2.5
 """Lengths of the walk that is judged."""
@@ -110,16 +110,17 @@ class InterfaceGan(Recipe):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"reader": torch.optim.AdamW(self.net["reader"].parameters(), lr=_RATE, weight_decay=0.02)}
 
-    def batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
         known = self.material[0]
-        # Old people are few: every third picture shows one.
-        old = np.flatnonzero(known.labels[:, NAMES.index("old")] == 1)
         chosen = random.integers(len(known), size=_BATCH)
-        if len(old):
-            chosen[: _BATCH // 3] = random.choice(old, _BATCH // 3)
+        # Smiles and old people are few: a third of the pictures shows each.
+        for i, name in enumerate(("smile", "old")):
+            there = np.flatnonzero(known.labels[:, NAMES.index(name)] == 1)
+            if len(there):
+                chosen[i * _BATCH // 3 : (i + 1) * _BATCH // 3] = random.choice(there, _BATCH // 3)
         return self.tensors(*augmented(known.pictures[chosen], known.labels[chosen], random))
 
-    def step(self, batch: tuple[Tensor, Tensor], done: float) -> Losses:
+    def step(self, batch: tuple[Tensor, ...], done: float) -> Losses:
         x, labels = batch
         known = ~labels.isnan()
         odds = self.net["reader"](x)

@@ -199,7 +199,8 @@ class PixelRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             drawn = _model(net).sample(16)
-        return tiles(shown(np.concatenate([self.material[:8], drawn])), 8, 3)
+        some = self.material[np.random.default_rng(1).choice(len(self.material), 8)]
+        return tiles(shown(np.concatenate([some, drawn])), 8, 3)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
         """The weights, and the baselines of the same pictures."""
