@@ -2,8 +2,9 @@
 
 A generator that has learnt faces keeps "smiling" and "not smiling" on two sides of a plane in its latent space. Here
 the generator is that of :mod:`.dcgan`, and a small network that reads attributes from drawn faces says which of its
-samples show them. As in the paper the boundary is learnt from the samples of which the reader is surest: the lowest
-and the highest 2 % of its scores; the judge draws samples of its own. :mod:`.boundaries` has the equations.
+samples show them. As in the paper the boundary is learnt from the samples of which the reader is surest, here the
+lowest and the highest 10 % of its scores; the judge draws samples of its own, and takes 2 % as the paper does.
+:mod:`.boundaries` has the equations.
 
 Limits: attributes that go together in what was learnt go together here (few of the people are old); a walk of more than
 three lengths leaves the shell where noise lies, and faces fall apart; the reader decides what an attribute is, so its
@@ -36,8 +37,9 @@ from avatar.models.recipes.pix2pix import pairs
 from avatar.models.recipes.trainer import train
 
 GENERATOR = "dcgan.npz"
-SHARE = 0.02
-"""Of the samples at either end that count as surely with and surely without."""
+LEARNT, SURE = 0.1, 0.02
+"""Of the samples at either end: what boundaries are learnt from, and what counts as surely with and surely without when
+they are judged."""
 SAMPLES, FRESH = 24_000, 10_000
 """From which boundaries are learnt, and on which they are judged."""
 WALK = 2.5
@@ -168,7 +170,7 @@ class InterfaceGan(Recipe):
         z = np.random.default_rng(99).standard_normal((FRESH, LATENT)).astype(np.float32)
         scores = read(reader, drawn(generator, z))
         for k, name in enumerate(NAMES):
-            low, high = extremes(scores[:, k], SHARE)
+            low, high = extremes(scores[:, k], SURE)
             sure = (scores[:, k] <= low) | (scores[:, k] >= high)
             plane = planes.normals[k], float(planes.offsets[k])
             middle = float(np.median(scores[:, k]))
@@ -205,7 +207,7 @@ def found(generator: Generator, reader: Reader, samples: int) -> Planes:
     scores = read(reader, drawn(generator, z))
     normals, offsets = [], []
     for k in range(len(NAMES)):
-        low, high = extremes(scores[:, k], SHARE)
+        low, high = extremes(scores[:, k], LEARNT)
         sure = (scores[:, k] <= low) | (scores[:, k] >= high)
         normal, offset = svm(z[sure], scores[sure, k] >= high)
         normals.append(normal)
