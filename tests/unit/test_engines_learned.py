@@ -11,6 +11,7 @@ from avatar.engines.learned.ganimation import GanimationEngine
 from avatar.errors import ModelFileError
 from avatar.models import registry
 from avatar.parts import library
+from avatar.testing.contracts import check_engine
 
 WEIGHTS = registry.weights_dir()
 ENGINES = [GanimationEngine, expressions.StarganEngine, expressions.ExprganEngine]
@@ -31,6 +32,11 @@ def engine(request, bundle):
 def state(turn=Pose(), gaze=Gaze(), **units):  # noqa: B008 - immutable
     shown = {int(name.removeprefix("au")): value for name, value in units.items()}
     return FaceState(Ns(0), freeze(from_action_units(shown)), turn, gaze)
+
+
+@pytest.mark.parametrize("kind", ENGINES, ids=lambda kind: kind.name)
+def test_they_keep_the_contract_of_engines(kind, bundle):
+    check_engine(lambda size: kind(bundle, size, WEIGHTS))
 
 
 def test_a_still_face_is_the_photo_to_the_last_bit(engine, bundle):
