@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands, commands_calibrate, commands_lab, commands_trust
+from avatar import commands, commands_calibrate, commands_lab, commands_store, commands_trust
 from avatar.analysis.dialogue import ACTS
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
@@ -125,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     avatars.add_argument("--delete", metavar="NAME")
     avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")
     _add_consent(avatars, required=False)
+    store = add("store", commands_store.store, "where avatars, calibrations and consents are kept; move them elsewhere")
+    store.add_argument("action", choices=("show", "move"))
+    store.add_argument("url", nargs="?", metavar="URL", help="move: sqlite, or postgresql://HOST/DATABASE")
     _add_pipeline(add)
     verify = add("verify", commands_trust.verify, "is this picture or clip labelled, and are its labels unbroken?")
     verify.add_argument("file", type=Path)
@@ -177,12 +180,13 @@ def _parser() -> argparse.ArgumentParser:
         "--engine", default="", metavar="E[,E...]", help="engines, switch: which; all where none is named"
     )
     bench.add_argument("--paths", default="", help="sync: some of file,webrtc,browser,vcam")
+    bench.add_argument("--parts", default="", help="network: some of bottleneck,outage,networks, or networks by name")
     bench.add_argument("--loss", type=float, default=0.0, metavar="P", help="sync: percent of the datagrams to lose")
     bench.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="sync: delay them by up to so much")
     bench.add_argument("--impaired", action="store_true", help="sync: all losses and jitters as well, 20 s each")
-    bench.add_argument("--sessions", type=int, default=4, help="serve: engines side by side")
+    bench.add_argument("--sessions", type=int, default=4, help="serve: so many behind one door")
     bench.add_argument("--viewers", type=int, default=1, help="serve: of each of them")
-    bench.add_argument("--one-door", action="store_true", help="serve: sessions of one server, each in its worker")
+    bench.add_argument("--side-by-side", action="store_true", help="serve: a server for each session, not one for all")
     bench.add_argument("--joins", type=_positive, metavar="S", help="soak: every S seconds one comes and one leaves")
     bench.add_argument("--clips", type=_number, default=60, metavar="N", help="batch: how many, of a second each")
     text = "batch: then so many on two nodes, of which one is killed half-way"

@@ -308,7 +308,7 @@ def bench(args: argparse.Namespace) -> int:
         case "serve":
             from avatar.bench.serve import serve
 
-            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0, args.one_door)
+            result = serve(config, args.sessions, args.viewers, args.seconds or 30.0, args.side_by_side)
         case "batch":
             from avatar.bench.batch import bench as batch
 
@@ -317,7 +317,7 @@ def bench(args: argparse.Namespace) -> int:
         case "network":
             from avatar.bench.network import network
 
-            result = network(config)
+            result = network(config, tuple(filter(None, (part.strip() for part in args.parts.split(",")))))
         case "engines":
             from avatar.bench.engines import engines
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from avatar import plugins
 from avatar.core.types import EMOTIONS, EmotionLabel
-from avatar.engines.choice import AUTO
+from avatar.engines.choice import AUTO, Choice, tier_of
+from avatar.engines.layers import KEEP
 from avatar.errors import UsageError
 from avatar.metrics import percentiles, resident_mb
 from avatar.own_head import OwnHead
@@ -26,7 +27,9 @@ from avatar.sync.feeling import MODES, Degrees, EmotionChoice, degrees_of, emoti
 if TYPE_CHECKING:
     from avatar.analysis.dialogue import Act
     from avatar.assembly import Pipeline
+    from avatar.config import AvatarTable
     from avatar.engines.choice import Quality
+    from avatar.portrait.bundle import AvatarBundle
     from avatar.streams.base import Sink
 
 SOURCES = ("demo", "page", "silence")
@@ -68,6 +71,8 @@ class Control:
         self._recorder: Sink | None = None
         self._recording: Path | None = None
         self._building = asyncio.Lock()
+        self._whole: Choice | None = None
+        """What drew before its head alone was told to."""
         self._source = pipeline.config.input.audio
         self.voice = pipeline.config.input.voice or VOICE
         """Of espeak-ng; speaks texts that name none."""
@@ -264,8 +269,26 @@ class Control:
                     "background": pipeline.background,
                 }
             )
-            made = await asyncio.to_thread(choose_engine, asked, bundle)
+            made = self._at_hand(bundle, asked)
+            if made is None:
+                made = await asyncio.to_thread(choose_engine, asked, bundle)
             pipeline.show(bundle, made)
+
+    def _at_hand(self, bundle: AvatarBundle, asked: AvatarTable) -> Choice | None:
+        """What is asked for, where nothing has to be made: the head under the generator that draws now, or back."""
+        from avatar.engines.generator import GeneratorEngine
+
+        pipeline, whole = self._pipeline, self._whole
+        now, tier = pipeline.choice, tier_of(asked.quality, asked.engine, asked.size)
+        self._whole = None
+        if bundle is not pipeline.bundle or pipeline.background != KEEP:
+            return None
+        if isinstance(now.engine, GeneratorEngine) and (tier.engine, tier.drawn) == (now.engine.head.name, asked.size):
+            self._whole = now
+            return Choice(now.engine.head, tier)
+        if whole is not None and isinstance(whole.engine, GeneratorEngine) and whole.engine.head is now.engine:
+            return whole if (whole.tier.engine, whole.tier.drawn) == (tier.engine, tier.drawn) else None
+        return None
 
     async def _use_background(self, name: object) -> None:
         pipeline = self._pipeline

@@ -295,7 +295,9 @@ class VoiceAnalyzer:
         if index < 0:
             return
         pts = self._timeline.at(index * HOP)
-        if any(a <= pts < b for a, b in self._known):
+        while self._known and self._known[0][1] <= pts:
+            self._known.popleft()
+        if self._known and self._known[0][0] <= pts:
             return
         visemes, voiced, _ = self._viseme_delay[0]
         confidence = float(visemes.max()) if voiced else 1.0

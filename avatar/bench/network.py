@@ -17,7 +17,7 @@ import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from avatar.bench.process import get, running
 from avatar.bench.sync import Job, drawn_alike, mouth_of, through
 from avatar.config import Config
-from avatar.errors import DeviceError
+from avatar.errors import DeviceError, UsageError
 from avatar.testing import flash
 from avatar.testing.browser import Browser
 from avatar.testing.namespaces import Namespace
@@ -44,24 +44,37 @@ FREE_S, NARROW_S, WIDE_S, GONE_S, AFTER_S = 8.0, 16.0, 10.0, 5.0, 8.0
 NETWORK_S = 12.0
 SAMPLE_S = 0.25
 NETWORKS = {
+    "free": Impaired(),
     "loss5": Impaired(0.05),
     "loss10": Impaired(0.10),
     "bursts5": Impaired(0.05, burst=5),
     "delay30": Impaired(delay=0.03),
     "delay150": Impaired(delay=0.15),
+    "jitter30": Impaired(jitter=0.03),
     "jitter80": Impaired(jitter=0.08),
     "reordered5": Impaired(reordered=0.05),
     "mobile": Impaired(0.02, jitter=0.03, delay=0.06, burst=3, reordered=0.01, rate=1_500_000),
 }
 
 
-def network(config: Config) -> dict[str, Any]:
-    """Run all parts, about four minutes, and report. Linux only."""
-    return {
-        "bottleneck": _bottleneck(config),
-        "outage": _outage(config),
-        "networks": _networks(config),
-    }
+PARTS = ("bottleneck", "outage", "networks", *NETWORKS)
+
+
+def network(config: Config, parts: Sequence[str] = ()) -> dict[str, Any]:
+    """Run ``parts`` of :data:`PARTS` (a network's name is that row of the table alone), or all in about five minutes,
+    and report. Linux only. Raises UsageError for a part that there is not."""
+    if unknown := set(parts) - set(PARTS):
+        raise UsageError(f"--parts {sorted(unknown)[0]}: choose from {', '.join(PARTS)}")
+    wanted = set(parts) or {"bottleneck", "outage", "networks"}
+    rows = [name for name in NETWORKS if name in wanted or "networks" in wanted]
+    result: dict[str, Any] = {}
+    if "bottleneck" in wanted:
+        result["bottleneck"] = _bottleneck(config)
+    if "outage" in wanted:
+        result["outage"] = _outage(config)
+    if rows:
+        result["networks"] = _networks(config, rows)
+    return result
 
 
 # --- a bottleneck ----------------------------------------------------------------------------------------------------
@@ -126,7 +139,8 @@ def _phases(
 
 
 def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: np.ndarray) -> dict[str, Any]:
-    """How soon the pictures keep to what goes through: from then on none is late by more than a quarter of a second."""
+    """How soon the pictures keep to what goes through: from then on none is late by more than a quarter of a second.
+    ``late`` are those that are: when, in seconds of the bottleneck, and how long nothing new was shown."""
     start, end = phases["narrow"]
     inside = shown[(shown[:, 0] >= start) & (shown[:, 0] < end), 0]
     gaps = np.diff(np.concatenate([inside, [end]]))
@@ -136,6 +150,7 @@ def _followed(sent: np.ndarray, phases: dict[str, tuple[float, float]], shown: n
     return {
         "kbps": NARROW / 1e3,
         "follows_after_s": round(float(inside[late[-1]] + gaps[late[-1]] - start), 2) if len(late) else 0.0,
+        "late": [[round(float(inside[k] - start), 2), round(float(gaps[k]), 2)] for k in late],
         "sent_kbps_before": round(float(np.median(free[:, 1])), 1),
         "sent_kbps_after_3_s": round(float(np.median(after[:, 1])), 1),
         **{f"{name}_{key}": value for name in phases for key, value in _seen(shown, phases[name]).items()},
@@ -181,14 +196,15 @@ def _outage(config: Config) -> dict[str, Any]:
 # --- a table of networks ---------------------------------------------------------------------------------------------
 
 
-def _networks(config: Config) -> dict[str, Any]:
+def _networks(config: Config, rows: Collection[str]) -> dict[str, Any]:
     config = drawn_alike(config)
     mouth = mouth_of(config)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="network-") as folder:
         script = flash.Script.make(NETWORK_S + 60)
         job = Job(config, script.write(Path(folder), config.avatar.fps), script, mouth, NETWORK_S, 0.0)
-        for name, impaired in NETWORKS.items():
+        for name in rows:
+            impaired = NETWORKS[name]
             with job.engine() as address, Relay() as relay:
                 result[name] = asyncio.run(_watched(address, relay, impaired, mouth))
     return result

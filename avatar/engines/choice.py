@@ -126,9 +126,9 @@ def affordable(make: Callable[[str, int], Engine], engine: str, size: int, fps: 
 
     :param make: gives an engine by its name and size.
     """
-    most = SHARE * 1e3 / fps
+    most = enough(fps)
     last: Choice | None = None
-    for tier in _distinct(engine, size):
+    for tier in distinct(engine, size):
         drawing = made(make, tier, size)
         took = milliseconds(drawing)
         last = Choice(drawing, tier, took, took <= most)
@@ -140,7 +140,12 @@ def affordable(make: Callable[[str, int], Engine], engine: str, size: int, fps: 
     return last
 
 
-def _distinct(engine: str, size: int) -> Iterator[Tier]:
+def enough(fps: int) -> float:
+    """Milliseconds that a picture may take for so many a second to be drawn in time."""
+    return SHARE * 1e3 / fps
+
+
+def distinct(engine: str, size: int) -> Iterator[Tier]:
     """The tiers without one that draws what the one before it draws."""
     before: Tier | None = None
     for tier in tiers(engine, size):

@@ -39,6 +39,11 @@ class GeneratorEngine(Engine):
         """Compile the kernels and let the network allocate, so that the first frame is as fast as the next."""
         self.render(FaceState(Ns(0), facs.arkit_vector({"mouthSmile": 0.7, "jawOpen": 0.3})))
 
+    @property
+    def head(self) -> HeadEngine:
+        """What it draws without corrections, ready to draw alone."""
+        return self._head
+
     def render(self, state: FaceState) -> U8:
         picture = self._head.render(state)
         relative, _, _ = shape_weights(state)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+
+GIVES_WAY = 10
+"""Niceness: a ninth of the share of whoever does not give way (sched(7))."""
 
 
 class ThreadLane:
@@ -26,3 +33,38 @@ class ThreadLane:
     def close(self) -> None:
         """Let the current work finish and end the thread; queued work is cancelled."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def giving_way(work: Callable[[], T]) -> T:
+    """Do ``work()`` on a thread of its own, to which other processes come first where the system can do that (Linux);
+    returns its result or raises its exception.
+
+    For what nobody waits for yet. Where this process is live already, its event loop would wait for the interpreter
+    lock that such a thread holds while it is not run.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # ``work`` has returned: this is what
+
+    def run() -> None:
+        if sys.platform == "linux":  # elsewhere the number of a thread may be that of another process
+            with contextlib.suppress(OSError):  # then it does not give way
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, result, error)
+
+    threading.Thread(target=run, name="giving way", daemon=True).start()
+    return await done

@@ -190,6 +190,9 @@ class RayWorker:
         self.pid, self.node = said["pid"], said["node"]
         return dict(said)
 
+    async def draw_at(self, quality: str) -> None:
+        raise RunError("a session on a cluster keeps the quality that its cores were reserved for")
+
     async def gone(self) -> str:
         while True:
             try:
@@ -227,7 +230,8 @@ class RayWorkers:
         self._known = await asyncio.to_thread(_cores)
         self._looking = asyncio.create_task(self._look())
 
-    async def measure(self, config: Json) -> Json:
+    async def measure(self, config: Json) -> list[Json]:
+        """The best way to draw alone: Ray reserves its cores for a session, and takes none of them back."""
         try:
             said = await _result(ray.remote(num_cpus=1)(_measured).remote(config), BEGIN_S)
         except RayError as error:
@@ -236,8 +240,9 @@ class RayWorkers:
             raise RunError(f"the cluster had no core for {BEGIN_S:.0f} s to measure a session on") from None
         if "fault" in said:
             raise _fault(said)
-        self._cost = said["cores"]
-        return dict(said)
+        best = dict(said["costs"][0])
+        self._cost = best["cores"]
+        return [best]
 
     async def take(self, on_beat: Callable[[Json], None], before: Worker | None = None) -> Worker:
         if isinstance(before, RayWorker):
@@ -263,7 +268,7 @@ class RayWorkers:
 
 def _measured(config: Json) -> Json:
     try:
-        return cost.as_json(cost.measure(Config.model_validate(config)))
+        return {"costs": cost.as_json(cost.measure(Config.model_validate(config)))}
     except AvatarError as error:
         return {"fault": str(error), "code": error.exit_code}
 

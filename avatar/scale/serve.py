@@ -82,8 +82,6 @@ class Service:
         await self.front.stop()
 
     def __str__(self) -> str:
-        cost, admission = self.sessions.cost, self.sessions.admission
-        return (
-            f"{cost['tier']}; a session takes {cost['cores']:.2f} of {admission.cores:g} cores: "
-            f"up to {admission.limit} sessions"
-        )
+        admission = self.sessions.admission
+        tiers = "; ".join(f"{each['tier']}, {each['cores']:.2f} cores a session" for each in self.sessions.costs)
+        return f"{tiers}; {admission.cores:g} cores: up to {admission.limit} sessions"

@@ -4,6 +4,7 @@ ended where nobody is there."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 
 RESTARTS, WITHIN_S = 3, 60.0
 """A session's worker is started again so often in this time; then the session ends."""
+SETTLED_S = 15.0
+"""After a change of the tier sessions have so long to take back what they gave up, before the tier is to blame."""
 END_S = 5.0
 """Seconds that a worker has to close its connections in order."""
 VOICES = ("demo", "page", "silence")
@@ -58,6 +61,8 @@ class Session:
     why: str = ""
     """It has ended, because."""
     keeper: asyncio.Task[None] | None = None
+    quality: str = ""
+    """How it is drawn."""
 
     @property
     def live(self) -> bool:
@@ -84,19 +89,19 @@ class Sessions:
         self._config, self._workers, self._seconds = config, workers, seconds
         self._sessions: dict[str, Session] = {}
         self._reaper: asyncio.Task[None] | None = None
-        self._quality = config.avatar.quality
         self.admission = Admission(1, 1.0, 1.0)
-        self.counters = {"started": 0, "reaped": 0, "deaths": 0, "restarts": 0, "abandoned": 0}
-        self.cost: Json = {}
+        self.counters = {"started": 0, "reaped": 0, "deaths": 0, "restarts": 0, "abandoned": 0, "tier_changes": 0}
+        self.costs: list[Json] = []
+        """Of a session in each way to draw, best first (:class:`avatar.scale.cost.Cost`)."""
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Measure what a session costs, and be ready. Raises RunError."""
         server = self._config.server
         await self._workers.start()
-        self.cost = await self._workers.measure(self._config.model_dump(mode="json"))
-        self._quality = self.cost["quality"]
+        self.costs = await self._workers.measure(self._config.model_dump(mode="json"))
         cores = server.cores or self._workers.cores()
-        self.admission = Admission(server.workers, cores, self.cost["cores"])
+        self.admission = Admission(server.workers, cores, *(each["cores"] for each in self.costs))
         self._reaper = asyncio.create_task(self._reap())
 
     def __contains__(self, name: str) -> bool:
@@ -115,6 +120,11 @@ class Sessions:
         return self.admission.has_room
 
     @property
+    def tier(self) -> Json:
+        """The way in which all sessions are drawn now, and what it costs."""
+        return self.costs[self.admission.tier]
+
+    @property
     def connected(self) -> int:
         """Pages and programs."""
         return sum(session.beat.get("peers", 0) for session in self._sessions.values())
@@ -130,6 +140,7 @@ class Sessions:
         self._sessions[session.id] = session
         session.config["server"]["token"] = session.token
         try:
+            await self._draw_alike()  # before there is one more
             await self._begin(session, None)
         except BaseException as error:
             await self.end(session.id, str(error))
@@ -156,7 +167,6 @@ class Sessions:
         }.items():  # fmt: skip
             if key in choice:
                 made[table][name] = choice[key]
-        made["avatar"]["quality"] = self._quality
         if made["face"]["calibration"] == "auto":
             made["face"]["calibration"] = "none"  # the head of whoever runs the program is not everybody's
         made["server"] |= {"port": 0, "host": "127.0.0.1", "workers": 0, "cluster": "", "origins": [], "enabled": True}
@@ -175,6 +185,7 @@ class Sessions:
                 session.used = self._seconds()
 
         session.worker = await self._workers.take(on_beat, before)
+        session.quality = session.config["avatar"]["quality"] = self.tier["quality"]
         said = await session.worker.begin(session.config)
         if session.state is State.ENDED:  # while it was being started
             await session.worker.end(0.0)
@@ -197,6 +208,17 @@ class Sessions:
             session.over.set()
             self.admission.release(name)
         return True
+
+    async def _draw_alike(self) -> None:
+        """Tell every live session to be drawn in the tier of now, one after the other: to change costs work too."""
+        async with self._changing:
+            for session in list(self._sessions.values()):
+                if not session.live or session.worker is None or session.quality == self.tier["quality"]:
+                    continue
+                session.quality = self.tier["quality"]
+                with contextlib.suppress(RunError):  # it has just died: it begins again in the tier of then
+                    await session.worker.draw_at(session.quality)
+                    self.counters["tier_changes"] += 1
 
     # --- looking after them ----------------------------------------------------------------------------------------
 
@@ -234,18 +256,33 @@ class Sessions:
     async def _reap(self) -> None:
         """End what nobody uses, and learn what sessions really cost."""
         idle = self._config.server.idle_s
+        changed, tier = self._seconds(), self.admission.tier
         while True:
             await asyncio.sleep(min(1.0, idle / 4))
             self.admission.cores = self._config.server.cores or self._workers.cores()
             for session in list(self._sessions.values()):
                 if session.state is not State.LIVE:
                     continue
-                if session.beat.get("viewers") and not session.beat["level"] and session.beat["cpu_cores"]:
+                if self._typical(session):
                     self.admission.learn(session.beat["cpu_cores"])
                 if self._seconds() - session.used > idle:
                     self.counters["reaped"] += 1
                     log.info("session %s: nobody for %g s; it has ended", session.short, idle)
                     await self.end(session.id, f"nobody was connected for {idle:g} s")
+            now = self._seconds()
+            if now - changed >= SETTLED_S and any(session.beat.get("level") for session in self._sessions.values()):
+                self.admission.overrun()
+            before, tier = tier, self.admission.settle(now)
+            changed = changed if tier == before else now
+            await self._draw_alike()
+
+    def _typical(self, session: Session) -> bool:
+        """Whether what it takes now is what a session of this tier takes: watched, and all of its pictures drawn."""
+        beat = session.beat
+        return bool(
+            beat.get("viewers") and not beat["level"] and beat["cpu_cores"]
+            and beat["fps"] >= 0.9 * self._config.avatar.fps and session.quality == self.tier["quality"]
+        )  # fmt: skip
 
     async def close(self, patience: float = 0.0) -> None:
         """Take nobody any more, let those who are connected go on for up to ``patience`` seconds, end everything."""
@@ -272,7 +309,8 @@ class Sessions:
                 "refused": self.admission.refused,
                 **self.counters,
             },
-            "cost_cores": {"first": self.cost.get("cores", 0.0), "learnt": round(self.admission.cost, 4)},
+            "cost_cores": {"first": self.tier["cores"], "learnt": round(self.admission.cost, 4)},
+            "tier": self.admission.tier,
             "cores": self.admission.cores,
             "peers": sum(beat["peers"] for beat in beats),
             "viewers": sum(beat["viewers"] for beat in beats),

@@ -22,16 +22,27 @@ class Shedder:
     """Part of the pictures that were skipped, from which on it counts as late."""
     SETTLE_S = 2.0
     """After a change nothing is judged for so long: old measurements have to leave."""
+    EXCUSED_S = 4.0
+    """Nor for so long after what costs and passes: handshakes, the first pictures, another engine's making."""
     CALM_S, LONGEST_S = 10.0, 300.0
     """Calm for so long: one level back. Twice as long after each time that did not last, up to the second."""
 
     def __init__(self, interval_ms: float, top: int = len(LADDER) - 1) -> None:
-        self._interval, self._top = interval_ms, top
+        self._interval = interval_ms
+        self.every = 1
+        """One in so many pictures is drawn now. Those that are left have more time, so calm counts by that; what is
+        late to whoever listens is late at any rate."""
+        self.top = top
+        """May be changed at any time."""
         self.level = 0
         self._patience = self.CALM_S
-        self._changed = float("-inf")
+        self._changed = self._excused = float("-inf")
         self._returned = float("-inf")
         self._calm_since: float | None = None
+
+    def excuse(self, now: float) -> None:
+        """Something that costs and passes is happening, as somebody's joining: nothing is judged for a while."""
+        self._excused = now
 
     def step(self, now: float, late_ms: float, skipped: float) -> int:
         """The level from now on.
@@ -39,15 +50,15 @@ class Shedder:
         :param late_ms: how late pictures leave, 95th percentile of the last second.
         :param skipped: part of the pictures that were skipped in it, 0 to 1.
         """
-        if now - self._changed < self.SETTLE_S:
+        if now - self._changed < self.SETTLE_S or now - self._excused < self.EXCUSED_S:
             return self.level
         if late_ms > self.LATE * self._interval or skipped >= self.SKIPPED:
             self._calm_since = None
-            if self.level < self._top:
+            if self.level < self.top:
                 lasted = now - self._returned >= self._patience
                 self._patience = self.CALM_S if lasted else min(2 * self._patience, self.LONGEST_S)
                 self._move(now, 1)
-        elif late_ms < self.CALM * self._interval and skipped == 0:
+        elif late_ms < self.CALM * self._interval * self.every and skipped == 0:
             self._calm_since = now if self._calm_since is None else self._calm_since
             if self.level and now - self._calm_since >= self._patience:
                 self._returned = now

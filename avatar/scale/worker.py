@@ -3,9 +3,11 @@
 ``python -m avatar.scale.worker`` takes JSON lines on standard input and answers on standard output:
 
 ====================================  =================================================================================
-``{"do": "measure", "config": …}``    -> ``{"is": "cost", …}``: what a session takes here (:mod:`avatar.scale.cost`)
+``{"do": "measure", "config": …}``    -> ``{"is": "cost", "costs": […]}``: what a session takes in each way to draw
+                                      (:mod:`avatar.scale.cost`)
 ``{"do": "begin", "config": …}``      -> ``{"is": "live", "address", …}``, and from then on four times a second
                                       ``{"is": "beat", …}``
+``{"do": "draw", "quality": …}``      -> ``{"is": "drawn"}``: the pictures are of this quality from now on
 ``{"do": "end"}``                     the connections are closed in order, the process ends
 ====================================  =================================================================================
 
@@ -24,12 +26,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from avatar.config import Config
 from avatar.ending import on_signal
+from avatar.engines import choice
 from avatar.errors import AvatarError
 from avatar.metrics import percentiles
+from avatar.pipeline.executors import giving_way
 from avatar.scale.shedding import LADDER, Shedder
 
 Json = dict[str, Any]
@@ -51,12 +56,16 @@ class SessionWorker:
 
         self._pipeline = Pipeline(config)
         self._quality = self._pipeline.choice.tier.quality
-        top = len(LADDER) - 1 - (self._quality == "low")
-        self._shedder = Shedder(1e3 / config.avatar.fps, top)
+        self._shedder = Shedder(1e3 / config.avatar.fps, self._top)
         self._level = 0
         self._counted = (0, 0)
         self._run: asyncio.Task[None] | None = None
         self._shedding: asyncio.Task[None] | None = None
+
+    @property
+    def _top(self) -> int:
+        """The last level of what can be given up: drawn at the lowest quality already, there is one less."""
+        return len(LADDER) - 1 - (self._quality == "low")
 
     async def begin(self) -> Json:
         """Serve; returns where. Raises AvatarError."""
@@ -94,6 +103,7 @@ class SessionWorker:
             "peers": hub.peers,
             "viewers": hub.viewers,
             "level": self._level,
+            "quality": pipeline.choice.tier.quality,
             "late_ms": percentiles(self._recent("late_ms"), (95,))["p95"],
             "fps": round(meters.rate("frames"), 2),
             "shed": meters.counters["shed"],
@@ -110,21 +120,39 @@ class SessionWorker:
             await asyncio.wait(tasks, timeout=END_S)
 
     def _recent(self, name: str) -> tuple[float, ...]:
-        """Of the last second."""
-        return self._pipeline.session.meters.series(name)[-self._pipeline.config.avatar.fps :]
+        """Of the last second: what was before a change of the rate says nothing about what comes after it."""
+        fps = self._pipeline.config.avatar.fps // self._every
+        return self._pipeline.session.meters.series(name)[-max(1, fps) :]
+
+    @property
+    def _every(self) -> int:
+        """One in so many pictures is drawn."""
+        return 2 if self._level >= 1 else 1
 
     async def _shed(self) -> None:
         loop = asyncio.get_running_loop()
+        there, looked = 0, (0.0, 0.0)
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
+            before, there = there, self._peers
+            if there > before:
+                self._shedder.excuse(loop.time())
             drawn, skipped = meters.counters["drawn"], meters.counters["shed"]
-            before, self._counted = self._counted, (drawn, skipped)
-            drawn, skipped = drawn - before[0], skipped - before[1]
+            counted, self._counted = self._counted, (drawn, skipped)
+            drawn, skipped = drawn - counted[0], skipped - counted[1]
             if not drawn + skipped:
                 continue  # nobody watches
-            late = percentiles(self._recent("late_ms"), (95,))["p95"]
-            await self.give_up(self._shedder.step(loop.time(), late, skipped / (drawn + skipped)))
+            found = percentiles(self._recent("late_ms"), (95,))["p95"], skipped / (drawn + skipped)
+            # Of two looks the better one counts: a hiccup is over sooner than what is given up for it comes back.
+            looked, last = found, looked
+            late, share = map(min, zip(found, last, strict=True))
+            await self.give_up(self._shedder.step(loop.time(), late, share))
+
+    @property
+    def _peers(self) -> int:
+        hub = self._pipeline.hub
+        return hub.peers if hub is not None else 0
 
     async def give_up(self, level: int) -> None:
         """Apply a level of :data:`avatar.scale.shedding.LADDER`."""
@@ -132,11 +160,20 @@ class SessionWorker:
         if level == before:
             return
         self._level = level
-        pipeline.session.draw_every(2 if level >= 1 else 1)
+        pipeline.session.draw_every(self._every)
+        self._shedder.every = self._every
         assert pipeline.hub is not None
         pipeline.hub.sink.shrink = 2 if level >= 2 else 1
         if (level >= 3) != (before >= 3):
             await pipeline.control.draw_at("low" if level >= 3 else self._quality)
+
+    async def draw_at(self, quality: choice.Quality) -> None:
+        """Draw at this quality from now on: there are more sessions, or fewer, on this machine."""
+        self._quality = quality
+        self._shedder.top = self._top
+        self._shedder.excuse(asyncio.get_running_loop().time())
+        if self._level < 3:
+            await self._pipeline.control.draw_at(quality)
 
 
 # --- as a process ----------------------------------------------------------------------------------------------------
@@ -177,7 +214,7 @@ async def _serve(line: _Line) -> int:
     threading.Thread(target=_listen, args=(put,), daemon=True).start()
     on_signal(lambda: put({"do": "end"}), signal.SIGTERM)
     on_signal(lambda: None, signal.SIGINT)  # the terminal's Ctrl-C reaches everybody; the front door says what to do
-    _warm()
+    await giving_way(_warm)
     line.say("idle", pid=os.getpid())
     while True:
         order = await orders.get()
@@ -185,7 +222,7 @@ async def _serve(line: _Line) -> int:
             from avatar.scale import cost
 
             try:
-                line.say("cost", **cost.as_json(cost.measure(Config.model_validate(order["config"]))))
+                line.say("cost", costs=cost.as_json(cost.measure(Config.model_validate(order["config"]))))
             except AvatarError as error:
                 line.say("fault", line=str(error), code=error.exit_code)
                 return error.exit_code
@@ -197,7 +234,7 @@ async def _serve(line: _Line) -> int:
 
 async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> int:
     try:
-        worker = SessionWorker(config)
+        worker = await giving_way(partial(SessionWorker, config))
         line.say("live", **await worker.begin())
     except AvatarError as error:
         line.say("fault", line=str(error), code=error.exit_code)
@@ -208,7 +245,12 @@ async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> 
             line.say("beat", **worker.beat())
             await asyncio.sleep(BEAT_S)
 
-    tasks = [asyncio.create_task(work) for work in (beat(), worker.ended(), _until_end(orders))]
+    async def obey() -> None:
+        while (order := await orders.get())["do"] != "end":
+            await worker.draw_at(order["quality"])
+            line.say("drawn")
+
+    tasks = [asyncio.create_task(work) for work in (beat(), worker.ended(), obey())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -226,11 +268,6 @@ async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> 
 
 def _first(group: BaseException) -> BaseException:
     return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
-
-
-async def _until_end(orders: asyncio.Queue[Json]) -> None:
-    while (await orders.get())["do"] != "end":
-        pass
 
 
 def _warm() -> None:

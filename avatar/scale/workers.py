@@ -20,6 +20,8 @@ Json = dict[str, Any]
 
 BEGIN_S = 120.0
 """Seconds that a session may take to begin; the first one on a machine compiles the engine."""
+DRAW_S = 30.0
+"""Seconds that a change of what draws may take."""
 SILENT_S = 10.0
 """A worker that says nothing for so long hangs."""
 _LINE = 1 << 20
@@ -42,6 +44,10 @@ class Worker(Protocol):
         """Serve a session of this configuration; returns at least its ``address``. Raises RunError."""
         ...
 
+    async def draw_at(self, quality: str) -> None:
+        """Draw at this quality (high, medium, low) from now on. Raises RunError where it is not there to do it."""
+        ...
+
     async def gone(self) -> str:
         """Returns when it has ended, whatever the reason, which is what it returns: empty for an end in order."""
         ...
@@ -58,8 +64,8 @@ class Workers(Protocol):
         """Raises RunError."""
         ...
 
-    async def measure(self, config: Json) -> Json:
-        """What a session takes there (:class:`avatar.scale.cost.Cost`). Raises RunError."""
+    async def measure(self, config: Json) -> list[Json]:
+        """What a session takes there in each way to draw (:func:`avatar.scale.cost.measure`). Raises RunError."""
         ...
 
     async def take(self, on_beat: Callable[[Json], None], before: Worker | None = None) -> Worker:
@@ -135,6 +141,9 @@ class LocalWorker:
         said = await self.ask({"do": "begin", "config": config}, "live", BEGIN_S)
         self.serving = True
         return said
+
+    async def draw_at(self, quality: str) -> None:
+        await self.ask({"do": "draw", "quality": quality}, "drawn", DRAW_S)
 
     async def gone(self) -> str:
         code = await self._process.wait()
@@ -212,11 +221,11 @@ class LocalWorkers:
         self._all.add(worker)
         return worker
 
-    async def measure(self, config: Json) -> Json:
+    async def measure(self, config: Json) -> list[Json]:
         assert self._spare is not None
         worker = await self._spare
         said = await worker.ask({"do": "measure", "config": config}, "cost", BEGIN_S)
-        return {key: value for key, value in said.items() if key != "is"}
+        return list(said["costs"])
 
     async def take(self, on_beat: Callable[[Json], None], before: Worker | None = None) -> Worker:
         # The spare changes hands before anything is awaited: two sessions never get the same process.

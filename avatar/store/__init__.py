@@ -9,6 +9,7 @@
 :mod:`~.changes`      one transaction's changes
 :mod:`~.folders`      a bundle's files on disk, for engines that need them there
 :mod:`~.takeover`     plain folders of earlier versions
+:mod:`~.moving`       from one store into another
 :mod:`~.store`        all of them together: the one interface for the library, calibrations and settings
 ===================== ==================================================================================================
 """

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from avatar.store.blobs import Blobs
 from avatar.store.database import Database
-from avatar.store.index import Kind, plain
+from avatar.store.index import Bundle, Kind, plain
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -39,6 +39,14 @@ class Change:
     def has(self, kind: Kind, name: str) -> bool:
         """Whether there is one of that name now, while nobody else can change it."""
         return bool(self._rows("SELECT 1 FROM bundles WHERE kind = ? AND name = ?", kind, name))
+
+    def is_still(self, bundle: Bundle) -> bool:
+        """Whether there is this very bundle now, while nobody else can change it."""
+        named = (bundle.kind, bundle.name)
+        files = self._rows("SELECT path, sha256 FROM files WHERE kind = ? AND name = ?", *named)
+        consent = self._rows("SELECT consent FROM bundles WHERE kind = ? AND name = ?", *named)
+        number = bundle.consent.id if bundle.consent is not None else ""
+        return tuple(sorted(files)) == bundle.files and consent == [(number,)]
 
     def remove(self, kind: Kind, name: str) -> None:
         """Take a bundle away, with its consent record, unless that was revoked. Nothing happens where there is none."""
@@ -74,6 +82,10 @@ class Change:
     def set(self, key: str, value: str) -> None:
         """Keep a setting."""
         self._rows(_SETTING, key, value)
+
+    def unset(self, key: str) -> None:
+        """Keep that setting no more."""
+        self._rows("DELETE FROM settings WHERE key = ?", key)
 
     def finish(self) -> None:
         """The last statements of the transaction."""

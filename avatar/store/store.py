@@ -112,7 +112,7 @@ class Store:
         if bundle is None:
             raise UsageError(f"no {kind} is called {name}")
         with self._lock:
-            return self._folders.of(bundle, lambda digest: self._content(digest))
+            return self._folders.of(bundle, self.content)
 
     def place(self, bundle: Bundle) -> Path:
         """Where :meth:`folder` puts the copy."""
@@ -122,9 +122,11 @@ class Store:
         """Whether a folder is one of our copies."""
         return self.root / "files" in folder.parents
 
-    def _content(self, digest: str) -> bytes:
-        self._opened()
-        return self._blobs.get(digest)
+    def content(self, digest: str) -> bytes:
+        """A file's content by its SHA-256."""
+        with self._lock:
+            self._opened()
+            return self._blobs.get(digest)
 
     def about(self) -> str:
         """What it is and what is in it, in one line; asks the database. Raises StorageError."""

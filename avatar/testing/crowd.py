@@ -1,13 +1,15 @@
 """Many viewers of one engine in one process, who count pictures and throw them away undecoded.
 
-``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` prints one JSON object. They come by WHEP at PATH
-(/whep if none is given), one after the other, and the counting begins when all are there. A picture counts when its
-last packet (marker bit) has come and no packet of it was lost.
+``python -m avatar.testing.crowd ADDRESS VIEWERS SECONDS [PATH]`` says "ready" on a line, waits for one, and prints one
+JSON object: what loading this program costs is over when they come. They come by WHEP at PATH (/whep if none is given),
+one after the other, and the counting begins when all are there. A picture counts when its last packet (marker bit) has
+come and no packet of it was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -17,6 +19,7 @@ from typing import Any
 
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcrtpreceiver import StreamStatistics
 
 from avatar.errors import RunError
 
@@ -38,14 +41,20 @@ class Seat:
     _whole: bool = True
 
     def listen(self, kind: str, receiver: Any) -> None:
-        """Count instead of buffering and decoding; reports go on as usual."""
+        """Count instead of buffering and decoding; reports go on as usual, without which the engine would take us for
+        gone."""
 
         async def rtp(packet: Any, arrival_time_ms: int) -> None:
             self.size += 12 + len(packet.payload)
+            if (codec := receiver._RTCRtpReceiver__codecs.get(packet.payload_type)) is not None:
+                known = receiver._RTCRtpReceiver__remote_streams
+                if packet.ssrc not in known:
+                    known[packet.ssrc] = StreamStatistics(codec.clockRate)
+                known[packet.ssrc].add(packet)
             if kind == "audio":
                 self.sounds += 1
                 return
-            if packet.payload_type not in receiver._RTCRtpReceiver__codecs:
+            if codec is None:
                 return
             number = packet.sequence_number
             if self._next is not None and number != self._next:
@@ -92,10 +101,12 @@ async def watch(address: str, viewers: int, seconds: float, path: str = "/whep")
             seat.shown, seat.sounds, seat.lost, seat.size = seat.shown[-1:], 0, 0, 0
         begun, cpu = time.monotonic(), time.process_time()
         await asyncio.sleep(seconds)
-        wall, cpu = time.monotonic() - begun, time.process_time() - cpu
+        ended = time.monotonic()
+        wall, cpu = ended - begun, time.process_time() - cpu
         await asyncio.gather(*(seat.pc.close() for seat in seats))
     rates = [(len(seat.shown) - 1) / wall for seat in seats]
-    gaps = [max((b - a for a, b in zip(s.shown, s.shown[1:], strict=False)), default=wall) for s in seats]
+    times = [[*seat.shown, ended] for seat in seats]
+    gaps = [max((b - a for a, b in itertools.pairwise(shown)), default=wall) for shown in times]
     return {
         "viewers": viewers,
         "fps_min": round(min(rates), 2),
@@ -177,5 +188,8 @@ def _cut(pc: RTCPeerConnection) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
     seen = asyncio.run(watch(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:5]))
     sys.stdout.write(json.dumps(seen) + "\n")

@@ -8,7 +8,7 @@ import pytest
 
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
-from avatar.scale.admission import SHARE, Admission
+from avatar.scale.admission import ROOM_S, SHARE, Admission
 from avatar.scale.shedding import LADDER, Shedder
 from avatar.sync.cadence import Cadence
 
@@ -118,3 +118,67 @@ def test_a_slower_grid_goes_on_where_the_faster_one_was():
     assert set(steps[:29]) == set(steps[61:]) == {40}
     assert set(steps[31:59]) == {80}
     assert cadence.skipped == 0
+
+
+def test_a_further_session_is_let_in_by_drawing_all_of_them_more_cheaply():
+    admission = Admission(8, 2.0, 0.6, 0.4, 0.25)
+    tiers = []
+    for name in "abcdef":
+        admission.reserve(name)
+        tiers.append(admission.tier)
+    assert tiers == [0, 0, 1, 1, 2, 2]
+    assert admission.limit == 6
+    with pytest.raises(RunError, match="6 sessions are all"):
+        admission.reserve("g")
+
+
+def test_a_better_tier_comes_back_one_at_a_time_after_a_while_with_room_to_spare():
+    admission = Admission(8, 2.0, 0.6, 0.4, 0.25)
+    for name in "abcde":
+        admission.reserve(name)
+    assert admission.settle(0.0) == 2
+    for name in "bcde":
+        admission.release(name)
+    tiers = [admission.settle(float(now)) for now in range(1, 60)]
+    assert tiers.index(1) == pytest.approx(ROOM_S, abs=1)
+    assert tiers.index(0) == pytest.approx(2 * ROOM_S, abs=2)
+    admission.reserve("b")
+    admission.reserve("c")
+    assert admission.tier == 1
+    admission.release("c")
+    assert admission.settle(100.0) == 1
+    admission.reserve("c")
+    assert [admission.settle(100.0 + now) for now in range(60)] == [1] * 60, "three have no room in the better one"
+
+
+def test_sessions_that_take_more_than_was_reckoned_are_drawn_more_cheaply_at_once():
+    admission = Admission(8, 2.0, 0.6, 0.4)
+    admission.reserve("a")
+    admission.reserve("b")
+    for _ in range(30):
+        admission.learn(0.9)
+    assert admission.settle(0.0) == 1
+    assert admission.cost == pytest.approx(0.4 * 1.5, rel=0.05), "what one tier teaches holds for the others"
+
+
+def test_what_somebody_who_joins_costs_is_no_reason_to_give_anything_up():
+    shedder = Shedder(40.0)
+    shedder.excuse(10.0)
+    assert shedder.step(10.5, 60.0, 0.3) == 0
+    assert shedder.step(10.0 + Shedder.EXCUSED_S - 0.1, 60.0, 0.3) == 0
+    assert shedder.step(10.0 + Shedder.EXCUSED_S, 60.0, 0.3) == 1, "it has not passed"
+
+
+def test_late_pictures_bring_a_cheaper_tier_which_stays_longer_each_time():
+    admission, now, waits = Admission(8, 8.0, 0.6, 0.4), 0.0, []
+    admission.reserve("a")
+    for _ in range(3):
+        admission.overrun()
+        begun = now
+        while admission.settle(now) == 1:
+            now += 1.0
+        waits.append(now - begun)
+    assert waits == pytest.approx([2 * ROOM_S, 4 * ROOM_S, 8 * ROOM_S], abs=1)
+    admission.overrun()
+    admission.overrun()
+    assert admission.tier == 1, "there is none below it"
