@@ -44,6 +44,13 @@ MODELS: dict[str, tuple[str, bool, Callable[[], Path]]] = {
     "ganimation": ("avatar.models.recipes.ganimation", True, lambda: registry.weights_dir() / "ganimation.onnx"),
     "stargan": ("avatar.models.recipes.stargan", True, lambda: registry.weights_dir() / "stargan.onnx"),
     "unit_reader": ("avatar.models.recipes.reader", True, lambda: registry.weights_dir() / "unit_reader.onnx"),
+    "dcgan": ("avatar.models.recipes.dcgan", True, lambda: registry.weights_dir() / "dcgan.npz"),
+    "pixelrnn": ("avatar.models.recipes.pixelrnn", True, lambda: registry.weights_dir() / "pixelrnn.npz"),
+    "interfacegan": (
+        "avatar.models.recipes.interfacegan",
+        True,
+        lambda: registry.weights_dir() / "interfacegan.npz",
+    ),
     "avatars": ("avatar.models.data.composites", True, registry.avatars_dir),
 }
 """Name -> module with ``build``, whether it needs ``--data``, where its result belongs."""

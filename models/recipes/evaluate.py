@@ -23,11 +23,15 @@ RECIPES: Mapping[str, tuple[str, str]] = {
     "stargan": ("avatar.models.recipes.stargan", "Stargan"),
     "exprgan": ("avatar.models.recipes.exprgan", "Exprgan"),
     "ganimation": ("avatar.models.recipes.ganimation", "Ganimation"),
+    "dcgan": ("avatar.models.recipes.dcgan", "Dcgan"),
+    "pixelrnn": ("avatar.models.recipes.pixelrnn", "PixelRecipe"),
+    "interfacegan": ("avatar.models.recipes.interfacegan", "InterfaceGan"),
 }
 """Name -> module and class; the file is what ``avatar train NAME`` writes."""
 GOALS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "ganimation": {"icc_mean": (0.7, 1.0), "leakage_mean": (0.0, 0.1), "mask_mean": (0.2, 0.95)},
     "stargan": {"icc_mean": (0.7, 1.0), "leakage_mean": (0.0, 0.1)},
+    "interfacegan": {f"boundary_{name}": (0.95, 1.0) for name in ("smile", "old", "glasses", "right")},
     "exprgan": {"icc_mean": (0.7, 1.0), "leakage_mean": (0.0, 0.1), "intensity_spearman": (0.9, 1.0)},
 }
 """Figure -> lowest and highest value that is wanted."""
@@ -79,6 +83,10 @@ def _goals(name: str, row: Mapping[str, Any]) -> dict[str, bool]:
     }
     if "psnr_made" in row:
         met["beats_copy_and_mean"] = row["psnr_made"] > max(row["psnr_copy"], row["psnr_mean"])
+    if "psnr_found" in row:
+        met["beats_copy_and_mean"] = row["psnr_found"] > max(row["psnr_copy"], row["psnr_mean"])
+    if "bits" in row:
+        met["below_the_pixels'_own_histograms"] = row["bits"] < row["bits_by_pixel"]
     return met
 
 

@@ -48,3 +48,10 @@ def sheet(*columns: F32) -> U8:
     made = np.concatenate(columns, 3)
     bytes_ = np.clip((made + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
     return np.vstack(list(bytes_.transpose(0, 2, 3, 1)))
+
+
+def tiles(pictures: U8, columns: int, times: int = 1) -> U8:
+    """Pictures (n, h, w, 3) as a sheet of so many columns, each pixel ``times`` times as large; the last row may be cut
+    off."""
+    lines = [np.hstack(list(pictures[i : i + columns])) for i in range(0, len(pictures) - columns + 1, columns)]
+    return np.vstack(lines).repeat(times, 0).repeat(times, 1)
