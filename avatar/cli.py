@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, help="folder of the training data")
     train.add_argument("-o", "--output", type=Path, help="where to write; default: the package's own folder")
     train.add_argument("--corpus", type=Path, help="visemes: folder of the labelled speech; made where there is none")
-    train.add_argument("--minutes", type=_positive, help="visemes: how long to train")
-    train.add_argument("--resume", action="store_true", help="visemes: go on from the last checkpoint")
+    train.add_argument("--minutes", type=_positive, help="visemes, generator, learned recipes: how long to train")
+    train.add_argument("--resume", action="store_true", help="the same: go on from the last checkpoint")
     judge = add("eval", commands.judge, "judge what the models do, on material that they have not learnt from")
     from avatar.models.evaluation import TASKS
 

@@ -34,7 +34,7 @@ from avatar.engines.head_mesh import (
     TRACKED_RIGHT_EYE,
     build_mesh,
 )
-from avatar.engines.head_mouth import Mouth, colour_mouth
+from avatar.engines.head_mouth import Mouth, Tongue, colour_mouth
 from avatar.engines.head_own import OwnSmile, mixer, own_maps, understand
 from avatar.engines.head_teeth import OwnTeeth, mark_upper_teeth
 from avatar.engines.head_warp import TEXTURE_SCALE, Warp
@@ -120,6 +120,7 @@ class HeadEngine(Engine):
             self._folds = Folds(FoldMaps.load(weights / FOLDS_FILE), portrait, landmarks, TEXTURE_SCALE, own_folds)
         self._eyes = Eyes(portrait, landmarks)
         self._mouth = Mouth(illumination, landmarks)
+        self._tongue = Tongue(mesh)
         self._teeth: OwnTeeth | None = None
 
         count = len(mesh.rest)
@@ -175,6 +176,7 @@ class HeadEngine(Engine):
         mesh = self._mesh
         np.copyto(self._vertices, mesh.rest)
         raster.add_shapes(self._vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
+        self._tongue.lift(self._vertices, weights)
         turn = to_matrix(from_euler(math.degrees(gaze_yaw), math.degrees(gaze_pitch), 0.0)).astype(np.float32)
         for (first, last), centre in zip(mesh.eyes, mesh.eye_centres, strict=True):
             raster.rotate_part(self._vertices, first, last, centre, turn)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numba import njit
 
+from avatar.core.facs import INDEX
 from avatar.core.types import F32, U8
 from avatar.engines.head_mesh import GUMS, LINING, TEETH_LOWER, TEETH_UPPER, TONGUE, DrawMesh
 from avatar.engines.raster import MOUTH, NOTHING
@@ -15,7 +16,7 @@ from avatar.portrait.fit import INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE, Fit
 # Albedos, RGB, under full light.
 _LINING = np.array((98.0, 36.0, 38.0))
 _GUMS = np.array((196.0, 108.0, 108.0))
-_TONGUE = np.array((218.0, 118.0, 118.0))
+_TONGUE = np.array((206.0, 122.0, 118.0))
 _TEETH = np.array((244.0, 239.0, 229.0))
 _CAVITY = np.array((24.0, 9.0, 10.0), np.float32)
 _LIGHT = np.array((0.0, 0.25, 0.97), np.float32)
@@ -28,6 +29,8 @@ _ENAMEL, _GLOSS = 1.02, 0.5
 """Wet teeth mirror the light: brighter than matt white, and less dim than the room."""
 _FURROW = 0.25
 """How much darker the tongue is along its middle."""
+_TIP_FOLLOWS, _BACK_FOLLOWS, _BACK = 0.65, 0.4, 3.0
+"""Shares of the jaw's way that the tongue's tip and its back go, and how far (cm) the back lies behind the tip."""
 _GAP = 0.4
 """How much darker it is between two teeth."""
 _TYPICAL_WHITE = 225.0
@@ -36,7 +39,7 @@ _TYPICAL_HIGHLIGHT = 240.0
 _NARROW, _WIDE = 0.36, 0.46
 """Widths of the mouth, in eye distances: of a funnel, of a mouth at rest."""
 _ROUND_SHADE = 0.45
-_UNDER_LIP, _AT_RIM = 0.12, 0.38
+_UNDER_LIP, _AT_RIM = 0.22, 0.38
 """How much darker the mouth is right under the upper lip, and at the edges of its opening."""
 _DIM = 0.72
 """The light in a mouth that is only just parted."""
@@ -66,9 +69,9 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     colour[teeth] = _TEETH
     # Teeth are near the lips and glossy; soft tissue further in gets little light.
     tongue = parts == TONGUE
-    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 0.8], 0.7)[:, None]
+    reach = _DEPTH_OF_LIGHT * np.select([teeth, tongue], [2.2, 1.4], 0.7)[:, None]
     free = np.where(tongue, 0.9, 0.4)[:, None]
-    scattered = np.select([teeth, tongue], [0.34, 0.22], 0.12)[:, None]
+    scattered = np.select([teeth, tongue], [0.34, 0.26], 0.12)[:, None]
     light = scattered + (1 - scattered) * np.exp(-np.maximum(behind - free, 0) / reach) * side
     light *= np.where((parts == LINING)[:, None], 1.0, 0.68 + 0.32 * facing)
     light[teeth] *= _relief(mesh, teeth)[:, None]
@@ -81,6 +84,25 @@ def colour_mouth(mesh: DrawMesh, fitted: FittedHead, portrait: U8, landmarks: F3
     grey = colour.mean(1, keepdims=True)
     mesh.attributes[inside] = (grey + (colour - grey) * _colourfulness(portrait, landmarks))[inside]
     return illumination
+
+
+class Tongue:
+    """A tongue that stays up as the jaw drops: it hangs from the skull as much as it lies in the jaw, and its back
+    fills an open mouth. Put out, it lies on the lip and goes with it."""
+
+    def __init__(self, mesh: DrawMesh) -> None:
+        jaw = slice(*mesh.starts[INDEX["jawOpen"] : INDEX["jawOpen"] + 2])
+        own = mesh.parts[mesh.rows[jaw]] == TONGUE
+        self._rows = mesh.rows[jaw][own]
+        z = mesh.rest[self._rows, 2]
+        deep = np.clip((z.max(initial=-np.inf) - z) / _BACK, 0, 1)[:, None]
+        stays = 1 - _TIP_FOLLOWS - (_BACK_FOLLOWS - _TIP_FOLLOWS) * deep
+        self._lift = (-stays * mesh.deltas[jaw][own]).astype(np.float32)
+
+    def lift(self, vertices: F32, weights: F32) -> None:
+        """Change the mesh's ``vertices`` (n, 3) in place; ``weights`` (52,)."""
+        share = float(weights[INDEX["jawOpen"]]) * (1 - min(1.0, max(0.0, float(weights[INDEX["tongueOut"]]))))
+        vertices[self._rows] += np.float32(share) * self._lift
 
 
 def _relief(mesh: DrawMesh, teeth: np.ndarray) -> F32:

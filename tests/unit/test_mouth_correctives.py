@@ -10,8 +10,13 @@ import pytest
 import avatar.models
 from avatar.core import facs
 from avatar.core.facs import INDEX
+from avatar.engines import raster
+from avatar.engines.head import HeadEngine
+from avatar.engines.head_mesh import TONGUE
+from avatar.models import registry
 from avatar.models.head_basis import learned
 from avatar.models.head_basis.mouth_correctives import funnel_goal
+from avatar.portrait import bundle
 from avatar.portrait.basis import HeadBasis
 from avatar.portrait.fit import fit_head, on_landmarks
 
@@ -39,6 +44,35 @@ def test_a_raised_chin_takes_the_corners_along(basis: HeadBasis) -> None:
 def test_lips_that_part_leave_the_width(basis: HeadBasis) -> None:
     way = moved(basis, 25)[:, 0]
     assert abs(way[291] - way[61]) < 0.05
+
+
+def test_a_dropped_jaw_draws_the_corners_in_and_leaves_the_upper_lip(basis: HeadBasis) -> None:
+    rest = basis.landmarks(basis.vertices)
+    way = basis.landmarks(basis.shape(facs.arkit_vector({"jawOpen": 1.0}))) - rest
+    width = rest[291, 0] - rest[61, 0]
+    assert 0.75 < 1 + (way[291, 0] - way[61, 0]) / width < 0.9
+    assert way[291, 0] == pytest.approx(-way[61, 0], abs=0.02)
+    assert abs(way[13, 1]) < 0.2
+    assert way[14, 1] < -1
+
+
+def test_the_tongue_stays_up_as_the_jaw_drops_but_not_when_it_is_out() -> None:
+    engine = HeadEngine(bundle.load(registry.avatars_dir() / "max"), 256, registry.weights_dir())
+    mesh, tongue = engine._mesh, engine._mesh.parts == TONGUE
+
+    def heights(lift: bool, **coefficients: float) -> np.ndarray:
+        vertices, weights = mesh.rest.copy(), facs.arkit_vector(coefficients)
+        raster.add_shapes(vertices, weights, mesh.starts, mesh.rows, mesh.deltas)
+        if lift:
+            engine._tongue.lift(vertices, weights)
+        return vertices[:, 1]
+
+    lifted = heights(True, jawOpen=0.8) - heights(False, jawOpen=0.8)
+    fell = heights(False, jawOpen=0.8) - mesh.rest[:, 1]
+    assert not lifted[~tongue].any()
+    share = lifted[tongue] / -fell[tongue]
+    assert 0.3 < share.min() < share.max() < 0.65
+    np.testing.assert_allclose(heights(True, jawOpen=0.8, tongueOut=1), heights(False, jawOpen=0.8, tongueOut=1))
 
 
 @pytest.mark.parametrize("unit", [10, 12, 17, 22, 27])
