@@ -244,8 +244,8 @@ def _smooth_folds(sources, x0, y0, x1, y1, lines):
 class Warp:
     """Draws the portrait through the z-buffer's map. ``landmarks`` (478, 3) and ``portrait`` are in drawn pixels.
 
-    :param person: (s, s) coverage by the person where that is a layer of its own (:meth:`put_over`): what surrounds the
-        head may then move as it does.
+    :param person: (s, s) coverage by the person where that is a layer of its own, which :meth:`put_over` gives before
+        anything is drawn: what surrounds the head may then move as it does.
     """
 
     def __init__(self, portrait: np.ndarray, landmarks: F32, person: U8 | None = None) -> None:
@@ -253,7 +253,9 @@ class Warp:
         self._cell = max(2, round(size / GRID))
         g = -(-size // self._cell)
         levels = max(2, int(np.ceil(np.log2(g))) + 1)
-        self.texture = _enlarged(cv2.cvtColor(portrait, cv2.COLOR_RGB2RGBA))
+        self._shown: U8 | None = None
+        if person is None:  # else :meth:`put_over` comes next, and a tenth of a second would be for nothing
+            self._show(cv2.cvtColor(portrait, cv2.COLOR_RGB2RGBA))
         self._behind: U8 | None = None
         self.map = np.empty((size, size, 2), np.float32)
         self._flow = np.empty((g, g, 2), np.float32)
@@ -274,8 +276,12 @@ class Warp:
 
     def put_over(self, person: U8, behind: U8) -> None:
         """From now on draw ``person`` (s, s, 4), premultiplied by coverage, over ``behind`` (s, s, 3), which stays."""
-        self.texture = _enlarged(person)
+        self._show(person)
         self._behind = behind
+
+    def _show(self, rgba: U8) -> None:
+        if rgba is not self._shown:
+            self.texture, self._shown = _enlarged(rgba), rgba
 
     @property
     def alpha(self) -> U8:
