@@ -25,6 +25,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -42,6 +43,9 @@ Json = dict[str, Any]
 BEAT_S = 0.25
 END_S = 3.0
 """Seconds that closing the connections may take."""
+_LOOKS = 5
+"""At lateness, two a second, each at the last second: a late picture now and then, which nobody sees, is in some but
+not in all of them."""
 
 
 class SessionWorker:
@@ -131,7 +135,7 @@ class SessionWorker:
 
     async def _shed(self) -> None:
         loop = asyncio.get_running_loop()
-        there, looked = 0, (0.0, 0.0)
+        there, looks = 0, deque([(0.0, 0.0)] * _LOOKS, _LOOKS)
         while True:
             await asyncio.sleep(0.5)
             meters = self._pipeline.session.meters
@@ -144,9 +148,9 @@ class SessionWorker:
             if not drawn + skipped:
                 continue  # nobody watches
             found = percentiles(self._recent("late_ms"), (95,))["p95"], skipped / (drawn + skipped)
-            # Of two looks the better one counts: a hiccup is over sooner than what is given up for it comes back.
-            looked, last = found, looked
-            late, share = map(min, zip(found, last, strict=True))
+            # The best of some looks counts: a hiccup is over sooner than what is given up for it comes back.
+            looks.append(found)
+            late, share = min(late for late, _ in looks), min(share for _, share in list(looks)[-2:])
             await self.give_up(self._shedder.step(loop.time(), late, share))
 
     @property
