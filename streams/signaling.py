@@ -50,6 +50,8 @@ CANDIDATE = re.compile(r"^a=candidate:(?P<value>\S+ \d+ \S+ \d+ (?P<host>\S+) .*
 
 MAX_SDP, MAX_CANDIDATES, MAX_MEDIA = 64 * 1024, 64, 16
 """Characters of a description, candidates of a connection, media sections; more are an attack or a mistake."""
+CLOSE_S, CUT_S = 1.0, 30.0
+"""Seconds that a connection's closing is waited for, and after which its sockets are cut."""
 FINGERPRINT = re.compile(r"^a=fingerprint:(\S+ \S+)\s*$", re.MULTILINE)
 
 
@@ -144,6 +146,17 @@ def add_loopback(transceiver: RTCRtpTransceiver) -> None:
         return gather(component, [*addresses, "127.0.0.1"], **more)
 
     connection.get_component_candidates = with_loopback
+
+
+async def _ended(pc: RTCPeerConnection) -> None:
+    try:
+        await asyncio.wait_for(pc.close(), CUT_S)
+    except TimeoutError:
+        log.warning("a connection did not close within %.0f s; its sockets are cut", CUT_S)
+        for transceiver in pc.getTransceivers():
+            connection: Any = transceiver.receiver.transport.transport._connection
+            for protocol in connection._protocols:
+                protocol.transport.close()
 
 
 DIRECTION = {Role.PAGE: "sendrecv", Role.WATCH: "sendonly"}
@@ -293,10 +306,10 @@ class Peer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._hub.sink.detach(self.outlet)
         self._hub.input.gone(self.id)
-        try:
-            await asyncio.wait_for(self.pc.close(), 1.0)
-        except TimeoutError:
-            log.warning("peer %s did not close in time", self.id)
+        ending = self._hub.end(self.pc)
+        done, _ = await asyncio.wait({ending}, timeout=CLOSE_S)
+        if not done:
+            log.info("peer %s takes its time to close", self.id)
 
 
 class PeerHub:
@@ -336,6 +349,7 @@ class PeerHub:
         self._closed = False
         self._peers: dict[str, Peer] = {}
         self._dropping: set[asyncio.Task[bool]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def viewers(self) -> int:
@@ -423,6 +437,14 @@ class PeerHub:
             task = asyncio.ensure_future(self.drop(peer))
             self._dropping.add(task)
             task.add_done_callback(self._dropping.discard)
+
+    def end(self, pc: RTCPeerConnection) -> asyncio.Task[None]:
+        """Close a connection, however long it takes and whoever waits for it: one whose closing is broken off on a busy
+        machine would keep its sockets for ever."""
+        task = asyncio.create_task(_ended(pc))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
 
     async def close(self) -> None:
         """End all connections, at the same time, and take no new ones: one that came now would outlive the program."""

@@ -219,6 +219,32 @@ async def test_ten_pages_come_and_go(hub, clock):
     assert len(alive) <= 1
 
 
+async def test_closing_that_takes_long_is_waited_for_only_a_while_and_still_ends(hub, clock):
+    """On a busy machine it takes seconds; broken off, it would keep its sockets and tasks for ever."""
+    async with client(hub) as page:
+        (peer,) = hub._peers.values()
+        await page.until(peer.connected.is_set)
+        transports = [
+            protocol.transport
+            for transceiver in peer.pc.getTransceivers()
+            for protocol in transceiver.receiver.transport.transport._connection._protocols
+        ]
+        close = peer.pc.close
+
+        async def slowly() -> None:
+            await asyncio.sleep(1.5)
+            await close()
+
+        peer.pc.close = slowly
+        begun = asyncio.get_running_loop().time()
+        assert await hub.drop(peer.id)
+        assert asyncio.get_running_loop().time() - begun < 1.4
+        assert transports
+        assert not any(transport.is_closing() for transport in transports)
+        await asyncio.wait_for(asyncio.gather(*hub._ending), 10)
+        assert all(transport.is_closing() for transport in transports)
+
+
 async def test_three_pages_at_once(hub, clock):
     async with Show(hub.sink, clock), client(hub) as a, client(hub) as b, client(hub, kinds=("video",)) as c:
         for page in (a, b, c):
