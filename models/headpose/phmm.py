@@ -202,11 +202,12 @@ def explore(
     found = [_rated(model, most, states, held_out, rows, price)]
     sample = [np.concatenate(sequences)[:1200]]
     sizes = list(range(most - 1, least - 1, -1))
+    top = min(most, least + 3)
     for _ in range(cycles):  # up again and down again, which leaves optima that the first way down ended in
-        sizes += [-1, *range(min(most, least + 3) - 1, least - 1, -1)]
+        sizes += [-1, *range(top - 1, least - 1, -1)]
     for m in sizes:
         if m < 0:
-            while model.n_components < (least + 3) * states:
+            while model.n_components < top * states:
                 model = with_worst(model, sequences, states, span, random)
                 model.n_iter = 3
                 model.learn(sequences)

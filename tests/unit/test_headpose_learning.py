@@ -246,3 +246,15 @@ def test_emotional_heads_move_more_and_happy_and_angry_ones_twice_as_fast():
     assert 1.6 < speed["happiness"] / speed["neutral"] < 2.4
     assert 1.6 < speed["anger"] / speed["neutral"] < 2.4
     assert speed["sadness"] < 1.2 * speed["neutral"]
+
+
+def test_every_size_is_the_size_of_its_model_even_where_little_was_recorded():
+    """With few pieces the search begins with fewer branches than it later adds."""
+    pytest.importorskip("hmmlearn")
+    from avatar.models.headpose import phmm
+
+    random = np.random.default_rng(5)
+    sequences = [np.cumsum(random.normal(size=(90, 4)), 0) * 0.2 for _ in range(3)]
+    found = phmm.explore(sequences, sequences, 3, 12, random, most=4, least=3, begins=1, cycles=2)
+    assert {each.branches for each in found} == {3, 4}
+    assert all(each.model.n_components == 3 * each.branches for each in found)
