@@ -148,15 +148,20 @@ def add_loopback(transceiver: RTCRtpTransceiver) -> None:
     connection.get_component_candidates = with_loopback
 
 
+def cut(pc: RTCPeerConnection) -> None:
+    """From now on nothing leaves it or arrives, as when a cable is pulled."""
+    for transceiver in pc.getTransceivers():
+        connection: Any = transceiver.receiver.transport.transport._connection
+        for protocol in connection._protocols:
+            protocol.transport.close()
+
+
 async def _ended(pc: RTCPeerConnection) -> None:
     try:
         await asyncio.wait_for(pc.close(), CUT_S)
     except TimeoutError:
         log.warning("a connection did not close within %.0f s; its sockets are cut", CUT_S)
-        for transceiver in pc.getTransceivers():
-            connection: Any = transceiver.receiver.transport.transport._connection
-            for protocol in connection._protocols:
-                protocol.transport.close()
+        cut(pc)
 
 
 DIRECTION = {Role.PAGE: "sendrecv", Role.WATCH: "sendonly"}

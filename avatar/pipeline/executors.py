@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -42,29 +42,18 @@ async def giving_way(work: Callable[[], T]) -> T:
     For what nobody waits for yet. Where this process is live already, its event loop would wait for the interpreter
     lock that such a thread holds while it is not run.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(result: T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # ``work`` has returned: this is what
+    done: Future[T] = Future()
 
     def run() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
         if sys.platform == "linux":  # elsewhere the number of a thread may be that of another process
             with contextlib.suppress(OSError):  # then it does not give way
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
-        result: T | None = None
-        error: BaseException | None = None
         try:
-            result = work()
-        except BaseException as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, result, error)
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
 
     threading.Thread(target=run, name="giving way", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(done)

@@ -22,6 +22,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcrtpreceiver import StreamStatistics
 
 from avatar.errors import RunError
+from avatar.streams.signaling import cut
 
 
 @dataclass
@@ -175,16 +176,8 @@ class Comers:
             async with http.delete(self._address + seat.place):
                 pass
         elif way == "vanish":
-            _cut(seat.pc)
+            cut(seat.pc)
         await seat.pc.close()
-
-
-def _cut(pc: RTCPeerConnection) -> None:
-    """From now on nothing leaves, as when a cable is pulled."""
-    for transceiver in pc.getTransceivers():
-        ice: Any = transceiver.receiver.transport.transport._connection
-        for protocol in ice._protocols:
-            protocol.transport.close()
 
 
 if __name__ == "__main__":

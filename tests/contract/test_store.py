@@ -13,7 +13,7 @@ from avatar.store import Store
 from avatar.store import store as module
 from avatar.store.database import migrate
 from avatar.store.schema import MIGRATIONS
-from avatar.testing.postgres import Postgres, programs
+from avatar.testing.postgres import Postgres
 
 RECORD = '{"id": "0123456789abcdef", "revoked": ""}'
 GONE = '{"id": "0123456789abcdef", "revoked": "2026-11-26T09:00:00+00:00"}'
@@ -21,27 +21,12 @@ Opened = Callable[[str], Store]
 """A store by the name of the host that opens it; all hosts share one."""
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    if programs() is None:
-        pytest.skip("no PostgreSQL here (Debian's postgresql; tests/setup_system.sh installs it)")
-    pytest.importorskip("psycopg")
-    with Postgres() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     stores: list[Store] = []
     url = "sqlite"
     if request.param == "postgresql":
-        import psycopg
-
-        running = request.getfixturevalue("server")
-        url = running.url
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
+        url = request.getfixturevalue("postgres_url")
 
     def open_as(host: str) -> Store:
         root = tmp_path if url == "sqlite" else tmp_path / host

@@ -17,7 +17,6 @@ import pytest
 from avatar.errors import UsageError
 from avatar.store import Store
 from avatar.store.moving import move
-from avatar.testing.postgres import Postgres, programs
 
 RECORD = '{"id": "%s", "revoked": ""}'
 GONE = '{"id": "%s", "revoked": "2026-11-26T09:00:00+00:00"}'
@@ -33,28 +32,9 @@ move(here, there)
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    if programs() is None:
-        pytest.skip("no PostgreSQL here (Debian's postgresql; tests/setup_system.sh installs it)")
-    pytest.importorskip("psycopg")
-    with Postgres() as running:
-        yield running
-
-
 @pytest.fixture
-def url(server: Postgres) -> str:
-    import psycopg
-
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    return server.url
-
-
-@pytest.fixture
-def both(url: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
-    stores = Store(tmp_path, patience=0.5), Store(tmp_path, url)
+def both(postgres_url: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    stores = Store(tmp_path, patience=0.5), Store(tmp_path, postgres_url)
     yield stores
     for store in stores:
         store.close()
@@ -140,13 +120,13 @@ def test_into_itself(both: tuple[Store, Store]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-def test_killed_at_any_instant_it_is_in_one_of_them_and_the_next_one_goes_on(url: str, tmp_path: Path) -> None:
+def test_killed_at_any_instant_it_is_in_one_of_them_and_the_next_one_goes_on(postgres_url: str, tmp_path: Path) -> None:
     chance, finished = random.Random(3), 0
     for turn in range(8):
-        here, there = Store(tmp_path, patience=5), Store(tmp_path, url)
+        here, there = Store(tmp_path, patience=5), Store(tmp_path, postgres_url)
         fill(here)
         wanted = held(here)
-        child = subprocess.Popen([sys.executable, "-c", MOVER, str(tmp_path), url], stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, "-c", MOVER, str(tmp_path), postgres_url], stdout=subprocess.PIPE)
         assert child.stdout is not None
         assert child.stdout.readline()
         time.sleep(chance.uniform(0.0, 0.15))
@@ -170,7 +150,7 @@ def test_killed_at_any_instant_it_is_in_one_of_them_and_the_next_one_goes_on(url
     assert finished < 8, "some were killed in the middle"
 
 
-def test_the_command(url: str, tmp_path: Path) -> None:
+def test_the_command(postgres_url: str, tmp_path: Path) -> None:
     place = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
 
     def avatar(*words: str) -> subprocess.CompletedProcess[str]:
@@ -179,11 +159,11 @@ def test_the_command(url: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "vultus")
     fill(store)
     store.close()
-    done = avatar("store", "move", url.replace("vultus@", "vultus:hidden@"), "--json")
+    done = avatar("store", "move", postgres_url.replace("vultus@", "vultus:hidden@"), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["avatars"] == 2
     assert "hidden" not in done.stdout + done.stderr
-    assert "2 avatars" in avatar("store", "show", "--set", f"store.url={url}").stdout
+    assert "2 avatars" in avatar("store", "show", "--set", f"store.url={postgres_url}").stdout
     assert avatar("store", "move").returncode == 2
     wrong = avatar("store", "move", "mysql://x/y")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1), wrong.stderr

@@ -7,14 +7,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
-import pyvirtualcam
-import pyvirtualcam.camera
+from kept_camera import Camera, kept_camera
 
 from avatar import plugins
 from avatar.assembly import Pipeline
@@ -33,27 +31,6 @@ BACKEND = "labels_test"
 REASON = "shown inside a page that says so itself"
 
 
-class Camera:
-    """A virtual camera that keeps what it is sent."""
-
-    frames: list[np.ndarray] = []  # noqa: RUF012
-
-    def __init__(self, *, width: int, height: int, **_: Any) -> None:
-        self._shape = height, width, 3
-        Camera.frames = []
-
-    def close(self) -> None: ...
-
-    def send(self, frame: np.ndarray) -> None:
-        Camera.frames.append(frame.reshape(self._shape).copy())
-
-    def device(self) -> str:
-        return "camera"
-
-    def native_fourcc(self) -> int | None:
-        return None
-
-
 @dataclass
 class Outputs:
     """What a live session of some seconds left at each of its sinks."""
@@ -67,13 +44,9 @@ class Outputs:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outputs]:
     folder = tmp_path_factory.mktemp("live")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, kept_camera(BACKEND):
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
-        pyvirtualcam.register_backend(BACKEND, Camera)
-        try:
-            yield asyncio.run(_live(folder / "clip.mp4"))
-        finally:
-            del pyvirtualcam.camera.BACKENDS[BACKEND]
+        yield asyncio.run(_live(folder / "clip.mp4"))
 
 
 async def _live(recording: Path) -> Outputs:

@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
-import pyvirtualcam
-import pyvirtualcam.camera
+from kept_camera import Camera, kept_camera
 from rtc_client import Client
 
 from avatar import plugins
@@ -37,27 +35,6 @@ from avatar.trust.recordings import of_record
 from avatar.trust.verify import verify
 
 BACKEND = "ways_out_test"
-
-
-class Camera:
-    """A virtual camera that keeps what it is sent."""
-
-    frames: list[U8] = []  # noqa: RUF012
-
-    def __init__(self, *, width: int, height: int, **_: Any) -> None:
-        self._shape = height, width, 3
-        Camera.frames = []
-
-    def close(self) -> None: ...
-
-    def send(self, frame: U8) -> None:
-        Camera.frames.append(frame.reshape(self._shape).copy())
-
-    def device(self) -> str:
-        return "camera"
-
-    def native_fourcc(self) -> int | None:
-        return None
 
 
 @dataclass
@@ -86,13 +63,9 @@ def lossless(path: Path, pictures: list[U8]) -> Path:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outputs]:
     folder = tmp_path_factory.mktemp("ways")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, kept_camera(BACKEND):
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))
-        pyvirtualcam.register_backend(BACKEND, Camera)
-        try:
-            yield asyncio.run(_live(folder))
-        finally:
-            del pyvirtualcam.camera.BACKENDS[BACKEND]
+        yield asyncio.run(_live(folder))
 
 
 async def _live(folder: Path) -> Outputs:
