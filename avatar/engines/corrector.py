@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avatar.core.facs import ARKIT
 from avatar.core.geometry import similarity
 from avatar.core.types import F32, U8
+from avatar.engines.head_warp import smoothstep
 from avatar.network import drawing_session, one_thread_session
 
 CROP = 128
@@ -79,13 +80,8 @@ def smiling(relative: F32) -> float:
     Nearly all mouths that the network has learnt from smile with the teeth together. In speech it would close the lips
     a little and grey the teeth, in a laugh fill the dark between them: there the head's own mouth is the better one.
     """
-    smiles = _ramp(float(relative[_SMILES].mean()), _SMILE_FROM, _SMILE_TO)
-    return smiles * (1 - _ramp(float(relative[_JAW]), _LAUGH_FROM, _LAUGH_TO))
-
-
-def _ramp(x: float, low: float, high: float) -> float:
-    share = min(1.0, max(0.0, (x - low) / (high - low)))
-    return share * share * (3 - 2 * share)
+    smiles = smoothstep(_SMILE_FROM, _SMILE_TO, relative[_SMILES].mean())
+    return float(smiles * (1 - smoothstep(_LAUGH_FROM, _LAUGH_TO, relative[_JAW])))
 
 
 def around(lips: F32) -> F32:
