@@ -40,6 +40,8 @@ BATCH, READ, FIRST = 8, 24, 64
 PENALTY = 10.0
 PAIRS, TRUTH, CHANGED = 12, 40.0, 6.0
 """Pictures a step that have their truth, the weight of a miss, and how much more it weighs where something changes."""
+RESTING = 0.75
+"""Share of those pairs that begin at rest, as an engine and a judge do."""
 TURN = 0.1
 """Share of the training in which the critic learns to read: what it cannot read, nobody can learn from it."""
 
@@ -125,11 +127,11 @@ class Editor(Recipe):
                             pairs[:, :3], self.conditions[truth], pairs[:, 3:])  # fmt: skip
 
     def _pairs(self, random: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Two pictures each of a person who kept still; the first one rests, half of the time."""
+        """Two pictures each of a person who kept still; the first one rests, most of the time."""
         chosen = []
         for who in random.choice(self._people, PAIRS):
             source, truth = random.choice(self._mates[int(who)], 2, replace=False)
-            if random.random() < 0.5:
+            if random.random() < RESTING:
                 source = self._rest[source]
             chosen.append((source, truth))
         first, second = np.array(chosen).T

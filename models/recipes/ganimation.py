@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar.core.types import F32
+from avatar.models.recipes import data
 from avatar.models.recipes.base import Figures, Losses
 from avatar.models.recipes.blocks import Translator, repainted, total_variation
 from avatar.models.recipes.data import SIZE, UNITS, Faces
@@ -48,6 +49,10 @@ class Ganimation(Editor):
     count: ClassVar[int] = len(UNITS)
     read_weight: ClassVar[float] = 120.0
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "mask")
+
+    @classmethod
+    def load(cls, bundle: Path) -> Faces:
+        return data.faces(bundle).beside(data.alone(bundle)).part("learn")
 
     def told(self, faces: Faces) -> F32:
         return faces.units

@@ -87,6 +87,31 @@ def test_translator_and_unet_keep_the_size():
     assert blocks.UNet(3, (4, 8, 8))(x).shape == (2, 3, 32, 32)
 
 
+def test_what_is_told_reaches_the_middle_of_the_picture():
+    """Constant channels would not: the normalisation takes them off, but at the border."""
+    torch.manual_seed(0)
+    net = blocks.Translator(2, 3, 8, 1).eval()
+    torch.nn.init.normal_(net.last.weight)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        one, other = (net(x, torch.tensor([told]))[..., 24:40, 24:40] for told in ((1.0, 0.0), (0.0, 1.0)))
+    assert (one - other).abs().mean() > 0.1 * one.abs().mean()
+
+
+def test_the_slope_is_half_the_squared_gradient():
+    class Flat(torch.nn.Module):
+        def forward(self, x):
+            return 3 * x.flatten(1).sum(1)[:, None, None, None], x
+
+    assert blocks.slope(Flat(), torch.randn(2, 3, 4, 4)).item() == pytest.approx(9 * 48 / 2)
+
+
+def test_a_critic_with_places_tells_left_from_right():
+    torch.manual_seed(0)
+    verdict, _ = blocks.Critic(width=4, places=True)(torch.zeros(1, 3, 64, 64))
+    assert (verdict[..., 3, 3] - verdict[..., 3, 4]).abs().item() > 1e-6
+
+
 def test_the_critics_verdict_is_of_patches():
     """A verdict in one corner knows nothing of the other corner."""
     critic = blocks.Critic(width=4)
@@ -215,6 +240,9 @@ def test_the_file_answers_as_the_network_does(kind, faces, tmp_path):
     for part in net.values():
         if hasattr(part, "last"):  # which begins as next to nothing
             torch.nn.init.normal_(part.last.weight, std=0.02)
+        for module in part.modules():
+            if isinstance(module, blocks.Told):
+                torch.nn.init.normal_(module.place, std=0.2)
     recipe.write(net, tmp_path / "net.onnx", {"steps": 0})
     x = data.planes(faces.pictures[:2])
     given, asked = torch.from_numpy(x), None
@@ -225,7 +253,7 @@ def test_the_file_answers_as_the_network_does(kind, faces, tmp_path):
         elif kind is Pix2Pix:
             wanted = [given + net["generator"](given)]
         elif kind is CycleGan:
-            wanted = [given + net["there"](given), given + net["back"](given)]
+            wanted = [blocks.repainted(given, net[way](given)) for way in ("there", "back")]
         else:
             asked = recipe.wanted(recipe.conditions[:2], np.random.default_rng(1))
             made, beside = recipe.make(net["generator"], given, torch.from_numpy(asked))
