@@ -106,7 +106,7 @@ class Told(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(n, channels, h, w) and (n, condition) to (n, channels, h, w)."""
-        place = self.place
+        place: Tensor = self.place
         if x.shape[2:] != place.shape[2:]:
             place = functional.interpolate(place, x.shape[2:], mode="bilinear")
         x = x + place

@@ -45,7 +45,7 @@ class Ganimation(Editor):
     """A condition is the intensity of each of :data:`.data.UNITS`."""
 
     name: ClassVar[str] = "ganimation"
-    steps: ClassVar[int] = 2500
+    steps: ClassVar[int] = 4000
     count: ClassVar[int] = len(UNITS)
     read_weight: ClassVar[float] = 120.0
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "mask")

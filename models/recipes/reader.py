@@ -27,8 +27,6 @@ from avatar.models.recipes.looks import Session, sheet
 from avatar.models.recipes.trainer import train
 
 BATCH, RATE = 32, 1e-3
-NEAR = 0.2
-"""Below it a miss counts by its square, above by its size: most units of a picture are at nought, to be read so."""
 SHIFT = 2
 """Pixels that pictures are moved at most while it learns."""
 
@@ -37,7 +35,7 @@ class ReaderNet(nn.Module):
     """At rest and change (n, 6, 64, 64) to (n, len(UNITS) + len(LABELS)): intensities, and logits of the
     expressions."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         w = width
         self.layers = nn.Sequential(
@@ -114,10 +112,10 @@ class Reader(Recipe):
         x, units, label = batch
         with self.fast():
             read = self.net["reader"](x).float()
-        miss = functional.smooth_l1_loss(read[:, : len(UNITS)], units, beta=NEAR)
+        miss = functional.mse_loss(read[:, : len(UNITS)], units)
         wrong = functional.cross_entropy(read[:, len(UNITS) :], label, ignore_index=NO_LABEL)
         wrong = torch.nan_to_num(wrong)  # of a batch that has no expression
-        self.update("reader", 10 * NEAR * miss + 0.2 * wrong, clip=5.0)
+        self.update("reader", 10 * miss + 0.2 * wrong, clip=5.0)
         return {"units": miss.item(), "label": wrong.item()}
 
     def samples(self, net: nn.ModuleDict) -> U8:

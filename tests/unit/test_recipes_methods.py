@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch")
 
 from avatar.models.recipes import blocks  # noqa: E402
 from avatar.models.recipes.cyclegan import CycleGan  # noqa: E402
-from avatar.models.recipes.editing_judge import of_measured  # noqa: E402
+from avatar.models.recipes.editing_judge import STEPS, of_measured  # noqa: E402
 from avatar.models.recipes.exprgan import Exprgan  # noqa: E402
 from avatar.models.recipes.ganimation import Ganimation  # noqa: E402
 from avatar.models.recipes.looks import Session, decibels  # noqa: E402
 from avatar.models.recipes.pix2pix import Pix2Pix, pairs  # noqa: E402
-from avatar.models.recipes.reader import Reader, varied  # noqa: E402
+from avatar.models.recipes.reader import Reader, resting, varied  # noqa: E402
 from avatar.models.recipes.stargan import Stargan  # noqa: E402
 from avatar.models.recipes.trainer import Trainer  # noqa: E402
 
@@ -48,6 +48,21 @@ def test_every_unit_is_drawn_and_every_expression_is_made_of_them():
     assert {unit for shown in EXPRESSIONS.values() for unit in shown} <= set(UNITS)
     drawn = {unit for seed in range(9) for units, *_ in states(np.random.default_rng(seed)) for unit in units}
     assert drawn == set(UNITS)
+
+
+def test_units_alone_are_in_the_order_that_the_judge_takes():
+    told = np.array([data.units_of(units) for units, *_ in data.single_states(np.random.default_rng(0))])
+    assert not told[0].any()
+    wanted = np.eye(len(UNITS))[:, None, :] * np.array(STEPS)[None, :, None]
+    assert told[1:].reshape(wanted.shape) == pytest.approx(wanted)
+
+
+def test_faces_beside_others_find_the_same_person_at_rest(faces):
+    both = faces.beside(faces.where(faces.expression < 0))
+    assert len(both) > len(faces)
+    at = resting(both)
+    assert (both.person[at] == both.person).all()
+    assert not both.units[at].any()
 
 
 def test_parts_share_nobody_and_are_about_as_large_as_said(faces):
