@@ -8,7 +8,7 @@ penalty: Gulrajani et al. 2017.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -197,15 +197,12 @@ class Critic(nn.Module):
     """Verdicts on patches, and what it reads of the whole picture (units, classes).
 
     :param given: channels of the picture, and of what it is seen beside. :param read: values that are read; 0 = none.
-    :param levels: halvings before the verdict. :param places: whether it is told where each pixel is.
+    :param levels: halvings before the verdict.
     """
 
-    def __init__(
-        self, given: int = 3, read: int = 0, width: int = 32, levels: int = 3, size: int = 64, places: bool = False
-    ) -> None:
+    def __init__(self, given: int = 3, read: int = 0, width: int = 32, levels: int = 3, size: int = 64) -> None:
         super().__init__()
-        self.places = places
-        widths = [given + 2 * places, *(min(width * 2**i, 4 * width) for i in range(levels))]
+        widths = [given, *(min(width * 2**i, 4 * width) for i in range(levels))]
         self.body = nn.Sequential(
             *itertools.chain.from_iterable(
                 (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.1)) for a, b in itertools.pairwise(widths)
@@ -222,7 +219,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, given, h, w) to verdicts (n, 1, h', w') and readings (n, read)."""
-        h = self.body(located(x) if self.places else x)
+        h = self.body(x)
         return self.verdict(h), x.new_zeros(len(x), 0) if self.read is None else self.read(h)
 
 
@@ -235,20 +232,12 @@ def penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-def slope(critic: nn.Module, real: Tensor) -> Tensor:
-    """Half the |gradient|^2 of the verdict at real pictures (Mescheder et al. 2018, R1): what holds a critic back that
-    knows all of its pictures."""
+def slope(verdict: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Half the |gradient|^2 of a verdict (n, 1) at real pictures (R1, Mescheder et al. 2018): what holds a critic back
+    that knows all of its pictures."""
     real = real.detach().requires_grad_(True)
-    verdict, _ = critic(real)
-    (steep,) = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), real, create_graph=True)
+    (steep,) = torch.autograd.grad(verdict(real).sum(), real, create_graph=True)
     return (steep.flatten(1) ** 2).sum(1).mean() / 2
-
-
-def located(x: Tensor) -> Tensor:
-    """``x`` (n, c, h, w) with two more channels, which tell each pixel where it is (Liu et al. 2018): level faces have
-    their mouth in one place."""
-    grid = base_grid(x.shape[2], x.shape[3]).to(x).permute(0, 3, 1, 2)
-    return torch.cat([x, grid.expand(len(x), -1, -1, -1)], 1)
 
 
 def total_variation(x: Tensor) -> Tensor:
