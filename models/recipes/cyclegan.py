@@ -3,12 +3,16 @@
     L(G, F, D_X, D_Y) = L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc                                  (equation 3)
     L_cyc = E[|F(G(x)) - x|] + E[|G(F(y)) - y|]                                                       (equation 2)
 
-with the least-squares form of L_GAN and lambda = 5. What is made is a change of the picture, nothing at first, so that
-the identity loss of the paper's section 5.2 is not needed. Critics see more real pictures than made ones. People at
-rest and people who smile are different ones: no pair is ever seen.
+with the least-squares form of L_GAN and lambda = 5. What differs: the picture is moved by a small flow and changed in
+colour, nothing at first, so that the identity loss of the paper's section 5.2 is not needed; a critic has one verdict
+of the whole face, since of 64 verdicts on patches two or three could see a smile; critics learn alone at the beginning,
+and are held back by their slope at real pictures (R1).
 
-Limits: what a smile is, is what tells the two sets apart, strengths mixed; a small change of shape is found, a large
-one is not (the paper says the same); one expression.
+No pairs: who rests and who smiles are drawn independently, and nothing tells which belong together. Both sets hold the
+same people, as the paper's maps and photographs are of the same places: of a hundred people in two halves, critics
+learn which half somebody is of.
+
+Limits: what a smile is, is what tells the two sets apart; one expression; the mouth of a closed face is invented.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ STEEP, EVERY = 0.05, 4
 
 
 class CycleGan(Recipe):
-    """Material: :class:`.data.Faces`; every second person only at rest, the others only smiling."""
+    """Material: :class:`.data.Faces`: those at rest on one side, full smiles on the other."""
 
     name: ClassVar[str] = "cyclegan"
     steps: ClassVar[int] = 1500
@@ -105,8 +109,7 @@ class CycleGan(Recipe):
         return against.item()
 
     def whole(self, name: str, x: Tensor) -> Tensor:
-        """(n, 1) the verdict of a critic on pictures (n, 3, h, w). It is of the whole face: a smile is in one place, and
-        of 64 patches one or two could tell it."""
+        """(n, 1) the verdict of a critic on pictures (n, 3, h, w)."""
         made: Tensor = self.net[name](x)[1]
         return made
 

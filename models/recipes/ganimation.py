@@ -37,7 +37,7 @@ from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
 from avatar.models.recipes.trainer import train
 
-MASK, SMOOTH = 0.1, 0.5
+MASK, SMOOTH = 0.03, 0.5
 """Weights of the mask's mean square and of its total variation, both as means over pixels."""
 
 

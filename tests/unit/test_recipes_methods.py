@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from avatar.models.recipes import blocks  # noqa: E402
 from avatar.models.recipes.cyclegan import CycleGan  # noqa: E402
+from avatar.models.recipes.editing import weighed  # noqa: E402
 from avatar.models.recipes.editing_judge import STEPS, of_measured  # noqa: E402
 from avatar.models.recipes.exprgan import Exprgan  # noqa: E402
 from avatar.models.recipes.ganimation import Ganimation  # noqa: E402
@@ -116,6 +117,16 @@ def test_what_is_told_reaches_the_middle_of_the_picture():
 def test_the_slope_is_half_the_squared_gradient():
     found = blocks.slope(lambda x: 3 * x.flatten(1).sum(1, keepdim=True), torch.randn(2, 3, 4, 4))
     assert found.item() == pytest.approx(9 * 48 / 2)
+
+
+def test_a_small_change_counts_about_as_much_as_a_large_one():
+    rest = torch.zeros(2, 3, 64, 64)
+    truth = rest.clone()
+    truth[0, :, 20:24, 10:30] = 0.3
+    truth[1, :, 20:60, 10:50] = 0.3
+    added = ((truth - rest).abs() * (weighed(rest, truth) - 1)).mean((1, 2, 3))
+    assert 0.3 < (added[0] / added[1]).item() < 1
+    assert (weighed(rest, rest) == 1).all()
 
 
 def test_the_critics_verdict_is_of_patches():
