@@ -1,7 +1,7 @@
 """Every parser that meets the outside, with broken input.
 
 In a test run each gets the same inputs every time. ``FUZZ_SECONDS=600 pytest tests/fuzz -k photo --timeout 0 -s`` goes
-on as long as is asked, with other inputs each time (the same ones where ``FUZZ_SEED`` is given), and says how many. What
+on as long as is asked, with other inputs each time (the same where ``FUZZ_SEED`` is given), and says how many. What
 does harm is kept in ``tests/fuzz/crashes``, and stays as a test.
 """
 
