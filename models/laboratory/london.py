@@ -37,9 +37,9 @@ DONOR = 0.3
 """Share of a single donor's log ratio that is laid on skin: most of one ratio image is that pair's own noise (Wiener's
 filter in one number), and brows and lips of two people do not lie alike."""
 LAMP = 20.0
-"""Sigma, in pixels of the mean face's frame, of what a single pair's ratio is freed of: at that scale it is the head that
-moved under the lamp, not folds. Chosen, and that both sides of the face share one ratio, on every second person; on the
-others the row above its own warp is the same."""
+"""Sigma, in pixels of the mean face's frame, of what a single pair's ratio is freed of: at that scale it is the head
+that moved under the lamp, not folds. Chosen, with both sides sharing one ratio, on every second person; on the others
+the row is as far above its own warp."""
 
 Progress = Callable[[int, int], None]
 
@@ -83,8 +83,10 @@ def drawings(pair: Pair, pairs: Sequence[Pair], folder: Path) -> dict[str, U8]:
 
 
 def trusted(ratio: F32, skin: F32) -> F32:
-    """What is laid on another face of one donor's log ratio (h, w, 3): small shapes, the same on both sides, on ``skin``
-    (h, w)."""
+    """What is laid on another face of one donor's log ratio (h, w, 3): small shapes, the same on both sides, on skin.
+
+    :param skin: (h, w), 0 to 1.
+    """
     skin = skin[..., None]
     reach = cv2.GaussianBlur(skin, (0, 0), LAMP)[..., None]
     small = ratio - cv2.GaussianBlur(ratio * skin, (0, 0), LAMP) / np.maximum(reach, 1e-3)
