@@ -72,7 +72,7 @@ class Exprgan(Editor):
     """A condition is the controller's code."""
 
     name: ClassVar[str] = "exprgan"
-    steps: ClassVar[int] = 2200
+    steps: ClassVar[int] = 1500
     count: ClassVar[int] = len(LABELS) - 1
     read_weight: ClassVar[float] = 20.0
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "again", "prior")

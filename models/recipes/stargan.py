@@ -39,7 +39,7 @@ class Stargan(Editor):
     """A condition is one of :data:`.data.LABELS`, as ones and zeros."""
 
     name: ClassVar[str] = "stargan"
-    steps: ClassVar[int] = 2000
+    steps: ClassVar[int] = 1500
     count: ClassVar[int] = len(LABELS)
     read_weight: ClassVar[float] = 1.0
 
