@@ -10,7 +10,7 @@ and are held back by their slope at real pictures (R1).
 
 No pairs: who rests and who smiles are drawn independently, and nothing tells which belong together. Both sets hold the
 same people, as the paper's maps and photographs are of the same places: of a hundred people in two halves, critics
-learn which half somebody is of.
+can learn which half somebody is of.
 
 Limits: what a smile is, is what tells the two sets apart; one expression; the mouth of a closed face is invented.
 """
