@@ -131,8 +131,8 @@ class CycleGan(Recipe):
         assert isinstance(back, Translator)
         w, shape = Writer(self.name), (1, 3, SIZE, SIZE)
         x = w.graph.input("picture", shape)
-        w.graph.output("smiling", w.repainted(x, w.translator(x, there, SIZE), SIZE), shape)
-        w.graph.output("resting", w.repainted(x, w.translator(x, back, SIZE), SIZE), shape)
+        w.graph.output("smiling", w.repainted(x, w.translator(x, there, SIZE), SIZE)[0], shape)
+        w.graph.output("resting", w.repainted(x, w.translator(x, back, SIZE), SIZE)[0], shape)
         w.save(target, about)
 
     @classmethod

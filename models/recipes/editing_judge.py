@@ -89,7 +89,7 @@ def units(file: Path, held: Faces) -> Figures:
     masks = []
 
     def make(pictures: F32, told: F32) -> F32:
-        mask, colour = session(pictures, told)
+        mask, colour, _ = session(pictures, told)
         masks.append(mask)
         return np.clip((1 - mask) * colour + mask * pictures, -1, 1)
 

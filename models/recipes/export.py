@@ -95,8 +95,9 @@ class Writer:
         """Only these channels of ``x``."""
         return self.graph.node("Gather", x, self.graph.weight(np.array(channels, np.int64)), axis=1)
 
-    def repainted(self, x: str, maps: str, size: int) -> str:
-        """:func:`.blocks.repainted` of ``x`` (1, 3, size, size) by ``maps`` (1, 5, size, size)."""
+    def repainted(self, x: str, maps: str, size: int) -> tuple[str, str]:
+        """:func:`.blocks.repainted` of ``x`` (1, 3, size, size) by ``maps`` (1, 5, size, size), and its flow (1, 2,
+        size, size), in halves of the picture's side."""
         graph = self.graph
         most = graph.weight(np.array([MOST_FLOW], np.float32), exact=True)
         flow = graph.node("Mul", graph.node("Tanh", self.part(maps, 0, 1)), most)
@@ -104,7 +105,7 @@ class Writer:
         grid = graph.node("Add", graph.node("Transpose", flow, perm=[0, 2, 3, 1]), base)
         moved = graph.node("GridSample", x, grid, mode="bilinear", padding_mode="border", align_corners=0)
         change = graph.node("Tanh", self.part(maps, 2, 3, 4))
-        return graph.node("Add", moved, graph.node("Add", change, change))
+        return graph.node("Add", moved, graph.node("Add", change, change)), flow
 
     def translator(self, x: str, net: Translator, size: int, condition: str = "") -> str:
         """:class:`.blocks.Translator` on ``x`` (1, 3, size, size)."""

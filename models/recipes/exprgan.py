@@ -125,7 +125,8 @@ class Exprgan(Editor):
         return np.stack([controller(label, s) for label in range(1, len(LABELS)) for s in (0.5, 1.0)])
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``code`` (1, 6) to ``made`` (1, 3, 64, 64)."""
+        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``code`` (1, 6) to ``made`` (1, 3, 64, 64) and
+        ``flow`` (1, 2, 64, 64), x and y in halves of the side, by which the picture was moved for it."""
         generator = net["generator"]
         assert isinstance(generator, AutoEncoder)
         w = Writer(self.name)
@@ -133,7 +134,9 @@ class Exprgan(Editor):
         code = w.graph.node("Tanh", w.module(w.unshuffled(x), generator.encoder))
         seen = w.residuals(w.module(code, generator.first), generator.middle, w.graph.input("code", (1, self.count)))
         raw = w.shuffled(w.module(seen, generator.outward), generator.last)
-        w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
+        made, flow = w.repainted(x, raw, SIZE)
+        w.graph.output("made", made, (1, 3, SIZE, SIZE))
+        w.graph.output("flow", flow, (1, 2, SIZE, SIZE))
         w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod

@@ -86,15 +86,18 @@ class Ganimation(Editor):
         return np.eye(self.count, dtype=np.float32)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``units`` (1, 13) to ``mask`` (1, 1, 64, 64) and ``colour`` (1, 3,
-        64, 64)."""
+        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``units`` (1, 13) to ``mask`` (1, 1, 64, 64), ``colour`` (1, 3, 64,
+        64) and ``flow`` (1, 2, 64, 64), x and y in halves of the side, by which the picture was moved for the
+        colour."""
         generator = net["generator"]
         assert isinstance(generator, Translator)
         w = Writer(self.name)
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         raw = w.translator(x, generator, SIZE, w.graph.input("units", (1, self.count)))
         w.graph.output("mask", w.graph.node("Sigmoid", w.part(raw, 0)), (1, 1, SIZE, SIZE))
-        w.graph.output("colour", w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE), (1, 3, SIZE, SIZE))
+        colour, flow = w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE)
+        w.graph.output("colour", colour, (1, 3, SIZE, SIZE))
+        w.graph.output("flow", flow, (1, 2, SIZE, SIZE))
         w.save(target, {**about, "units": list(UNITS)})
 
     @classmethod
