@@ -123,7 +123,7 @@ class Verdict:
         badge = "absent" if marks.badge is None else f"found ({marks.badge.score:.2f})"
         rows = [f"manifest   {signed}", f"watermark  {mark}", f"label      {label}", f"badge      {badge}"]
         if marks.guess is not None and not self.labelled:
-            what = "0 = a camera's, 1 = our engines'; no proof: wrong about one real clip in six"
+            what = "0 = a camera's, 1 = our engines'; no proof: wrong about one real clip in eight"
             rows.append(f"guess      {marks.guess:.2f} ({what})")
         return [*rows, f"ALTERED    {self.contradiction}"] if self.contradiction else rows
 
