@@ -145,7 +145,7 @@ class LiveVp8Encoder(LiveVideoEncoder, Vp8Encoder):
             "lag-in-frames": "0",
             "maxrate": str(bitrate),
             "bufsize": str(bitrate),  # one second
-            "max-intra-rate": "600",  # percent of a frame's share: a key frame is not to stall the ones behind it
+            "max-intra-rate": "300",  # percent of a frame's share: a key frame is not to stall the ones behind it
             "undershoot-pct": "100",
             "overshoot-pct": "15",
             "noise-sensitivity": "0",  # a drawn face has no camera noise

@@ -17,20 +17,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-MANY, MOST, ALL = 0.15, 0.30, 0.9
+from avatar.streams.rtc_feedback import ALL, Flight, Measured
+
+MANY, MOST = 0.15, 0.30
 """Shares of lost packets: above the first less is sent; above the second, twice in a row, no more than what came
-through; above the last the network was away, which says nothing of what it carries. A tenth lost by chance is what
-copies are for: sending less would not mend it."""
+through. A tenth lost by chance is what copies are for: sending less would not mend it."""
 LEAST, GREATEST = 100_000, 5_000_000
 """Bits a second: below the first a face is none, above the second it gains nothing."""
 UNKNOWN = 2_000_000
 """Bits a second that a network is taken to carry before anything is known of it."""
-QUEUE_S = 0.1
-"""Packets that take so much longer than the fastest have met a queue."""
+SOUND = 90_000
+"""Bits a second of the sound beside the pictures: Opus at 64 kbit/s in fifty packets, with their headers."""
+QUEUE_S, CLEAR_S = 0.1, 0.03
+"""Packets that take so much longer than the fastest have met a queue; and so much is none."""
 
 
 class SendRate:
     """What one connection carries: falls at once, grows by 8 % a second, and slowly near where it fell last.
+
+    Where every packet's arrival is known, nothing is sent until the queue of a fall has drained, growth ends below what
+    the network was seen to carry, and more than that is looked for by :attr:`probing`.
 
     :param seconds: the time; for tests.
     """
@@ -39,18 +45,26 @@ class SendRate:
     """A second."""
     NEAR = 0.75
     """Share of the last limit above which it grows carefully."""
+    BELOW, HIGHEST = 0.8, 0.86
+    """Shares of what came through a queue: what the pictures get after it, and up to what that grows again."""
+    HEADED = 1.12
+    """What pictures take on the wire, with all headers."""
     REMEMBERED_S = 20.0
     """After this a limit, and a shortest round trip, are forgotten: networks change."""
-    ANSWER_S = 0.6
-    """Until a fall can be seen in what the packets meet."""
     COLLAPSED = 0.6
     """Where no more than this share comes through, it is not by chance."""
-    DRAIN_S = 0.2
-    """What a pause takes, at least; twice that at most."""
+    DRAIN_S = 0.4
+    """What a pause takes at most."""
+    AHEAD_S = 0.1
+    """What may have been sent before its time, in a bottleneck: a large picture makes the next ones be left out."""
     DOUBT_S = 3.0
     """An estimate that nothing else confirms takes off 15 % in this time."""
     TWICE = 300_000
     """Bits a second that must go through before anything is sent twice: in a bottleneck, copies are what gets lost."""
+    PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 3.0, 0.3, 1.0
+    """From a fall or a probe that met a queue to the next probe; from one that met none; and the longest one."""
+    PROBED = 0.05
+    """Seconds of queue that end a probe."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -59,9 +73,11 @@ class SendRate:
         self._lossy = False
         self._trips: deque[tuple[float, float]] = deque()
         self._limit = float("inf")
-        self._limited_at = self._grown_at = seconds()
-        self._doubted_at = self._fell_at = float("-inf")
+        self._limited_at = self._grown_at = self._spent_at = seconds()
+        self._doubted_at = self._fell_at = self._lost_at = float("-inf")
         self._pause_until = float("-inf")
+        self._probe_at, self._probing_since = float("-inf"), None
+        self._ahead = 0.0
         self._measured: float | None = None
         """The queue, where feedback tells it."""
 
@@ -87,6 +103,33 @@ class SendRate:
         return self._seconds() < self._pause_until
 
     @property
+    def probing(self) -> bool:
+        """Whether more than what is needed is to be sent, to learn whether it would go through."""
+        return self._probing_since is not None
+
+    @property
+    def holds(self) -> bool:
+        """Whether a picture that is made now had better not be: it would wait, and the next would be late."""
+        if self.pausing:
+            return True
+        return self._limited and self._measured is not None and self._owed() > self.AHEAD_S * self._speed
+
+    def spend(self, size: int) -> None:
+        """A packet of ``size`` bytes goes out. What a probe adds is no reason to leave pictures out."""
+        if self.probing:
+            return
+        self._ahead = self._owed() + 8 * (size + Flight.HEADERS)
+        self._spent_at = self._seconds()
+
+    def _owed(self) -> float:
+        """Bits that were sent before their time."""
+        return max(self._ahead - self._speed * (self._seconds() - self._spent_at), 0.0)
+
+    @property
+    def _speed(self) -> float:
+        return self.HEADED * (self._bits or UNKNOWN)
+
+    @property
     def _limited(self) -> bool:
         """Whether a queue or a collapse has lately said what goes through; a low estimate may be a small picture."""
         return self._limit < float("inf") and self._seconds() - self._limited_at < self.REMEMBERED_S
@@ -102,25 +145,51 @@ class SendRate:
         wide = self._bits is None or self._bits >= self.TWICE
         return self.queue < QUEUE_S and (wide or not self._limited)
 
-    def measured(self, sent: float, through: float, lost: float, queue: float) -> None:
-        """What the packets of the last while have met: of ``sent`` bits a second ``through`` came, a share was
-        ``lost``, and even the fastest spent ``queue`` seconds waiting."""
-        self._measured = queue
-        if lost >= ALL:
-            return
-        self._sent = sent
-        if self._seconds() - self._fell_at < self.ANSWER_S:
-            return  # these packets left before the last fall, or while nothing was sent
-        if queue >= QUEUE_S or (lost > MANY and through < self.COLLAPSED * sent):
-            self._fall(0.85 * through, through)
-            if queue > 2 * QUEUE_S or lost > MANY:
-                self._pause(max(queue, self.DRAIN_S))
-        else:
-            self._lose(lost)
+    def measured(self, found: Measured) -> bool:
+        """What the packets of the last while have met; whether that was the beginning of a bottleneck."""
+        now = self._seconds()
+        self._measured = found.queue
+        if found.lost >= ALL:
+            return False
+        self._sent = found.sent
+        if self.pausing:
+            self._drain(found)
+            return False
+        collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
+        if collapsed or (found.queue >= QUEUE_S and found.latest > self._fell_at):
+            carries = _carries(found)
+            self._fall(self.BELOW * carries, carries)
+            self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
+            return True
+        if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
+            self._lost_at = now
+            self._lose(found.lost)
+        self._probe(found)
+        return False
 
-    def _pause(self, seconds: float) -> None:
-        if not self.pausing:
-            self._pause_until = self._seconds() + min(seconds, 2 * self.DRAIN_S)
+    def _drain(self, found: Measured) -> None:
+        """While nothing is sent the rest of the queue arrives, and says better what goes through."""
+        if found.carries is not None:
+            self._limit = _carries(found)
+            self._bits = max(self.BELOW * self._limit, LEAST)
+        if not found.under_way:
+            self._pause_until = self._seconds()
+
+    def _probe(self, found: Measured) -> None:
+        now = self._seconds()
+        assert self._measured is not None
+        if self._probing_since is None:
+            idle = self._bits is None or self._bits >= UNKNOWN or found.sent < 0.5 * self._bits
+            if now >= self._probe_at and not idle and found.queue < CLEAR_S and found.lost == 0:
+                self._probing_since = now
+        elif found.queue >= self.PROBED or now - self._probing_since > self.PROBE_S:
+            self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
+        elif found.since >= self._probing_since:
+            self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
+            if self._bits is not None and found.queue < CLEAR_S and 0.95 * found.through > self._bits:
+                self._bits = min(0.95 * found.through, GREATEST)
+                if self._bits > self._limit:
+                    self._limit = float("inf")
 
     def remb(self, bits: int) -> None:
         """The receiver estimates that its network carries so many bits a second."""
@@ -131,7 +200,7 @@ class SendRate:
         elif bits < 1.1 * self._sent:
             if self.queue >= QUEUE_S:
                 # Where the queue grew, the receiver names 85 % of what came through.
-                self._fall(bits, bits / 0.85)
+                self._fall(bits, bits / self.BELOW)
             else:
                 self._doubt(bits)
 
@@ -171,6 +240,7 @@ class SendRate:
         if limit != self._limit:
             self._limit, self._limited_at = limit, now
         self._grown_at = self._fell_at = now
+        self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
         self._bits = max(min(bits, self._bits or bits), LEAST)
 
     def _grow(self) -> None:
@@ -179,7 +249,20 @@ class SendRate:
         if self._bits is None or now - self._doubted_at < self.DOUBT_S:
             return
         near = self._limited and self._bits > self.NEAR * self._limit
-        self._bits = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
+        grown = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
+        if self._measured is not None:
+            if self._measured >= CLEAR_S:
+                return
+            if self._limited:
+                grown = min(grown, self.HIGHEST * self._limit)
+        self._bits = max(self._bits, grown)
+
+
+def _carries(found: Measured) -> float:
+    """Bits a second for the pictures in a network with a queue. The sound, of which there is no feedback, loses as many
+    packets in it, and is to have its own again."""
+    through = found.through if found.carries is None else found.carries
+    return max(through - SOUND * max(1 - through / max(found.sent, 1.0), 0.0), LEAST)
 
 
 class Pacer:

@@ -79,7 +79,8 @@ class Viewer:
 
     def measured(self, found: Measured) -> None:
         """What its packets have met."""
-        self.rate.measured(found.sent, found.through, found.lost, found.queue)
+        if self.rate.measured(found) and found.lost:
+            self.lose()  # what the queue had no room for
         self.estimate = self.rate.bits
 
     @property
@@ -121,6 +122,10 @@ class Rung:
     viewers: list[Viewer] = field(default_factory=list)
     step: int = 0
     """Number in :data:`STEPS`."""
+    held: int = 0
+    """Of the pictures' time what was left out because nothing could be sent, in 1/90000 s. The encoder is not told of
+    it: it would make up for it with pictures that are too large for the network."""
+    _ticks: int | None = None
     _count: int = 0
     _rises: float | None = None
     """Since when the network has carried the next better step, in seconds."""
@@ -137,6 +142,14 @@ class Rung:
                 self.step, self._rises = self.step - 1, None
         else:
             self._rises = None
+
+    def holds(self, ticks: int) -> bool:
+        """Whether a picture of this time would have to wait at every viewer; then none is made."""
+        held = bool(self.viewers) and all(viewer.rate.holds for viewer in self.viewers)
+        if held and self._ticks is not None:
+            self.held += ticks - self._ticks
+        self._ticks = ticks
+        return held
 
     def skips(self) -> bool:
         """Whether this picture is left out, so that fewer are sent."""
@@ -190,15 +203,16 @@ class Pictures:
         :param i420: (3/2 h, w). :param ticks: its time in 1/90000 s.
         """
         now = self._seconds()
-        if rung.skips():
+        if rung.holds(ticks) or rung.skips():
             return None
         i420 = shrunk(i420, STEPS[rung.step].shrink)
         key = any(viewer.wants_key for viewer in rung.viewers) and now - rung.key_at >= self.KEY_APART
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
-        frame.pts, frame.time_base = ticks, VIDEO_TIME_BASE
+        frame.pts, frame.time_base = ticks - rung.held, VIDEO_TIME_BASE
         packet = rung.encoder.packet(frame, key)
         if packet is None:
             return None
+        packet.pts = ticks
         if packet.is_keyframe:
             rung.key_at = now
         return Coded(packet, packet.is_keyframe)
