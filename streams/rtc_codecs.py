@@ -47,7 +47,7 @@ class _BitRate:
     are therefore not followed, and rises not more often than every few seconds.
     """
 
-    RISE_AFTER = 3.0
+    RISE_AFTER = 1.5
     """Seconds."""
 
     def __init__(self, default: int, low: int, high: int) -> None:

@@ -129,13 +129,15 @@ class Measured:
     lost: float
     """Share of the packets."""
     queue: float
-    """Seconds that even the fastest of the latest took longer than the fastest of :data:`Flight.REMEMBERED_S`."""
+    """Seconds that even the fastest of them took longer than the fastest of :data:`Flight.REMEMBERED_S`."""
+    queue_now: float = 0.0
+    """The same of the latest of them: sooner to know, and less certain."""
     carries: float | None = None
     """Bits a second at which packets came out of a queue that stood; None where none did."""
     since: float = float("inf")
     """When the first of the packets went out."""
     latest: float = float("inf")
-    """When the first of those that :attr:`queue` is about went out."""
+    """When the first of those that :attr:`queue_now` is about went out."""
     under_way: float = 0.0
     """Bits that went out after the last packet of which something is known."""
 
@@ -146,8 +148,8 @@ class Flight:
     WINDOW_S = 0.4
     """What rates and losses are made of."""
     LATEST_S, LATEST = 0.1, 3
-    """What a queue is seen in: the packets of so long, and so many of them. A stall of the receiver, a gust of jitter
-    or a large picture delays some; a queue on the way all."""
+    """What is the latest: the packets of so long, and so many of them. A stall of the receiver, a gust of jitter or a
+    large picture delays some; a queue on the way all."""
     QUEUED_S = 0.03
     """Packets that take so much longer than the fastest stood in a queue."""
     HEADERS = 38
@@ -201,7 +203,7 @@ class Flight:
         times = [arrived for _, _, arrived in came]
         latest = [packet for packet in came if packet[0] >= newest - self.LATEST_S]
         latest = latest if len(latest) >= self.LATEST else came[-self.LATEST :]
-        fastest = min(arrived - left for left, _, arrived in latest)
+        fastest = min(arrived - left for left, _, arrived in came)
         self._fastest.append((now, fastest))
         while now - self._fastest[0][0] > self.REMEMBERED_S:
             self._fastest.popleft()
@@ -210,6 +212,7 @@ class Flight:
             met,
             through=8 * sum(size for _, size, _ in came) / max(max(times) - min(times), span),
             queue=fastest - best,
+            queue_now=min(arrived - left for left, _, arrived in latest) - best,
             carries=self._carries(came, best),
             latest=latest[0][0],
         )

@@ -197,6 +197,7 @@ class PacedTransport:
             self._flight.leave(number, len(data), time.monotonic())
         await self._sender._RTCRtpSender__transport._send_rtp(data)
         self._bytes += len(data)
+        self._sender._viewer.rate.spend(len(data))
         wait = self._pacer.sent(len(data), self._sender._viewer.estimate)
         self.wait = wait if wait > 0.001 else 0.0
         # After the packet, not before it: its header says when it was sent. Reports and what is asked for again do
@@ -291,7 +292,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and self._viewer.twice:
+        if self._frames and (self._viewer.twice or (self._probing and self._frames % 2)):
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -304,6 +305,12 @@ class LiveSender(RTCRtpSender):
             self._frames += 1
             self._ticks = frame.timestamp
         return frame
+
+    @property
+    def _probing(self) -> bool:
+        """Whether half of the pictures are sent again to see whether more goes through; not where that would be the same
+        packet bit by bit, which a receiver may leave out of its feedback."""
+        return self._paced is not None and self._RTCRtpSender__rtx_payload_type is not None and self._viewer.rate.probing
 
     async def _send_again(self, numbers: list[int]) -> None:
         await asyncio.sleep(self.AGAIN_AFTER)

@@ -80,6 +80,7 @@ class SendRate:
         self._ahead = 0.0
         self._measured: float | None = None
         """The queue, where feedback tells it."""
+        self._clear = True
 
     @property
     def bits(self) -> int | None:
@@ -148,7 +149,7 @@ class SendRate:
     def measured(self, found: Measured) -> bool:
         """What the packets of the last while have met; whether that was the beginning of a bottleneck."""
         now = self._seconds()
-        self._measured = found.queue
+        self._measured, self._clear = found.queue_now, found.queue < CLEAR_S
         if found.lost >= ALL:
             return False
         self._sent = found.sent
@@ -156,7 +157,7 @@ class SendRate:
             self._drain(found)
             return False
         collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
-        if collapsed or (found.queue >= QUEUE_S and found.latest > self._fell_at):
+        if collapsed or (found.queue_now >= QUEUE_S and found.latest > self._fell_at):
             carries = _carries(found)
             self._fall(self.BELOW * carries, carries)
             self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
@@ -180,13 +181,13 @@ class SendRate:
         assert self._measured is not None
         if self._probing_since is None:
             idle = self._bits is None or self._bits >= UNKNOWN or found.sent < 0.5 * self._bits
-            if now >= self._probe_at and not idle and found.queue < CLEAR_S and found.lost == 0:
+            if now >= self._probe_at and not idle and self._clear and found.lost == 0:
                 self._probing_since = now
-        elif found.queue >= self.PROBED or now - self._probing_since > self.PROBE_S:
+        elif found.queue_now >= self.PROBED or now - self._probing_since > self.PROBE_S:
             self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
         elif found.since >= self._probing_since:
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
-            if self._bits is not None and found.queue < CLEAR_S and 0.95 * found.through > self._bits:
+            if self._bits is not None and self._clear and 0.95 * found.through > self._bits:
                 self._bits = min(0.95 * found.through, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
@@ -251,7 +252,7 @@ class SendRate:
         near = self._limited and self._bits > self.NEAR * self._limit
         grown = min(self._bits * (self.CAREFUL if near else self.GROWTH) ** passed, GREATEST)
         if self._measured is not None:
-            if self._measured >= CLEAR_S:
+            if not self._clear:
                 return
             if self._limited:
                 grown = min(grown, self.HIGHEST * self._limit)

@@ -108,10 +108,14 @@ class PictureTrack(_OutTrack):
 
     def relay(self, coded: Coded) -> None:
         """Send an encoded picture, if the viewer can make anything of it."""
-        if len(self._items) == self._items.maxlen:
-            self._outlet.viewer.lost = True
+        viewer = self._outlet.viewer
+        if len(self._items) == self._items.maxlen and not coded.key:
+            viewer.lost = True
             self.dropped += 1
-        elif self._outlet.viewer.takes(coded.key):
+        elif viewer.takes(coded.key):
+            if coded.key:  # it stands for all that waits
+                self.dropped += len(self._items)
+                self._items.clear()
             self.put(coded.packet)
 
     async def recv(self) -> av.Packet[Any]:
