@@ -304,6 +304,9 @@ class LiveSender(RTCRtpSender):
         if frame is not None:
             self._frames += 1
             self._ticks = frame.timestamp
+        if self._paced is not None and self._viewer.anew:
+            self._RTCRtpSender__rtp_history.clear()
+            self._viewer.anew = False
         return frame
 
     @property
@@ -325,7 +328,7 @@ class LiveSender(RTCRtpSender):
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
         if (
             packet is not None
-            and self._viewer.rate.allows_repeats
+            and self._viewer.allows_repeats
             and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate)
         ):
             await self._resend(sequence_number)

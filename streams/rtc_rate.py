@@ -147,7 +147,7 @@ class SendRate:
         return self.queue < QUEUE_S and (wide or not self._limited)
 
     def measured(self, found: Measured) -> bool:
-        """What the packets of the last while have met; whether that was the beginning of a bottleneck."""
+        """What the packets of the last while have met; whether a queue had no room for some of them."""
         now = self._seconds()
         self._measured, self._clear = found.queue_now, found.queue < CLEAR_S
         if found.lost >= ALL:
@@ -155,13 +155,13 @@ class SendRate:
         self._sent = found.sent
         if self.pausing:
             self._drain(found)
-            return False
+            return found.lost > 0
         collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
         if collapsed or (found.queue_now >= QUEUE_S and found.latest > self._fell_at):
             carries = _carries(found)
             self._fall(self.BELOW * carries, carries)
             self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
-            return True
+            return found.lost > 0
         if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
             self._lost_at = now
             self._lose(found.lost)
@@ -187,8 +187,8 @@ class SendRate:
             self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
         elif found.since >= self._probing_since:
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
-            if self._bits is not None and self._clear and 0.95 * found.through > self._bits:
-                self._bits = min(0.95 * found.through, GREATEST)
+            if self._bits is not None and self._clear and 0.9 * found.through > self._bits:
+                self._bits = min(0.9 * found.through, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
 

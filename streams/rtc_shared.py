@@ -65,6 +65,8 @@ class Viewer:
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
+    anew: bool = False
+    """Whether a key frame goes out, with which nothing from before it is needed any more."""
     _paused: bool = False
 
     def remb(self, bits: int) -> None:
@@ -79,14 +81,20 @@ class Viewer:
 
     def measured(self, found: Measured) -> None:
         """What its packets have met."""
-        if self.rate.measured(found) and found.lost:
-            self.lose()  # what the queue had no room for
+        if self.rate.measured(found):
+            self.lose()
         self.estimate = self.rate.bits
 
     @property
     def affords(self) -> int | None:
         """Bits a second for its pictures."""
         return self.estimate // 2 if self.twice and self.estimate is not None else self.estimate
+
+    @property
+    def allows_repeats(self) -> bool:
+        """Whether packets that it asks for again are of use, and come in time; it is better served with a key frame
+        where it waits for one."""
+        return not self.lost and self.rate.allows_repeats
 
     def lose(self) -> None:
         """The pictures that it gets are not in one piece any more."""

@@ -121,7 +121,9 @@ class PictureTrack(_OutTrack):
     async def recv(self) -> av.Packet[Any]:
         viewer = self._outlet.viewer
         viewer.wants_key |= viewer.lost and not self._items
-        return await super().recv()
+        packet = await super().recv()
+        viewer.anew |= packet.is_keyframe
+        return packet
 
 
 class SoundTrack(_OutTrack):
