@@ -47,6 +47,8 @@ class SendRate:
     """Share of the last limit above which it grows carefully."""
     BELOW, HIGHEST = 0.8, 0.86
     """Shares of what came through a queue: what the pictures get after it, and up to what that grows again."""
+    AT_ONCE = 0.7
+    """In a bottleneck that is known a fall leaves no less than this: a few packets tell little."""
     HEADED = 1.12
     """What pictures take on the wire, with all headers."""
     REMEMBERED_S = 20.0
@@ -61,10 +63,13 @@ class SendRate:
     """An estimate that nothing else confirms takes off 15 % in this time."""
     TWICE = 300_000
     """Bits a second that must go through before anything is sent twice: in a bottleneck, copies are what gets lost."""
-    PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 3.0, 0.3, 1.0
-    """From a fall or a probe that met a queue to the next probe; from one that met none; and the longest one."""
+    PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 3.0, 0.3, 0.8
+    """From a fall or a probe that met a queue to the next probe; from one that met none; and how long one is: a
+    network may let some kilobytes pass at once, and what goes through is known only after them."""
     PROBED = 0.05
     """Seconds of queue that end a probe."""
+    RISE = 1.25
+    """What one probe may add."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -159,6 +164,8 @@ class SendRate:
         collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
         if collapsed or (found.queue_now >= QUEUE_S and found.latest > self._fell_at):
             carries = _carries(found)
+            if self._limited and self._bits is not None:
+                carries = max(carries, self.AT_ONCE * self._bits / self.BELOW)
             self._fall(self.BELOW * carries, carries)
             self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
             return found.lost > 0
@@ -183,12 +190,12 @@ class SendRate:
             idle = self._bits is None or self._bits >= UNKNOWN or found.sent < 0.5 * self._bits
             if now >= self._probe_at and not idle and self._clear and found.lost == 0:
                 self._probing_since = now
-        elif found.queue_now >= self.PROBED or now - self._probing_since > self.PROBE_S:
+        elif found.queue_now >= self.PROBED:
             self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
-        elif found.since >= self._probing_since:
+        elif now - self._probing_since >= self.PROBE_S:
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
             if self._bits is not None and self._clear and 0.9 * found.through > self._bits:
-                self._bits = min(0.9 * found.through, GREATEST)
+                self._bits = min(0.9 * found.through, self.RISE * self._bits, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
 

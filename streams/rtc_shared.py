@@ -130,10 +130,9 @@ class Rung:
     viewers: list[Viewer] = field(default_factory=list)
     step: int = 0
     """Number in :data:`STEPS`."""
-    held: int = 0
-    """Of the pictures' time what was left out because nothing could be sent, in 1/90000 s. The encoder is not told of
-    it: it would make up for it with pictures that are too large for the network."""
     _ticks: int | None = None
+    _apart: float = 3000.0
+    _coded: float = 0.0
     _count: int = 0
     _rises: float | None = None
     """Since when the network has carried the next better step, in seconds."""
@@ -151,18 +150,22 @@ class Rung:
         else:
             self._rises = None
 
-    def holds(self, ticks: int) -> bool:
-        """Whether a picture of this time would have to wait at every viewer; then none is made."""
-        held = bool(self.viewers) and all(viewer.rate.holds for viewer in self.viewers)
-        if held and self._ticks is not None:
-            self.held += ticks - self._ticks
+    def skips(self, ticks: int) -> bool:
+        """Whether the picture of this time is left out: so that fewer are sent, or because it would have to wait at
+        every viewer."""
+        if self._ticks is not None:
+            self._apart += 0.1 * (min(ticks - self._ticks, 2 * self._apart) - self._apart)
         self._ticks = ticks
-        return held
-
-    def skips(self) -> bool:
-        """Whether this picture is left out, so that fewer are sent."""
+        if self.viewers and all(viewer.rate.holds for viewer in self.viewers):
+            return True
         self._count += 1
         return self._count % STEPS[self.step].every != 0
+
+    def clock(self) -> int:
+        """The time of the next picture as the encoder is told it, in 1/90000 s: without what was left out and stalls,
+        for which it would make up with pictures that are too large for the network."""
+        self._coded += self._apart * STEPS[self.step].every
+        return round(self._coded)
 
 
 class Pictures:
@@ -211,12 +214,12 @@ class Pictures:
         :param i420: (3/2 h, w). :param ticks: its time in 1/90000 s.
         """
         now = self._seconds()
-        if rung.holds(ticks) or rung.skips():
+        if rung.skips(ticks):
             return None
         i420 = shrunk(i420, STEPS[rung.step].shrink)
         key = any(viewer.wants_key for viewer in rung.viewers) and now - rung.key_at >= self.KEY_APART
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
-        frame.pts, frame.time_base = ticks - rung.held, VIDEO_TIME_BASE
+        frame.pts, frame.time_base = rung.clock(), VIDEO_TIME_BASE
         packet = rung.encoder.packet(frame, key)
         if packet is None:
             return None
