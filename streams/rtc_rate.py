@@ -47,8 +47,8 @@ class SendRate:
     """Share of the last limit above which it grows carefully."""
     BELOW, HIGHEST = 0.8, 0.86
     """Shares of what came through a queue: what the pictures get after it, and up to what that grows again."""
-    AT_ONCE = 0.7
-    """In a bottleneck that is known a fall leaves no less than this: a few packets tell little."""
+    AT_ONCE, STANDING = 0.7, 0.93
+    """What a fall in a bottleneck that is known leaves at least; and where its queue stands without growing."""
     HEADED = 1.12
     """What pictures take on the wire, with all headers."""
     REMEMBERED_S = 20.0
@@ -165,7 +165,9 @@ class SendRate:
         if collapsed or (found.queue_now >= QUEUE_S and found.latest > self._fell_at):
             carries = _carries(found)
             if self._limited and self._bits is not None:
-                carries = max(carries, self.AT_ONCE * self._bits / self.BELOW)
+                # A few packets tell little; and where they came as fast as they were sent, more may go through.
+                least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
+                carries = max(carries, least * self._bits / self.BELOW)
             self._fall(self.BELOW * carries, carries)
             self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
             return found.lost > 0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from statistics import median
+from typing import ClassVar
 
 import av
 import cv2
@@ -130,6 +131,8 @@ class Rung:
     viewers: list[Viewer] = field(default_factory=list)
     step: int = 0
     """Number in :data:`STEPS`."""
+    SLOW: ClassVar = 4500
+    """Pictures that are so far apart in any case (1/90000 s) are few enough."""
     _ticks: int | None = None
     _apart: float = 3000.0
     _coded: float = 0.0
@@ -159,12 +162,16 @@ class Rung:
         if self.viewers and all(viewer.rate.holds for viewer in self.viewers):
             return True
         self._count += 1
-        return self._count % STEPS[self.step].every != 0
+        return self._count % self._every != 0
+
+    @property
+    def _every(self) -> int:
+        return STEPS[self.step].every if self._apart < self.SLOW else 1
 
     def clock(self) -> int:
         """The time of the next picture as the encoder is told it, in 1/90000 s: without what was left out and stalls,
         for which it would make up with pictures that are too large for the network."""
-        self._coded += self._apart * STEPS[self.step].every
+        self._coded += self._apart * self._every
         return round(self._coded)
 
 
