@@ -197,7 +197,6 @@ class PacedTransport:
             self._flight.leave(number, len(data), time.monotonic())
         await self._sender._RTCRtpSender__transport._send_rtp(data)
         self._bytes += len(data)
-        self._sender._viewer.rate.spend(len(data))
         wait = self._pacer.sent(len(data), self._sender._viewer.estimate)
         self.wait = wait if wait > 0.001 else 0.0
         # After the packet, not before it: its header says when it was sent. Reports and what is asked for again do

@@ -55,21 +55,21 @@ class SendRate:
     """After this a limit, and a shortest round trip, are forgotten: networks change."""
     COLLAPSED = 0.6
     """Where no more than this share comes through, it is not by chance."""
-    DRAIN_S = 0.4
-    """What a pause takes at most."""
+    DRAIN_S, SETTLE_S = 0.4, 0.7
+    """What a pause takes at most, and until what was left of the queue has gone after it."""
     AHEAD_S = 0.1
     """What may have been sent before its time, in a bottleneck: a large picture makes the next ones be left out."""
     DOUBT_S = 3.0
     """An estimate that nothing else confirms takes off 15 % in this time."""
     TWICE = 300_000
     """Bits a second that must go through before anything is sent twice: in a bottleneck, copies are what gets lost."""
-    PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 3.0, 0.3, 0.8
+    PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 2.5, 0.3, 0.8
     """From a fall or a probe that met a queue to the next probe; from one that met none; and how long one is: a
     network may let some kilobytes pass at once, and what goes through is known only after them."""
     PROBED = 0.05
     """Seconds of queue that end a probe."""
     RISE = 1.25
-    """What one probe may add."""
+    """What one probe may add below a limit that is known."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -83,6 +83,7 @@ class SendRate:
         self._pause_until = float("-inf")
         self._probe_at, self._probing_since = float("-inf"), None
         self._ahead = 0.0
+        self._bounds: tuple[float, float] = LEAST, GREATEST
         self._measured: float | None = None
         """The queue, where feedback tells it."""
         self._clear = True
@@ -121,10 +122,8 @@ class SendRate:
         return self._limited and self._measured is not None and self._owed() > self.AHEAD_S * self._speed
 
     def spend(self, size: int) -> None:
-        """A packet of ``size`` bytes goes out. What a probe adds is no reason to leave pictures out."""
-        if self.probing:
-            return
-        self._ahead = self._owed() + 8 * (size + Flight.HEADERS)
+        """A picture of ``size`` bytes goes out."""
+        self._ahead = self._owed() + 8 * size
         self._spent_at = self._seconds()
 
     def _owed(self) -> float:
@@ -162,13 +161,16 @@ class SendRate:
             self._drain(found)
             return found.lost > 0
         collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
-        if collapsed or (found.queue_now >= QUEUE_S and found.latest > self._fell_at):
+        settled = now - self._pause_until >= self.SETTLE_S
+        waits = found.queue_now >= (QUEUE_S if settled else 2 * QUEUE_S)
+        if collapsed or (waits and found.latest > self._fell_at):
             carries = _carries(found)
+            # A few packets tell little; and where they came as fast as they were sent, more may go through.
+            least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
+            self._bounds = (LEAST, GREATEST)
             if self._limited and self._bits is not None:
-                # A few packets tell little; and where they came as fast as they were sent, more may go through.
-                least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
-                carries = max(carries, least * self._bits / self.BELOW)
-            self._fall(self.BELOW * carries, carries)
+                self._bounds = max(least * self._bits, LEAST), self._bits
+            self._contract(carries)
             self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
             return found.lost > 0
         if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
@@ -180,10 +182,14 @@ class SendRate:
     def _drain(self, found: Measured) -> None:
         """While nothing is sent the rest of the queue arrives, and says better what goes through."""
         if found.carries is not None:
-            self._limit = _carries(found)
-            self._bits = max(self.BELOW * self._limit, LEAST)
+            self._contract(_carries(found))
         if not found.under_way:
             self._pause_until = self._seconds()
+
+    def _contract(self, carries: float) -> None:
+        least, most = self._bounds
+        self._bits = min(max(self.BELOW * carries, least), most)
+        self._fall(self._bits, max(carries, least / self.BELOW))
 
     def _probe(self, found: Measured) -> None:
         now = self._seconds()
@@ -197,7 +203,7 @@ class SendRate:
         elif now - self._probing_since >= self.PROBE_S:
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
             if self._bits is not None and self._clear and 0.9 * found.through > self._bits:
-                self._bits = min(0.9 * found.through, self.RISE * self._bits, GREATEST)
+                self._bits = min(0.9 * found.through, (self.RISE if self._limited else 2.0) * self._bits, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
 

@@ -116,6 +116,7 @@ class PictureTrack(_OutTrack):
             if coded.key:  # it stands for all that waits
                 self.dropped += len(self._items)
                 self._items.clear()
+            viewer.rate.spend(coded.packet.size)
             self.put(coded.packet)
 
     async def recv(self) -> av.Packet[Any]:
