@@ -200,7 +200,7 @@ class SendRate:
                 self._probing_since = now
         elif found.queue_now >= self.PROBED:
             self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
-        elif now - self._probing_since >= self.PROBE_S:
+        elif now - self._probing_since >= (self.PROBE_S if self._limited else 0.5 * self.PROBE_S):
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
             if self._bits is not None and self._clear and 0.9 * found.through > self._bits:
                 self._bits = min(0.9 * found.through, (self.RISE if self._limited else 2.0) * self._bits, GREATEST)
@@ -216,7 +216,7 @@ class SendRate:
         elif bits < 1.1 * self._sent:
             if self.queue >= QUEUE_S:
                 # Where the queue grew, the receiver names 85 % of what came through.
-                self._fall(bits, bits / self.BELOW)
+                self._fall(bits, bits / 0.85)
             else:
                 self._doubt(bits)
 

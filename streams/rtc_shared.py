@@ -67,7 +67,7 @@ class Viewer:
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
     anew: bool = False
-    """Whether a key frame goes out, with which nothing from before it is needed any more."""
+    """Whether a key frame goes out after a loss, so that nothing from before it is of use any more."""
     _paused: bool = False
 
     def remb(self, bits: int) -> None:
@@ -107,6 +107,7 @@ class Viewer:
         if self.rate.pausing:
             self.lost = self._paused = True
         elif key:
+            self.anew |= self.lost
             self.lost = self.wants_key = self._paused = False
         elif self._paused:
             self.wants_key, self._paused = True, False

@@ -109,22 +109,22 @@ class PictureTrack(_OutTrack):
     def relay(self, coded: Coded) -> None:
         """Send an encoded picture, if the viewer can make anything of it."""
         viewer = self._outlet.viewer
-        if len(self._items) == self._items.maxlen and not coded.key:
+        if len(self._items) == self._items.maxlen:
             viewer.lost = True
-            self.dropped += 1
-        elif viewer.takes(coded.key):
-            if coded.key:  # it stands for all that waits
+        waits_for_key = viewer.lost
+        if viewer.takes(coded.key):
+            if waits_for_key:  # what waits to be sent is of no use any more
                 self.dropped += len(self._items)
                 self._items.clear()
             viewer.rate.spend(coded.packet.size)
             self.put(coded.packet)
+        elif len(self._items) == self._items.maxlen:
+            self.dropped += 1
 
     async def recv(self) -> av.Packet[Any]:
         viewer = self._outlet.viewer
         viewer.wants_key |= viewer.lost and not self._items
-        packet = await super().recv()
-        viewer.anew |= packet.is_keyframe
-        return packet
+        return await super().recv()
 
 
 class SoundTrack(_OutTrack):
