@@ -55,9 +55,10 @@ class SendRate:
     """After this a limit, and a shortest round trip, are forgotten: networks change."""
     COLLAPSED = 0.6
     """Where no more than this share comes through, it is not by chance."""
-    DRAIN_S, SETTLE_S = 0.4, 0.7
-    """What a pause takes at most, and until what was left of the queue has gone after it."""
-    AHEAD_S = 0.1
+    DRAIN_S, BRIEF_S, SETTLE_S = 0.4, 0.12, 0.7
+    """What a pause takes at most; where the bottleneck was known and nothing was lost; and until what was left of the
+    queue has gone after it."""
+    AHEAD_S = 0.15
     """What may have been sent before its time, in a bottleneck: a large picture makes the next ones be left out."""
     DOUBT_S = 3.0
     """An estimate that nothing else confirms takes off 15 % in this time."""
@@ -167,11 +168,12 @@ class SendRate:
             carries = _carries(found)
             # A few packets tell little; and where they came as fast as they were sent, more may go through.
             least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
-            self._bounds = (LEAST, GREATEST)
+            self._bounds, longest = (LEAST, GREATEST), self.DRAIN_S
             if self._limited and self._bits is not None:
                 self._bounds = max(least * self._bits, LEAST), self._bits
+                longest = self.DRAIN_S if found.lost else self.BRIEF_S
             self._contract(carries)
-            self._pause_until = now + min(found.under_way / carries, self.DRAIN_S)
+            self._pause_until = now + min(found.under_way / carries, longest)
             return found.lost > 0
         if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
             self._lost_at = now
