@@ -82,7 +82,8 @@ class SendRate:
         self._limited_at = self._grown_at = self._spent_at = seconds()
         self._doubted_at = self._fell_at = self._lost_at = float("-inf")
         self._pause_until = float("-inf")
-        self._probe_at, self._probing_since = float("-inf"), None
+        self._probe_at = float("-inf")
+        self._probing_since: float | None = None
         self._ahead = 0.0
         self._bounds: tuple[float, float] = LEAST, GREATEST
         self._measured: float | None = None
@@ -189,23 +190,27 @@ class SendRate:
             self._pause_until = self._seconds()
 
     def _contract(self, carries: float) -> None:
+        """Send what leaves room in a network that carries so many bits a second, within the bounds of this fall."""
         least, most = self._bounds
         self._bits = min(max(self.BELOW * carries, least), most)
         self._fall(self._bits, max(carries, least / self.BELOW))
 
     def _probe(self, found: Measured) -> None:
+        """Begin a probe, end it at the first queue, or take what went through it for what the network carries."""
         now = self._seconds()
-        assert self._measured is not None
+        if self._bits is None:
+            return
         if self._probing_since is None:
-            idle = self._bits is None or self._bits >= UNKNOWN or found.sent < 0.5 * self._bits
+            idle = self._bits >= UNKNOWN or found.sent < 0.5 * self._bits
             if now >= self._probe_at and not idle and self._clear and found.lost == 0:
                 self._probing_since = now
         elif found.queue_now >= self.PROBED:
             self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
         elif now - self._probing_since >= (self.PROBE_S if self._limited else 0.5 * self.PROBE_S):
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
-            if self._bits is not None and self._clear and 0.9 * found.through > self._bits:
-                self._bits = min(0.9 * found.through, (self.RISE if self._limited else 2.0) * self._bits, GREATEST)
+            if self._clear and 0.9 * found.through > self._bits:
+                most = self.RISE * self._bits if self._limited else GREATEST
+                self._bits = min(0.9 * found.through, most, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
 
