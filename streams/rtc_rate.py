@@ -65,8 +65,8 @@ class SendRate:
     TWICE = 300_000
     """Bits a second that must go through before anything is sent twice: in a bottleneck, copies are what gets lost."""
     PROBE_EVERY_S, PROBE_AGAIN_S, PROBE_S = 2.5, 0.3, 0.8
-    """From a fall or a probe that met a queue to the next probe; from one that met none; and how long one is: a
-    network may let some kilobytes pass at once, and what goes through is known only after them."""
+    """From a fall or a probe that met a queue to the next probe, twice that from the second; from one that met none;
+    and how long one is: a network may let some kilobytes pass at once, and what it carries shows only after them."""
     PROBED = 0.05
     """Seconds of queue that end a probe."""
     RISE = 1.25
@@ -82,10 +82,9 @@ class SendRate:
         self._limited_at = self._grown_at = self._spent_at = seconds()
         self._doubted_at = self._fell_at = self._lost_at = float("-inf")
         self._pause_until = float("-inf")
-        self._probe_at = float("-inf")
+        self._probe_at, self._patience = float("-inf"), self.PROBE_EVERY_S
         self._probing_since: float | None = None
         self._ahead = 0.0
-        self._bounds: tuple[float, float] = LEAST, GREATEST
         self._measured: float | None = None
         """The queue, where feedback tells it."""
         self._clear = True
@@ -160,20 +159,20 @@ class SendRate:
             return False
         self._sent = found.sent
         if self.pausing:
-            self._drain(found)
+            if not found.under_way:
+                self._pause_until = now
             return found.lost > 0
         collapsed = found.since > self._fell_at and found.lost > MANY and found.through < self.COLLAPSED * found.sent
         settled = now - self._pause_until >= self.SETTLE_S
         waits = found.queue_now >= (QUEUE_S if settled else 2 * QUEUE_S)
         if collapsed or (waits and found.latest > self._fell_at):
-            carries = _carries(found)
-            # A few packets tell little; and where they came as fast as they were sent, more may go through.
-            least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
-            self._bounds, longest = (LEAST, GREATEST), self.DRAIN_S
+            carries, longest = _carries(found), self.DRAIN_S
             if self._limited and self._bits is not None:
-                self._bounds = max(least * self._bits, LEAST), self._bits
+                # A few packets tell little; and where they came as fast as they were sent, more may go through.
+                least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
+                carries = max(carries, least * self._bits / self.BELOW)
                 longest = self.DRAIN_S if found.lost else self.BRIEF_S
-            self._contract(carries)
+            self._fall(self.BELOW * carries, carries)
             self._pause_until = now + min(found.under_way / carries, longest)
             return found.lost > 0
         if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
@@ -181,19 +180,6 @@ class SendRate:
             self._lose(found.lost)
         self._probe(found)
         return False
-
-    def _drain(self, found: Measured) -> None:
-        """While nothing is sent the rest of the queue arrives, and says better what goes through."""
-        if found.carries is not None:
-            self._contract(_carries(found))
-        if not found.under_way:
-            self._pause_until = self._seconds()
-
-    def _contract(self, carries: float) -> None:
-        """Send what leaves room in a network that carries so many bits a second, within the bounds of this fall."""
-        least, most = self._bounds
-        self._bits = min(max(self.BELOW * carries, least), most)
-        self._fall(self._bits, max(carries, least / self.BELOW))
 
     def _probe(self, found: Measured) -> None:
         """Begin a probe, end it at the first queue, or take what went through it for what the network carries."""
@@ -205,14 +191,19 @@ class SendRate:
             if now >= self._probe_at and not idle and self._clear and found.lost == 0:
                 self._probing_since = now
         elif found.queue_now >= self.PROBED:
-            self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
+            self._probe_later()
         elif now - self._probing_since >= (self.PROBE_S if self._limited else 0.5 * self.PROBE_S):
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
+            self._patience = self.PROBE_EVERY_S
             if self._clear and 0.9 * found.through > self._bits:
                 most = self.RISE * self._bits if self._limited else GREATEST
                 self._bits = min(0.9 * found.through, most, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
+
+    def _probe_later(self) -> None:
+        self._probing_since, self._probe_at = None, self._seconds() + self._patience
+        self._patience = min(2 * self._patience, 2 * self.PROBE_EVERY_S)
 
     def remb(self, bits: int) -> None:
         """The receiver estimates that its network carries so many bits a second."""
@@ -263,7 +254,7 @@ class SendRate:
         if limit != self._limit:
             self._limit, self._limited_at = limit, now
         self._grown_at = self._fell_at = now
-        self._probing_since, self._probe_at = None, now + self.PROBE_EVERY_S
+        self._probe_later()
         self._bits = max(min(bits, self._bits or bits), LEAST)
 
     def _grow(self) -> None:
