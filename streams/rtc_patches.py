@@ -14,7 +14,7 @@ first report after 0.5-1.5 s        two more at the start: a browser synchronize
 all packets of a picture at once    :class:`avatar.streams.rtc_rate.Pacer`: a key frame's are spread
 whatever is asked for is sent again  :class:`avatar.streams.rtc_rate.Repeats`: within what goes through
 a browser's feedback is not read      :mod:`avatar.streams.rtc_feedback`
-only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: losses do too
+only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: queues and losses do too
 what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
 the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
 ==================================  ====================================================================================
@@ -325,9 +325,10 @@ class LiveSender(RTCRtpSender):
     async def _retransmit(self, sequence_number: int) -> None:
         """The receiver asks for a packet again."""
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
+        allowed = self._viewer.allows_repeats if self._paced else self._viewer.rate.allows_repeats
         if (
             packet is not None
-            and self._viewer.allows_repeats
+            and allowed
             and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate)
         ):
             await self._resend(sequence_number)

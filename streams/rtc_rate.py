@@ -45,7 +45,7 @@ class SendRate:
     """A second."""
     NEAR = 0.75
     """Share of the last limit above which it grows carefully."""
-    BELOW, HIGHEST = 0.8, 0.86
+    BELOW, HIGHEST = 0.75, 0.8
     """Shares of what came through a queue: what the pictures get after it, and up to what that grows again."""
     AT_ONCE, STANDING = 0.7, 0.93
     """What a fall in a bottleneck that is known leaves at least; and where its queue stands without growing."""
