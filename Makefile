@@ -51,7 +51,7 @@ test: $(VENV)/.installed-test
 	@$(BIN)/avatar models fetch
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),sh tests/all.sh $(BIN)/python)
 
 # The fast half: no browser, no devices.
 test-quick: $(VENV)/.installed-test

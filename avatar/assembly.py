@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from avatar import calibrations, ends, head_export, outputs, programs
+from avatar import calibrations, ends, head_export, memory, outputs, programs
 from avatar.calibrations import Calibration, Calibrations
 from avatar.config import Config
 from avatar.core.clock import SessionClock, suspended
@@ -197,6 +197,10 @@ class Pipeline:
 
     async def run(self, ready: Callable[[str], None] = lambda address: None) -> None:
         """Until cancelled. ``ready`` gets the page's address once it answers (empty without a page)."""
+        with memory.settled():
+            await self._run(ready)
+
+    async def _run(self, ready: Callable[[str], None]) -> None:
         config = self.config
         self.store.watched = True
         session = asyncio.create_task(self._run_session(), name="session")

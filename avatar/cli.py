@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from avatar import commands, commands_calibrate, commands_lab, commands_store, commands_trust
 from avatar.analysis.dialogue import ACTS
+from avatar.commands import calibrate, draw, lab, live, machine, measure, store, trust
 from avatar.core.types import EMOTIONS
 from avatar.errors import AvatarError
 from avatar.log import set_up
@@ -103,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(work=work)
         return made
 
-    live = add("run", commands.run, "the live engine with its page; prints the address")
-    live.add_argument("--cluster", metavar="auto|ADDRESS", help="sessions (server.workers) run on this Ray cluster")
+    run = add("run", live.run, "the live engine with its page; prints the address")
+    run.add_argument("--cluster", metavar="auto|ADDRESS", help="sessions (server.workers) run on this Ray cluster")
     _add_offline(add)
 
-    create = add("create", commands_trust.create, "make an avatar of a photo")
+    create = add("create", trust.create, "make an avatar of a photo")
     create.add_argument("photo", type=Path)
     create.add_argument("--name", required=True, help="what it is called, a-z 0-9 - _")
     create.add_argument("--title", help="what people read")
@@ -119,28 +119,28 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
 
     about = "list avatars; delete yours; show, renew or revoke the consent; forget revocations"
-    avatars = add("avatars", commands_trust.avatars, about)
+    avatars = add("avatars", trust.avatars, about)
     avatars.add_argument("action", nargs="?", choices=("list", "show", "grant", "revoke", "forget"), default="list")
     avatars.add_argument("name", nargs="?", metavar="NAME")
     avatars.add_argument("--delete", metavar="NAME")
     avatars.add_argument("--reason", default="", help="revoke: why; it is kept with the record")
     _add_consent(avatars, required=False)
-    store = add("store", commands_store.store, "where avatars, calibrations and consents are kept; move them elsewhere")
-    store.add_argument("action", choices=("show", "move"))
-    store.add_argument("url", nargs="?", metavar="URL", help="move: sqlite, or postgresql://HOST/DATABASE")
+    kept = add("store", store.store, "where avatars, calibrations and consents are kept; move them elsewhere")
+    kept.add_argument("action", choices=("show", "move"))
+    kept.add_argument("url", nargs="?", metavar="URL", help="move: sqlite, or postgresql://HOST/DATABASE")
     _add_pipeline(add)
-    verify = add("verify", commands_trust.verify, "is this picture or clip labelled, and are its labels unbroken?")
+    verify = add("verify", trust.verify, "is this picture or clip labelled, and are its labels unbroken?")
     verify.add_argument("file", type=Path)
     _add_calibrate(add)
-    models = add("models", commands.models, "model files that do not come with the package")
+    models = add("models", machine.models, "model files that do not come with the package")
     models.add_argument("action", choices=("list", "fetch", "verify"))
-    add("devices", commands.devices, "microphones, speakers, cameras, virtual cameras")
-    add("doctor", commands.doctor, "what works here, what does not, and the fix")
+    add("devices", machine.devices, "microphones, speakers, cameras, virtual cameras")
+    add("doctor", machine.doctor, "what works here, what does not, and the fix")
     config = kinds.add_parser("config", help="configuration").add_subparsers(required=True, parser_class=_Parser)
     show = config.add_parser("show", help="each value and where it comes from", parents=[common])
-    show.set_defaults(work=commands.config_show)
+    show.set_defaults(work=machine.config_show)
 
-    train = add("train", commands.train, "make a shipped model again from its data")
+    train = add("train", measure.train, "make a shipped model again from its data")
     from avatar.models.training import MODELS
 
     train.add_argument("model", choices=sorted(MODELS))
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--corpus", type=Path, help="visemes: folder of the labelled speech; made where there is none")
     train.add_argument("--minutes", type=_positive, help="visemes, generator, learned recipes: how long to train")
     train.add_argument("--resume", action="store_true", help="the same: go on from the last checkpoint")
-    judge = add("eval", commands.judge, "judge what the models do, on material that they have not learnt from")
+    judge = add("eval", measure.judge, "judge what the models do, on material that they have not learnt from")
     from avatar.models.evaluation import TASKS
 
     judge.add_argument("task", choices=sorted(TASKS), help="; ".join(f"{k}: {t.text}" for k, t in TASKS.items()))
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--loso", action="store_true", help="emotion: train on all speakers but one, for each of them")
     judge.add_argument("--keep", type=Path, metavar="DIR", help="write the clips, plots and contact sheets there")
     _add_lab(add)
-    bench = add("bench", commands.bench, "speed and sync tables")
+    bench = add("bench", measure.bench, "speed and sync tables")
     bench.add_argument("what", nargs="?", choices=BENCHES, default="stages")
     bench.add_argument(
         "--seconds", type=_positive, help="how long; live, parameters: 60, sync: 30 each, vr: 15 each, soak: 1800"
@@ -196,11 +196,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_lab(add: Callable[..., argparse.ArgumentParser]) -> None:
-    sets = add("datasets", commands_lab.datasets, "data sets of faces that can be read, their licences, where to apply")
+    sets = add("datasets", lab.datasets, "data sets of faces that can be read, their licences, where to apply")
     sets.add_argument("--data", type=Path, metavar="DIR", help="what is in this folder")
     sets.add_argument("--dataset", metavar="NAME", help="read it as this one")
     text = "let people rate or compare what engines made, without knowing which is which"
-    made = add("study", commands_lab.study, text)
+    made = add("study", lab.study, text)
     made.add_argument("action", choices=("create", "list", "serve", "result", "export", "delete"))
     made.add_argument("name", nargs="?", metavar="NAME")
     items = "create: a folder for each engine, with pictures or clips of the same names in them"
@@ -216,7 +216,7 @@ def _add_lab(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_pipeline(add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "a person's video to a labelled clip of their avatar: acquire, learn, generate, embed"
-    made = add("pipeline", commands_trust.pipeline, text)
+    made = add("pipeline", trust.pipeline, text)
     made.add_argument("source", type=Path, metavar="VIDEO|PHOTO", help="the person, who has agreed")
     made.add_argument("--name", required=True, help="what the avatar is called, a-z 0-9 - _")
     made.add_argument("--overwrite", action="store_true", help="replace your avatar of that name")
@@ -240,7 +240,7 @@ def _add_consent(made: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _add_calibrate(add: Callable[..., argparse.ArgumentParser]) -> None:
-    own = add("calibrate", commands_calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
+    own = add("calibrate", calibrate.calibrate, "learn how your own head moves, from a few minutes of reading")
     own.add_argument("--seconds", type=_positive, help="how long to record (120), or how much of a file to take")
     own.add_argument("--audio", metavar="microphone|FILE", help="what is heard; of a video file its own sound")
     own.add_argument("--video", metavar="camera|FILE", help="what is seen")
@@ -275,7 +275,7 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
         )
         made.add_argument("--emotion", metavar="auto|NAME[:0..1]", help=emotions)
 
-    render = add("render", commands.render, "draw a clip offline, faster than real time")
+    render = add("render", draw.render, "draw a clip offline, faster than real time")
     common(render)
     inputs(render)
     render.add_argument("--text", help="a text to be spoken")
@@ -292,7 +292,7 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     render.add_argument("--workers", type=_count, metavar="N", help="batch: clips at the same time; the cores' number")
     render.add_argument("--cluster", metavar="auto|ADDRESS", help="batch: draw on this Ray cluster")
 
-    analyze = add("analyze", commands.analyze, "recording to face states, without drawing")
+    analyze = add("analyze", draw.analyze, "recording to face states, without drawing")
     common(analyze, avatar=False)
     inputs(analyze)
     analyze.add_argument(
@@ -300,7 +300,7 @@ def _add_offline(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     analyze.add_argument("--states-out", type=Path, required=True, metavar="F.jsonl", help=forms)
 
-    image = add("image", commands.image, "one picture")
+    image = add("image", draw.image, "one picture")
     common(image)
     what = image.add_mutually_exclusive_group()
     what.add_argument("--au", metavar="12=1,6=.6", help="action units")

@@ -65,19 +65,27 @@ class Provenance:
         return {"consent": consent, "engine": self.engine, "badge": self.badge}
 
     def aigc(self) -> str:
-        """The implicit label of GB 45438-2025, annex E: a JSON object of seven texts; Label 1 = surely generated."""
-        producer, number = f"{PROGRAM} {version('vultus')}", f"{self.name}-{self.record.id}"
-        return json.dumps(
-            {
-                "Label": "1",
-                "ContentProducer": producer,
-                "ProduceID": number,
-                "ReservedCode1": f"consent={self.record.kind}",
-                "ContentPropagator": producer,
-                "PropagateID": number,
-                "ReservedCode2": "",
-            }
-        )
+        """The implicit label of what is drawn."""
+        return aigc(f"{self.name}-{self.record.id}", f"consent={self.record.kind}")
+
+
+def aigc(number: str, more: str = "") -> str:
+    """The implicit label of GB 45438-2025, annex E: a JSON object of seven texts; Label 1 = surely generated.
+
+    :param number: of what was made. :param more: what else the producer wants to say of it.
+    """
+    producer = f"{PROGRAM} {version('vultus')}"
+    return json.dumps(
+        {
+            "Label": "1",
+            "ContentProducer": producer,
+            "ProduceID": number,
+            "ReservedCode1": more,
+            "ContentPropagator": producer,
+            "PropagateID": number,
+            "ReservedCode2": "",
+        }
+    )
 
 
 def new_session() -> int:

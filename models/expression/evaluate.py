@@ -167,11 +167,12 @@ def _keep(table: _Table, folder: Path) -> None:
         for i, pair in enumerate(table.pairs)
     ]
     contact_sheets("smile", ["", "real", *names], [pair.name for pair in table.pairs], lines, folder)
-    every = {"real": [pair.smile.pixels for pair in table.pairs]}
+    real = "real"
+    every = {real: [pair.smile.pixels for pair in table.pairs]}
     every |= {name: [one.face.pixels for one in row] for name, row in table.rows.items()}
     for name, pictures in every.items():
         for pair, pixels in zip(table.pairs, pictures, strict=True):
-            write_picture(folder / "study" / name / f"{pair.name}.png", pixels)
+            write_picture(folder / "study" / name / f"{pair.name}.png", pixels, name not in (real, COPY))
 
 
 def drawn(engine: Engine, pair: Pair, eyes: Eyes) -> Drawn:

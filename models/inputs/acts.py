@@ -209,6 +209,7 @@ def sheet(clips: dict[Act, Clip], avatar: str, path: Path) -> Path:
 
     from avatar.config import Config
     from avatar.labels import labelled, origin_of
+    from avatar.models.expression.sheet import write_sheet
     from avatar.parts import find_avatar, make_engine
     from avatar.trust.provenance import session_of
 
@@ -223,7 +224,7 @@ def sheet(clips: dict[Act, Clip], avatar: str, path: Path) -> Path:
         strip = np.hstack(pictures)
         cv2.putText(strip, act, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2, cv2.LINE_AA)
         rows.append(strip)
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+    write_sheet(path, np.vstack(rows))
     return path
 
 

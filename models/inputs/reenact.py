@@ -21,6 +21,7 @@ from avatar.core import facs
 from avatar.core.types import FaceState
 from avatar.errors import UsageError
 from avatar.models import registry
+from avatar.models.expression.sheet import write_sheet
 from avatar.models.inputs.camera import LANDMARKER, carphone
 from avatar.models.landmarker import convert
 from avatar.portrait.landmarks import DetectedFace
@@ -170,7 +171,7 @@ def _sheet(pictures: list[Any], shown: Sequence[tuple[int, np.ndarray]], path: P
         top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
         square = cv2.resize(frame[top : top + side, left : left + side], (256, 256), interpolation=cv2.INTER_CUBIC)
         columns.append(np.vstack([square, cv2.resize(drawn, (256, 256), interpolation=cv2.INTER_AREA)]))
-    cv2.imwrite(str(path), cv2.cvtColor(np.hstack(columns), cv2.COLOR_RGB2BGR))
+    write_sheet(path, np.hstack(columns))
     return path
 
 

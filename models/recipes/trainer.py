@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from avatar.errors import UsageError
-from avatar.models.expression.sheet import write_picture
+from avatar.models.expression.sheet import write_sheet
 from avatar.models.recipes.base import Recipe
 from avatar.models.recipes.data import cache
 from avatar.models.recipes.events import EventWriter
@@ -167,7 +167,7 @@ class Trainer(Run):
         with torch.no_grad():
             made = self.recipe.samples(self.averaged())
         path = self.folder / "samples.png"
-        write_picture(path, made)
+        write_sheet(path, made)
         if self._events is not None:
             _, png = cv2.imencode(".png", cv2.cvtColor(made, cv2.COLOR_RGB2BGR))
             self._events.picture(self.steps, "samples", png.tobytes(), *made.shape[:2])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar
 
+import numpy as np
+
 from avatar.core.clock import Clock
-from avatar.core.types import SECOND, AudioChunk, Ns
+from avatar.core.types import SECOND, AudioChunk, Ns, freeze
 from avatar.streams.base import Source
 from avatar.streams.sources.text import Speech
 
 
 class SpeechSource(Source[AudioChunk]):
-    """Plays ``speech`` once, or for ever with ``pause`` seconds in between."""
+    """Plays ``speech`` once, or for ever with ``pause`` seconds of silence in between."""
 
     name: ClassVar[str] = "speech"
 
@@ -38,6 +40,16 @@ class SpeechSource(Source[AudioChunk]):
             if not self._loop:
                 return
             start = Ns(end + self._pause)
+            for chunk in self._silence(end, start):
+                await self._clock.sleep_until(chunk.pts)
+                yield chunk
+
+    def _silence(self, start: Ns, end: Ns) -> Iterator[AudioChunk]:
+        """A source that gives nothing for a while has stalled; one that pauses says that it is silent."""
+        still = freeze(np.zeros(self._rate // 50, np.float32))
+        for pts in range(start, end, SECOND // 50):
+            count = min(len(still), round((end - pts) * self._rate / SECOND))
+            yield AudioChunk(Ns(pts), still[:count], self._rate, lips=())
 
     async def close(self) -> None:
         self._clock = None

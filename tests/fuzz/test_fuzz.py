@@ -1,8 +1,8 @@
 """Every parser that meets the outside, with broken input.
 
-In a test run each gets the same inputs every time; ``FUZZ_SECONDS=600 pytest tests/fuzz -k photo --timeout 0 -s`` goes
-on as long as is asked, with other inputs each time, and says how many. What does harm is kept in
-``tests/fuzz/crashes``, and stays as a test.
+In a test run each gets the same inputs every time. ``FUZZ_SECONDS=600 pytest tests/fuzz -k photo --timeout 0 -s`` goes
+on as long as is asked, with other inputs each time (the same where ``FUZZ_SEED`` is given), and says how many. What
+does harm is kept in ``tests/fuzz/crashes``, and stays as a test.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def test_seeds_are_well_formed(name: str) -> None:
 def test_broken_input_is_refused_in_words(name: str) -> None:
     target, seconds = TARGETS[name], float(os.environ.get("FUZZ_SECONDS", "0"))
     seeds = target.seeds()
-    source = random.Random(None if seconds else 1)
+    source = random.Random(os.environ.get("FUZZ_SEED") if seconds else 1)
     if not seconds:
         for _ in range(INPUTS):
             check(target, mutated(seeds, source))

@@ -12,6 +12,7 @@ from avatar.errors import StorageError
 from avatar.models.expression import align, sheet
 from avatar.models.expression.signals import KIN, SIGNALS, Seen, lid_openings
 from avatar.portrait.landmarks import DetectedFace
+from avatar.trust import metadata
 
 
 def face_of(landmarks) -> DetectedFace:
@@ -117,9 +118,20 @@ def test_sheets_are_written_six_lines_at_a_time(tmp_path):
     names = [f"p{i}" for i in range(7)]
     made = sheet.contact_sheets("smile", ["", "real"], names, [[tile, tile]] * 7, tmp_path / "new")
     assert [path.name for path in made] == ["smile_01.png", "smile_02.png"]
-    assert cv2.imread(str(made[0])).shape == (6 * 256, 512, 3)
-    assert cv2.imread(str(made[1])).shape == (256, 512, 3)
+    assert cv2.imread(str(made[0])).shape == (6 * 256 + 20, 512, 3)
+    assert cv2.imread(str(made[1])).shape == (256 + 20, 512, 3)
+    assert cv2.imread(str(made[1]))[256:].max() > 200, "the strip says what it is"
+    assert all(metadata.find(path)["Label"] == "1" for path in made)
     assert (tile == 90).all(), "labels are drawn on copies"
+
+
+def test_pictures_to_be_judged_show_no_mark_and_say_in_their_metadata_what_is_generated(tmp_path):
+    tile = np.full((64, 64, 3), 90, np.uint8)
+    for name in ("real", "drawn"):
+        sheet.write_picture(tmp_path / name / "a.png", tile, generated=name == "drawn")
+        assert (cv2.imread(str(tmp_path / name / "a.png")) == 90).all()
+    assert metadata.find(tmp_path / "real" / "a.png") is None
+    assert metadata.find(tmp_path / "drawn" / "a.png")["Label"] == "1"
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

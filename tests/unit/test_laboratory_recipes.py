@@ -10,6 +10,7 @@ from avatar.core.geometry import from_euler, to_matrix
 from avatar.engines.classical.plane import arrays
 from avatar.models import registry
 from avatar.models.disjoint import FOLDS, WITHOUT, fold_of
+from avatar.models.laboratory.london import DONOR, trusted
 from avatar.models.laboratory.mapping import corrected, mirror, motion
 from avatar.models.laboratory.people import Example, Shown
 
@@ -82,3 +83,18 @@ def test_every_fold_leaves_out_its_people_and_learns_something_else(name):
                 assert set(other.files) == set(shipped.files)
                 assert any(not np.array_equal(other[key], shipped[key]) for key in other.files)
     assert len(everybody) == 82
+
+
+def test_a_single_donors_ratio_is_freed_of_the_lamp_and_of_one_side_alone():
+    rows = np.mgrid[:152, :128][0]
+    skin = np.ones((152, 128), np.float32)
+    fold = np.zeros((152, 128, 3), np.float32)
+    fold[70:73, 40:43] = 1.0
+    lamp = np.repeat((0.5 * (rows / 151) ** 2)[..., None], 3, -1).astype(np.float32)
+
+    shadow = trusted(lamp, skin)
+    assert np.abs(shadow[30:120, 30:98]).max() < 0.2 * DONOR * np.ptp(lamp)
+    drawn = trusted(fold, skin)
+    assert drawn[71, 41].min() > 0.4 * DONOR
+    np.testing.assert_allclose(drawn, drawn[:, ::-1], atol=1e-6)
+    assert not trusted(fold, np.zeros_like(skin)).any()

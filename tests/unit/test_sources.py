@@ -18,8 +18,10 @@ from avatar.streams.sinks.recorder import Mux
 from avatar.streams.sources.camera import CameraSource
 from avatar.streams.sources.media_file import MediaFileSource
 from avatar.streams.sources.microphone import SampleClock
+from avatar.streams.sources.speech import SpeechSource
 from avatar.streams.sources.states_file import read_states
 from avatar.streams.sources.synthetic import FlashBeepSource, NoiseSource, SilenceSource, ToneSource
+from avatar.streams.sources.text import Speech
 
 RATE = 48_000
 
@@ -76,6 +78,15 @@ async def test_looping_file_has_no_gap(tmp_path: Path) -> None:
     chunks = await collect(MediaFileSource(tmp_path / "a.wav", loop=True), JumpClock(), 20)
     assert np.allclose(sound(chunks), np.resize(ramp, 20 * 960), atol=1e-6)
     assert not any(c.discontinuity for c in chunks)
+
+
+async def test_the_demo_voice_pauses_in_silence_and_never_stalls() -> None:
+    spoken = Speech(np.full(9_600, 0.5, np.float32), 48_000, ())
+    chunks = await collect(SpeechSource(spoken, loop=True, pause=0.3), JumpClock(), 40)
+    assert all(b.pts == a.end for a, b in pairwise(chunks))
+    loud = [bool(np.any(c.samples)) for c in chunks]
+    assert loud == [True] * 10 + [False] * 15 + [True] * 10 + [False] * 5
+    assert all(c.lips == () for c, heard in zip(chunks, loud, strict=True) if not heard)
 
 
 async def test_missing_file_fails_when_opened(tmp_path: Path) -> None:

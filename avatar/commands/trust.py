@@ -8,14 +8,11 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from avatar.commands.shared import report
 from avatar.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
     from avatar.portrait.library import Library
-
-
-def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
-    print(json.dumps(data, default=str) if args.json else text)
 
 
 def create(args: argparse.Namespace) -> int:
@@ -34,7 +31,7 @@ def create(args: argparse.Namespace) -> int:
         print(f"avatar: {args.photo}: the background moves with the head, and is kept: {doubt}", file=sys.stderr)
     data = {"name": made.name, "warnings": list(made.warnings), "report": [asdict(f) for f in made.report]}
     agreed = f"consent: {record.kind}, by {record.by}, for {record.purpose}" + _until(record.until)
-    _report(args, {**data, "consent": asdict(record)}, "\n".join(
+    report(args, {**data, "consent": asdict(record)}, "\n".join(
         [f"avatar {made.name} is ready; the photo:", *lines(made.report), agreed]
     ))  # fmt: skip
     return 0
@@ -56,7 +53,7 @@ def avatars(args: argparse.Namespace) -> int:
     shelf = _shelf(args)
     if args.delete:
         shelf.delete(args.delete)
-        _report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
+        report(args, {"deleted": args.delete}, f"avatar {args.delete} is deleted")
         return 0
     if args.action != "list":
         if not args.name:
@@ -71,7 +68,7 @@ def avatars(args: argparse.Namespace) -> int:
             except ConsentError as error:
                 consent = str(error)
         found.append({"name": entry.name, "title": entry.title, "consent": consent, "builtin": entry.builtin})
-    _report(args, {"avatars": found}, "\n".join(f"{a['name']:16} {a['title']} ({a['consent']})" for a in found))
+    report(args, {"avatars": found}, "\n".join(f"{a['name']:16} {a['title']} ({a['consent']})" for a in found))
     return 0
 
 
@@ -81,7 +78,7 @@ def _show(args: argparse.Namespace, shelf: Any) -> int:
     rows = {"kind": record.kind, "by": record.by, "for": record.purpose, "granted": record.granted}
     rows |= {"scope": record.scope, "until": record.until or "it is revoked", "valid": fault or "yes"}
     data = {"name": args.name, "valid": not fault, **json.loads(record.to_json())}
-    _report(args, data, "\n".join(f"{key:8} {value}" for key, value in rows.items()))
+    report(args, data, "\n".join(f"{key:8} {value}" for key, value in rows.items()))
     return 0
 
 
@@ -92,7 +89,7 @@ def _grant(args: argparse.Namespace, shelf: Any) -> int:
         raise UsageError(f"say who agrees: avatar avatars grant {args.name} --consent self|licensed|synthetic")
     record = ConsentRecord.given(args.consent, args.consent_by, args.consent_for, args.consent_until)
     shelf.grant(args.name, record)
-    _report(args, {"name": args.name, **json.loads(record.to_json())}, f"avatar {args.name}: consent is recorded")
+    report(args, {"name": args.name, **json.loads(record.to_json())}, f"avatar {args.name}: consent is recorded")
     return 0
 
 
@@ -107,13 +104,13 @@ def _revoke(args: argparse.Namespace, shelf: Any) -> int:
         deleted.append(path.name)
     data = {"name": args.name, "revoked": record.revoked, "reason": record.reason, "recordings_deleted": deleted}
     text = f"avatar {args.name} is revoked: its files and {len(deleted)} recordings are deleted, the record is kept"
-    _report(args, data, text)
+    report(args, data, text)
     return 0
 
 
 def _forget(args: argparse.Namespace, shelf: Any) -> int:
     count = shelf.forget(args.name)
-    _report(args, {"name": args.name, "forgotten": count}, f"{count} records of revocations under {args.name} are gone")
+    report(args, {"name": args.name, "forgotten": count}, f"{count} records of revocations under {args.name} are gone")
     return 0
 
 
@@ -125,13 +122,13 @@ def verify(args: argparse.Namespace) -> int:
 
     weights = registry.weights_dir() / FILE
     found = verify(args.file, Detector(weights) if weights.is_file() else None)
-    _report(args, found.to_json(), "\n".join(found.lines()))
+    report(args, found.to_json(), "\n".join(found.lines()))
     return 0 if found.labelled and not found.broken else 1
 
 
 def pipeline(args: argparse.Namespace) -> int:
     """A person's video to a labelled clip of their avatar."""
-    from avatar.commands import _offline_config
+    from avatar.commands.draw import offline_config
     from avatar.errors import MediaError
     from avatar.guided import guided
     from avatar.portrait.consent import ConsentRecord
@@ -150,8 +147,8 @@ def pipeline(args: argparse.Namespace) -> int:
         if not args.json:
             print(line, flush=True)
 
-    config = _offline_config(args)
+    config = offline_config(args)
     made = guided(config, args.source, args.name, record, drive, args.output, args.overwrite, say)
     data = {"file": str(args.output), "frames": made.frames, "session": made.origin.name, "steps": said}
-    _report(args, {**data, "signed": made.signed}, f"{args.output}: {made.frames} frames; avatar verify {args.output}")
+    report(args, {**data, "signed": made.signed}, f"{args.output}: {made.frames} frames; avatar verify {args.output}")
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatar.commands.shared import report
 from avatar.ending import on_signal
 from avatar.errors import StorageError, UsageError
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 LINES = 20
 """Of what could not be used, on a terminal."""
-
-
-def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
-    print(json.dumps(data) if args.json else text)
 
 
 # --- data sets of faces ----------------------------------------------------------------------------------------------
@@ -41,7 +38,7 @@ def datasets(args: argparse.Namespace) -> int:
         for row in rows
     )
     end = "None of them comes with Vultus. What a folder holds: avatar datasets --data DIR"
-    _report(args, {"datasets": rows}, f"{text}\n\n{end}")
+    report(args, {"datasets": rows}, f"{text}\n\n{end}")
     return 0
 
 
@@ -69,7 +66,7 @@ def _look(args: argparse.Namespace) -> int:
         *(f"not used: {line}" for line in left_out[:LINES]),
         *([f"and {len(left_out) - LINES} more; --json lists them all"] if len(left_out) > LINES else []),
     ]
-    _report(args, found, "\n".join(lines))
+    report(args, found, "\n".join(lines))
     return 0
 
 
@@ -84,7 +81,7 @@ def study(args: argparse.Namespace) -> int:
         names = store.names()
         rows = [{"study": name, "raters": len(store.raters(store.load(name)))} for name in names]
         text = "\n".join(f"{row['study']}: {row['raters']} raters" for row in rows)
-        _report(args, {"folder": str(store.folder), "studies": rows}, text or f"no study is kept in {store.folder}")
+        report(args, {"folder": str(store.folder), "studies": rows}, text or f"no study is kept in {store.folder}")
         return 0
     if not args.name:
         raise UsageError(f"say which study: avatar study {args.action} NAME")
@@ -109,7 +106,7 @@ def _create(args: argparse.Namespace, store: Studies) -> int:
         f"study {made.name}: {', '.join(made.conditions)} on {len(made.items)} items, {count} questions a rater.\n"
         f"Copies and answers are kept in {store.folder / made.name}.\nOpen it: avatar study serve {made.name}"
     )
-    _report(args, data | {"items": len(made.items), "questions": count}, text)
+    report(args, data | {"items": len(made.items), "questions": count}, text)
     return 0
 
 
@@ -146,7 +143,7 @@ def _found(store: Studies, name: str) -> tuple[Study, list[Any], dict[str, Any]]
 
 def _result(args: argparse.Namespace, store: Studies) -> int:
     _, _, found = _found(store, args.name)
-    _report(args, found, "\n".join(_words(found)))
+    report(args, found, "\n".join(_words(found)))
     return 0
 
 
@@ -181,7 +178,7 @@ def _export(args: argparse.Namespace, store: Studies) -> int:
     table = rows(raters)
     text = as_csv(table) if args.output.suffix.lower() == ".csv" else json.dumps(found | {"answers": table}, indent=1)
     _write(args.output, text)
-    _report(args, {"file": str(args.output), "answers": len(table)}, f"{args.output}: {len(table)} answers")
+    report(args, {"file": str(args.output), "answers": len(table)}, f"{args.output}: {len(table)} answers")
     return 0
 
 
@@ -194,5 +191,5 @@ def _write(path: Path, text: str) -> None:
 
 def _delete(args: argparse.Namespace, store: Studies) -> int:
     store.delete(args.name)
-    _report(args, {"deleted": args.name}, f"study {args.name} is deleted, with its answers")
+    report(args, {"deleted": args.name}, f"study {args.name} is deleted, with its answers")
     return 0

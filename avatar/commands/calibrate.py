@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avatar import reading
-from avatar.commands import _progress
+from avatar.commands.shared import progress_of, report
 from avatar.config import load
 from avatar.errors import AvatarError, UsageError
 
@@ -35,17 +34,13 @@ def calibrate(args: argparse.Namespace) -> int:
         return _show(args, store)
     if args.delete:
         store.delete(name)
-        _report(args, {"deleted": name}, f"calibration {name} is deleted")
+        report(args, {"deleted": name}, f"calibration {name} is deleted")
         return 0
     if args.use:
         store.choose(args.use)
-        _report(args, {"used": store.chosen}, f"{args.use} is used from now on")
+        report(args, {"used": store.chosen}, f"{args.use} is used from now on")
         return 0
     return _learn(args, store, name)
-
-
-def _report(args: argparse.Namespace, data: dict[str, Any], text: str) -> None:
-    print(json.dumps(data) if args.json else text)
 
 
 def _show(args: argparse.Namespace, store: Calibrations) -> int:
@@ -73,7 +68,7 @@ def _show(args: argparse.Namespace, store: Calibrations) -> int:
         use = "in use" if row["used"] else "not in use"
         lines.append(f"{name} ({use}): learnt {found.made} by {found.program}. {words}\n    {row['folder']}")
     none = f"nothing is kept in {store.store.where}; the default head is used"
-    _report(args, {"folder": store.store.where, "calibrations": rows}, "\n".join(lines) or none)
+    report(args, {"folder": store.store.where, "calibrations": rows}, "\n".join(lines) or none)
     return 0
 
 
@@ -101,16 +96,16 @@ def _learn(args: argparse.Namespace, store: Calibrations, name: str) -> int:
         f"seconds. {result['words']}\nThe avatar moves like this from now on, in `avatar run`. Go back with: avatar "
         f"calibrate --use default. Remove it with: avatar calibrate --delete"
     )
-    _report(args, {**result, "folder": store.place(name)}, text)
+    report(args, {**result, "folder": store.place(name)}, text)
     return 0
 
 
 def _from_files(args: argparse.Namespace, store: Calibrations, name: str, audio: Path, video: Path) -> dict[str, Any]:
     from avatar.calibrate import describe, learn_and_keep, observe_files
 
-    with _progress("looking") as progress:
+    with progress_of("looking") as progress:
         material = observe_files(audio, video, args.seconds, progress)
-    with _progress("learning") as progress:
+    with progress_of("learning") as progress:
         took = asyncio.run(learn_and_keep(store, name, material, progress))
     return describe(name, material, took)
 
