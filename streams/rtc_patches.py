@@ -291,7 +291,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and (self._viewer.twice or (self._probing and self._frames % 2)):
+        if self._frames and (self._viewer.twice or self._probing > 0.5 * (self._frames % 2)):
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -309,10 +309,11 @@ class LiveSender(RTCRtpSender):
         return frame
 
     @property
-    def _probing(self) -> bool:
-        """Whether half of the pictures are sent again to see whether more goes through; not where that would be the same
+    def _probing(self) -> float:
+        """What share of the pictures is sent again to see whether more goes through; none where that would be the same
         packet bit by bit, which a receiver may leave out of its feedback."""
-        return self._paced is not None and self._RTCRtpSender__rtx_payload_type is not None and self._viewer.rate.probing
+        able = self._paced is not None and self._RTCRtpSender__rtx_payload_type is not None
+        return self._viewer.rate.probing if able else 0.0
 
     async def _send_again(self, numbers: list[int]) -> None:
         await asyncio.sleep(self.AGAIN_AFTER)

@@ -46,9 +46,11 @@ class SendRate:
     NEAR = 0.75
     """Share of the last limit above which it grows carefully."""
     BELOW, HIGHEST = 0.75, 0.8
-    """Shares of what came through a queue: what the pictures get after it, and up to what that grows again."""
+    """Shares of what came through: what the pictures get after a queue, and up to what that grows, or after a probe."""
     AT_ONCE, STANDING = 0.7, 0.93
     """What a fall in a bottleneck that is known leaves at least; and where its queue stands without growing."""
+    WIDE = 0.9
+    """The share after a probe in which there was no limit any more."""
     HEADED = 1.12
     """What pictures take on the wire, with all headers."""
     REMEMBERED_S = 20.0
@@ -111,9 +113,12 @@ class SendRate:
         return self._seconds() < self._pause_until
 
     @property
-    def probing(self) -> bool:
-        """Whether more than what is needed is to be sent, to learn whether it would go through."""
-        return self._probing_since is not None
+    def probing(self) -> float:
+        """What share of the pictures is to be sent a second time, to learn whether more would go through: half of them
+        below a limit, all where it has proved to be none any more."""
+        if self._probing_since is None:
+            return 0.0
+        return 0.5 if self._limit < float("inf") else 1.0
 
     @property
     def holds(self) -> bool:
@@ -195,9 +200,10 @@ class SendRate:
         elif now - self._probing_since >= (self.PROBE_S if self._limited else 0.5 * self.PROBE_S):
             self._probing_since, self._probe_at = None, now + self.PROBE_AGAIN_S
             self._patience = self.PROBE_EVERY_S
-            if self._clear and 0.9 * found.through > self._bits:
-                most = self.RISE * self._bits if self._limited else GREATEST
-                self._bits = min(0.9 * found.through, most, GREATEST)
+            most = self.RISE * self._bits if self._limited else GREATEST
+            shown = (self.HIGHEST if self._limited else self.WIDE) * found.through
+            if self._clear and shown > self._bits:
+                self._bits = min(shown, most, GREATEST)
                 if self._bits > self._limit:
                     self._limit = float("inf")
 

@@ -86,7 +86,7 @@ class Run:
                 await asyncio.sleep(self.send(sequence))
                 sequence += 1
             picture += 1
-            if self.viewer.rate.probing and picture % 2:
+            if self.viewer.rate.probing > 0.5 * (picture % 2):
                 self.probes += 1
                 for k in range(sequence - count, sequence):
                     self.send(k)
