@@ -58,8 +58,8 @@ class SendRate:
     COLLAPSED = 0.6
     """Where no more than this share comes through, it is not by chance."""
     DRAIN_S, BRIEF_S, SETTLE_S = 0.4, 0.12, 0.7
-    """What a pause takes at most; where the bottleneck was known and nothing was lost; and until what was left of the
-    queue has gone after it."""
+    """What a pause takes at most; where nothing was lost and not much too much sent; and until what was left of the queue
+    has gone after it."""
     AHEAD_S = 0.15
     """What may have been sent before its time, in a bottleneck: a large picture makes the next ones be left out."""
     DOUBT_S = 3.0
@@ -171,14 +171,14 @@ class SendRate:
         settled = now - self._pause_until >= self.SETTLE_S
         waits = found.queue_now >= (QUEUE_S if settled else 2 * QUEUE_S)
         if collapsed or (waits and found.latest > self._fell_at):
-            carries, longest = _carries(found), self.DRAIN_S
+            carries = _carries(found)
+            mild = not found.lost and carries > self.COLLAPSED * found.sent
             if self._limited and self._bits is not None:
                 # A few packets tell little; and where they came as fast as they were sent, more may go through.
                 least = self.AT_ONCE if carries < self.BELOW * found.sent else self.STANDING
                 carries = max(carries, least * self._bits / self.BELOW)
-                longest = self.DRAIN_S if found.lost else self.BRIEF_S
             self._fall(self.BELOW * carries, carries)
-            self._pause_until = now + min(found.under_way / carries, longest)
+            self._pause_until = now + min(found.under_way / carries, self.BRIEF_S if mild else self.DRAIN_S)
             return found.lost > 0
         if found.since > self._fell_at and now - self._lost_at >= Flight.WINDOW_S:
             self._lost_at = now
