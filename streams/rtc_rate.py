@@ -58,8 +58,8 @@ class SendRate:
     COLLAPSED = 0.6
     """Where no more than this share comes through, it is not by chance."""
     DRAIN_S, BRIEF_S, SETTLE_S = 0.4, 0.12, 0.7
-    """What a pause takes at most; where nothing was lost and not much too much sent; and until what was left of the queue
-    has gone after it."""
+    """What a pause takes at most; where nothing was lost and not much too much sent; and until what was left of the
+    queue has gone after it."""
     AHEAD_S = 0.15
     """What may have been sent before its time, in a bottleneck: a large picture makes the next ones be left out."""
     DOUBT_S = 3.0
