@@ -21,7 +21,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Literal
 
 import cv2
@@ -220,7 +219,9 @@ def _read_npy(path: Path) -> F32:
     """Raises OSError, ValueError."""
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (EOFError, SyntaxError, TokenError, TypeError) as error:  # numpy's reader lets them through
+    except OSError:
+        raise
+    except Exception as error:  # numpy's reader lets through whatever a damaged header makes it trip over
         raise ValueError(f"{path.name} is damaged") from error
 
 

@@ -1,13 +1,14 @@
 """Blocks that the recipes share. Pictures are (n, 3, h, w) in [-1, 1]; all of it works at any size divisible by 32.
 
-Instance normalisation: Ulyanov et al. 2016. Residual blocks: He et al. 2016, as Johnson et al. 2016 use them. U-Net:
-Ronneberger et al. 2015. Critic of patches: Isola et al. 2017. Gradient penalty: Gulrajani et al. 2017.
+Instance normalisation: Ulyanov et al. 2016; conditional: Dumoulin, Shlens & Kudlur 2017. Residual blocks: He et al.
+2016, as Johnson et al. 2016 use them. U-Net: Ronneberger et al. 2015. Critic of patches: Isola et al. 2017. Gradient
+penalty: Gulrajani et al. 2017.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,25 @@ MOST_FLOW = 0.16
 """In half sides of the picture: five of 64 pixels."""
 
 
-def told(x: Tensor, condition: Tensor) -> Tensor:
-    """``x`` (n, c, h, w) with ``condition`` (n, k) as k more channels, each constant."""
-    n, _, h, w = x.shape
-    return torch.cat([x, condition[:, :, None, None].expand(n, condition.shape[1], h, w)], 1)
+class ConditionalNorm(nn.Module):
+    """Instance normalisation whose gains and offsets follow a condition.
+
+    Constant channels beside a picture, as the papers have them, are taken off again by the normalisation behind the
+    convolution: all that passes is how the picture's border differs from them.
+    """
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = norm(channels)
+        self.scale, self.shift = nn.Linear(condition, channels), nn.Linear(condition, channels)
+        for layer in (self.scale, self.shift):
+            nn.init.normal_(layer.weight, std=0.3)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(n, channels, h, w) and (n, condition) to (n, channels, h, w)."""
+        gain, offset = (layer(condition)[:, :, None, None] for layer in (self.scale, self.shift))
+        return self.norm(x) * (1 + gain) + offset
 
 
 def norm(channels: int) -> nn.InstanceNorm2d:
@@ -60,6 +76,45 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
+class ToldResidual(nn.Module):
+    """:class:`Residual` whose first normalisation follows a condition."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.conv, self.told = nn.Conv2d(channels, channels, 3, 1, 1), ConditionalNorm(channels, condition)
+        self.rest = nn.Sequential(nn.ReLU(), nn.Conv2d(channels, channels, 3, 1, 1), norm(channels))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return x + self.rest(self.told(self.conv(x), condition))
+
+
+PLACES = 16
+"""Rows and columns of the map of :class:`Told`."""
+
+
+class Told(nn.Module):
+    """Residual blocks that are told a condition, and where in the picture they are.
+
+    The places are a learnt offset each: these faces all lie in the same place, and an eye is found by that sooner than
+    by its looks.
+    """
+
+    def __init__(self, channels: int, condition: int, blocks: int) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1, channels, PLACES, PLACES))
+        self.blocks = nn.ModuleList(ToldResidual(channels, condition) for _ in range(blocks))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(n, channels, h, w) and (n, condition) to (n, channels, h, w)."""
+        place: Tensor = self.place
+        if x.shape[2:] != place.shape[2:]:
+            place = functional.interpolate(place, x.shape[2:], mode="bilinear")
+        x = x + place
+        for block in self.blocks:
+            x = block(x, condition)
+        return x
+
+
 class Translator(nn.Module):
     """Picture and condition to a picture's worth of maps: down to a quarter, residual blocks, up again.
 
@@ -72,8 +127,13 @@ class Translator(nn.Module):
     def __init__(self, condition: int = 0, maps: int = 3, width: int = 32, blocks: int = 2) -> None:
         super().__init__()
         self.condition, self.maps = condition, maps
-        self.first = nn.Sequential(nn.Conv2d(12 + condition, width, 3, 1, 1), norm(width), nn.ReLU())
-        self.inward = nn.Sequential(down(width, 2 * width), *(Residual(2 * width) for _ in range(blocks)))
+        self.first = nn.Sequential(nn.Conv2d(12, width, 3, 1, 1), norm(width), nn.ReLU())
+        self.inward = down(width, 2 * width)
+        self.middle: Told | nn.Sequential = (
+            Told(2 * width, condition, blocks)
+            if condition
+            else nn.Sequential(*(Residual(2 * width) for _ in range(blocks)))
+        )
         self.outward = up(2 * width, width)
         self.mix = nn.Sequential(nn.Conv2d(width + 12, width, 3, 1, 1), nn.ReLU())
         self.last = faint(nn.Conv2d(width, 4 * maps, 3, 1, 1))
@@ -81,7 +141,8 @@ class Translator(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """(n, 3, h, w) and (n, condition) to (n, maps, h, w)."""
         four = functional.pixel_unshuffle(x, 2)
-        h = self.outward(self.inward(self.first(four if condition is None else told(four, condition))))
+        h = self.inward(self.first(four))
+        h = self.outward(self.middle(h) if condition is None else self.middle(h, condition))
         return functional.pixel_shuffle(self.last(self.mix(torch.cat([h, four], 1))), 2)
 
 
@@ -169,6 +230,14 @@ def penalty(critic: nn.Module, real: Tensor, made: Tensor) -> Tensor:
     verdict, _ = critic(between)
     (slope,) = torch.autograd.grad(verdict.mean((1, 2, 3)).sum(), between, create_graph=True)
     return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+
+
+def slope(verdict: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Half the |gradient|^2 of a verdict (n, 1) at real pictures (R1, Mescheder et al. 2018): what holds a critic back
+    that knows all of its pictures."""
+    real = real.detach().requires_grad_(True)
+    (steep,) = torch.autograd.grad(verdict(real).sum(), real, create_graph=True)
+    return (steep.flatten(1) ** 2).sum(1).mean() / 2
 
 
 def total_variation(x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from avatar.portrait.landmarks import LandmarkDetector
 from avatar.portrait.onboard import onboard
 from avatar.portrait.photo import read_photo
 
-__all__ = ["EXPRESSIONS", "LABELS", "SIZE", "UNITS", "Faces", "cache", "faces", "part_of", "pixels", "planes"]
+__all__ = ["EXPRESSIONS", "LABELS", "SIZE", "UNITS", "Faces", "alone", "cache", "faces", "part_of", "pixels", "planes"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ STRENGTHS = (0.35, 0.65, 1.0)
 """Of each expression, a picture each, a little more or less."""
 NEUTRAL, RANDOM = 3, 18
 """Pictures of each person at rest, and in units drawn at random."""
+ALONE = (0.25, 0.5, 0.75, 1.0)
+"""Of each unit alone, a picture each: what the judges ask for."""
 PEOPLE = 200
 """Portraits that are drawn, at most."""
 VERSION = 2
@@ -52,6 +54,9 @@ _MOST_TURN = 12.0
 
 Part = Literal["learn", "judge", "held"]
 Progress = Callable[[int, int], None]
+State = tuple[dict[int, float], int, float, float]
+"""Units, label, intensity, and how much the head turns."""
+States = Callable[[np.random.Generator], list[State]]
 
 
 def part_of(person: str) -> Part:
@@ -96,6 +101,12 @@ class Faces:
         there = np.array([part_of(str(name)) == part for name in self.names], bool)
         return self.where(there[self.person])
 
+    def beside(self, other: Faces) -> Faces:
+        """The lines of both, which are of the same people (:func:`faces` and :func:`alone`)."""
+        whole = ("names", "glasses")
+        lines = [f.name for f in fields(self) if f.name not in whole]
+        return replace(self, **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in lines})
+
     def labelled(self, label: str) -> Faces:
         """Only one expression."""
         return self.where(self.expression == LABELS.index(label))
@@ -112,18 +123,27 @@ def cache() -> Path:
 
 
 def faces(data: Path, progress: Progress = lambda done, of: None) -> Faces:
-    """All pictures; drawn where the cache has none (some minutes).
+    """All pictures of :func:`states`; drawn where the cache has none (some minutes).
 
     :param data: the bundle, with ``faces/t2i``. Raises UsageError where it lacks that.
     """
+    return _kept(data, "faces", states, progress)
+
+
+def alone(data: Path, progress: Progress = lambda done, of: None) -> Faces:
+    """The same people, at rest and in each unit alone at each of :data:`ALONE`; likewise."""
+    return _kept(data, "alone", single_states, progress)
+
+
+def _kept(data: Path, kind: str, wanted: States, progress: Progress) -> Faces:
     folder = data / "faces" / "t2i"
     if not (folder / "index.csv").is_file():
         raise UsageError(f"{folder} has no index.csv; give the data bundle with --data")
     key = zlib.crc32((folder / "index.csv").read_bytes())
-    file = cache() / f"faces_{SIZE}_v{VERSION}_{key:08x}.npz"
+    file = cache() / f"{kind}_{SIZE}_v{VERSION}_{key:08x}.npz"
     if not file.is_file():
         log.info("drawing faces into %s", file)
-        made = draw(folder, progress)
+        made = draw(folder, progress, wanted=wanted)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(file.stem + ".part.npz")
         np.savez(part, **{f.name: getattr(made, f.name) for f in fields(made)})
@@ -140,8 +160,9 @@ def load(file: Path) -> Faces:
         raise UsageError(f"{file} cannot be read; delete it, and it is drawn again") from error
 
 
-def draw(folder: Path, progress: Progress, limit: int = PEOPLE) -> Faces:
-    """The first ``limit`` usable portraits of ``folder`` in all their states. Deterministic."""
+def draw(folder: Path, progress: Progress, limit: int = PEOPLE, wanted: States | None = None) -> Faces:
+    """The first ``limit`` usable portraits of ``folder``, each in all ``wanted`` states (:func:`states`).
+    Deterministic."""
     people = [row["file"] for row in _rows(folder) if _straight(row)]
     made: list[list[np.ndarray]] = []
     names: list[str] = []
@@ -160,7 +181,8 @@ def draw(folder: Path, progress: Progress, limit: int = PEOPLE) -> Faces:
             if not resting(bundle):
                 continue
             factory = Factory(bundle, registry.weights_dir(), _DRAWN)
-            made.append(_person(factory, np.random.default_rng(zlib.crc32(name.encode())), len(names)))
+            random = np.random.default_rng(zlib.crc32(name.encode()))
+            made.append(_person(factory, random, len(names), wanted or states))
             names.append(name)
             glasses.append(bundle.glasses is not None)
     if not made:
@@ -179,10 +201,10 @@ def _straight(row: Mapping[str, str]) -> bool:
     return abs(float(row["yaw"])) <= _MOST_TURN
 
 
-def states(random: np.random.Generator) -> list[tuple[dict[int, float], int, float, float]]:
+def states(random: np.random.Generator) -> list[State]:
     """Units, label, intensity and how much the head turns, of each picture of one person. Expressions, and every second
     picture of random units, are seen from where the first picture at rest is: pairs of them differ in nothing else."""
-    out: list[tuple[dict[int, float], int, float, float]] = [({}, 0, 0.0, 0.5 * i) for i in range(NEUTRAL)]
+    out: list[State] = [({}, 0, 0.0, 0.5 * i) for i in range(NEUTRAL)]
     for label, name in enumerate(LABELS[1:], 1):
         for strength in STRENGTHS:
             level = float(np.clip(strength + random.uniform(-0.15, 0.15), 0.1, 1))
@@ -193,12 +215,17 @@ def states(random: np.random.Generator) -> list[tuple[dict[int, float], int, flo
     return out
 
 
-def _person(factory: Factory, random: np.random.Generator, number: int) -> list[np.ndarray]:
+def single_states(random: np.random.Generator) -> list[State]:
+    """At rest, and each of :data:`UNITS` alone at each of :data:`ALONE`, from one place. Nothing is random."""
+    return [({}, 0, 0.0, 0.0), *(({unit: level}, NO_LABEL, 0.0, 0.0) for unit in UNITS for level in ALONE)]
+
+
+def _person(factory: Factory, random: np.random.Generator, number: int, wanted: States) -> list[np.ndarray]:
     into = halved(factory.engine.face_frame(Pose()))
     light = Light((random.uniform(0.8, 1.15) * random.uniform(0.95, 1.05, 3)).astype(np.float32),
                   random.normal(0, 0.15, 2).astype(np.float32))  # fmt: skip
     lines = []
-    for units, label, level, turn in states(random):
+    for units, label, level, turn in wanted(random):
         pose = np.clip(random.normal(0, (5.0, 3.5, 3.0)) * turn, -12, 12)
         state = FaceState(Ns(0), freeze(facs.from_action_units(units)), Pose.degrees(*(float(a) for a in pose)))
         shown = factory.render(state)

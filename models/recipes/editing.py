@@ -7,12 +7,15 @@ to x (cycle consistency)::
     critic     E[D(G(x, c'))] - E[D(x)] + 10 penalty + read(D(x), c)
     generator  -E[D(G(x, c'))] + READ read(D(G(x, c')), c') + CYCLE |G(G(x, c'), c) - x| + what the method adds
 
-Drawn faces give what photographs cannot: the picture that was asked for. In most steps the generator learns
-from it alone, by |G(x, c') - truth|, most where the truth differs from x; so a method is learnt in minutes, and more
-precisely than its paper could. In the others all losses above are taken.
+Drawn faces give what photographs cannot: the picture that was asked for. In most steps the generator learns from it
+alone, by |G(x, c') - truth|, most where the truth differs from x (:func:`weighed`); so a method is learnt in minutes,
+and more precisely than its paper could. In the others all losses above are taken.
 
 The critic sees the same face at rest beside each picture, as that of pix2pix sees the source. The papers' do not, but
 with a hundred people in place of ten thousand it would learn who they are, not what they show.
+
+The condition reaches the generator by its normalisations (:class:`.blocks.ConditionalNorm`), not as constant channels
+beside the picture.
 
 A method says what a condition is, how it is read, how a picture is made and what it adds.
 """
@@ -38,8 +41,11 @@ from avatar.models.recipes.reader import resting, varied
 BATCH, READ, FIRST = 8, 24, 64
 """Pictures a step: that are changed, that are read, and that are read in the first turn."""
 PENALTY = 10.0
-PAIRS, TRUTH, CHANGED = 12, 40.0, 6.0
-"""Pictures a step that have their truth, the weight of a miss, and how much more it weighs where something changes."""
+PAIRS, TRUTH, CHANGED, FAINT = 12, 30.0, 1.0, 0.004
+"""Pictures a step that have their truth, the weight of a miss, how much more it weighs where something changes, and the
+mean change of a picture, in half ranges, below which it counts less."""
+RESTING = 0.75
+"""Share of those pairs that begin at rest, as an engine and a judge do."""
 TURN = 0.1
 """Share of the training in which the critic learns to read: what it cannot read, nobody can learn from it."""
 
@@ -125,11 +131,11 @@ class Editor(Recipe):
                             pairs[:, :3], self.conditions[truth], pairs[:, 3:])  # fmt: skip
 
     def _pairs(self, random: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Two pictures each of a person who kept still; the first one rests, half of the time."""
+        """Two pictures each of a person who kept still; the first one rests, most of the time."""
         chosen = []
         for who in random.choice(self._people, PAIRS):
             source, truth = random.choice(self._mates[int(who)], 2, replace=False)
-            if random.random() < 0.5:
+            if random.random() < RESTING:
                 source = self._rest[source]
             chosen.append((source, truth))
         first, second = np.array(chosen).T
@@ -147,8 +153,7 @@ class Editor(Recipe):
     def _learn(self, x: Tensor, wanted: Tensor, truth: Tensor) -> Losses:
         with self.fast():
             made, beside = self.make(self.net["generator"], x, wanted)
-        weight = 1 + CHANGED * (truth - x).abs().mean(1, keepdim=True)
-        miss = ((made - truth).abs() * weight).mean()
+        miss = ((made - truth).abs() * weighed(x, truth)).mean()
         added, told = self.more(x, made, (wanted != wanted).any(1), beside)
         self.update("generator", TRUTH * miss + added, clip=10.0)
         return {"truth": miss.item()} | told
@@ -194,6 +199,13 @@ class Editor(Recipe):
             made, _ = self.make(net["generator"], *self.tensors(x, told))
             columns.append(made.float().cpu().numpy())
         return sheet(*columns)
+
+
+def weighed(x: Tensor, truth: Tensor) -> Tensor:
+    """(n, 1, h, w) how much a miss counts: one, and more where ``truth`` differs from ``x``, by its share of the
+    picture's whole change. A lid that moves by two pixels then counts about as much as a laugh."""
+    change = (truth - x).abs().mean(1, keepdim=True)
+    return 1 + CHANGED * change / (change.mean((1, 2, 3), keepdim=True) + FAINT)
 
 
 def beside_rest(rest: Tensor, x: Tensor) -> Tensor:

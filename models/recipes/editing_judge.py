@@ -16,12 +16,12 @@ from avatar.core.types import F32
 from avatar.models import registry
 from avatar.models.expression import metrics
 from avatar.models.recipes.base import Figures
-from avatar.models.recipes.data import EXPRESSIONS, LABELS, UNITS, Faces, planes
+from avatar.models.recipes.data import ALONE, EXPRESSIONS, LABELS, UNITS, Faces, planes
 from avatar.models.recipes.looks import Session, absolute
 from avatar.models.recipes.reader import read
 from avatar.models.recipes.reader import resting as same_at_rest
 
-STEPS = (0.25, 0.5, 0.75, 1.0)
+STEPS = ALONE
 READER = "unit_reader.onnx"
 PAPERS = "RaFD, real photographs of 67 people: 84.4 to 97.9 % in the papers; here drawn faces of people held out"
 KIN = {1: frozenset({2, 4}), 2: frozenset({1, 4}), 4: frozenset({1, 2}), 5: frozenset({43}), 43: frozenset({5}),
@@ -48,6 +48,18 @@ def sweep(make: Callable[[F32, F32], F32], rest: F32, reader: Path) -> dict[str,
             told[:, i] = step
             measured[:, i, j] = read(reader, rest, make(rest, told))[0]
     return of_measured(measured)
+
+
+def drawn(singles: Faces, reader: Path) -> dict[str, Any]:
+    """The same figures of what engine ``head`` draws: what a perfect method would be read as.
+
+    :param singles: of :func:`.data.alone`, the people who are judged on.
+    """
+    pictures, people = planes(singles.pictures), np.unique(singles.person)
+    shape = len(people), len(UNITS), len(STEPS), len(UNITS)
+    told = singles.units.any(1)
+    answers = read(reader, pictures[same_at_rest(singles)][told], pictures[told])[0]
+    return of_measured(answers.reshape(shape))
 
 
 def of_measured(measured: np.ndarray) -> dict[str, Any]:
@@ -77,7 +89,7 @@ def units(file: Path, held: Faces) -> Figures:
     masks = []
 
     def make(pictures: F32, told: F32) -> F32:
-        mask, colour = session(pictures, told)
+        mask, colour, _ = session(pictures, told)
         masks.append(mask)
         return np.clip((1 - mask) * colour + mask * pictures, -1, 1)
 

@@ -63,9 +63,19 @@ def recipes(
             rows[name] = {"missing": f"not trained here; avatar train {name} --data DIR"}
             continue
         rows[name] = _recipe(name).judge(files[0], faces)
+        if name == "unit_reader":
+            rows[name] |= _ceiling(files[0], pictures.alone(data, progress))
         rows[name]["goals"] = _goals(name, rows[name])
     progress(len(names), len(names))
     return {"task": "recipes", "rows": rows, "people_held_out": len(set(faces.part("held").person.tolist()))}
+
+
+def _ceiling(reader: Path, singles: pictures.Faces) -> dict[str, Any]:
+    """What the judge says of the drawn truth of single units: nothing that it judges can be read as better."""
+    from avatar.models.recipes.editing_judge import drawn
+
+    found = drawn(singles.part("held"), reader)
+    return {f"drawn_{key}" if key != "units" else key: value for key, value in found.items()}
 
 
 def _recipe(name: str) -> Any:

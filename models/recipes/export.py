@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from avatar.core.types import F32
 from avatar.models.onnx_file import Graph, save
-from avatar.models.recipes.blocks import MOST_FLOW, Residual, Translator, UNet, base_grid
+from avatar.models.recipes.blocks import (
+    MOST_FLOW,
+    ConditionalNorm,
+    Residual,
+    Told,
+    ToldResidual,
+    Translator,
+    UNet,
+    base_grid,
+)
 
 
 def _array(tensor: Tensor | None) -> F32:
@@ -82,18 +91,13 @@ class Writer:
                 pick[4 * c + i, c, i // 2, i % 2] = 1
         return self.graph.node("Conv", x, self.graph.weight(pick), kernel_shape=[2, 2], strides=[2, 2])
 
-    def told(self, x: str, condition: str, count: int, side: int) -> str:
-        """``x`` (1, c, side, side) with ``condition`` (1, count) as so many more channels."""
-        planes = self.graph.node("Reshape", condition, self.graph.weight(np.array((1, count, 1, 1), np.int64)))
-        wide = self.graph.node("Expand", planes, self.graph.weight(np.array((1, count, side, side), np.int64)))
-        return self.graph.node("Concat", x, wide, axis=1)
-
     def part(self, x: str, *channels: int) -> str:
         """Only these channels of ``x``."""
         return self.graph.node("Gather", x, self.graph.weight(np.array(channels, np.int64)), axis=1)
 
-    def repainted(self, x: str, maps: str, size: int) -> str:
-        """:func:`.blocks.repainted` of ``x`` (1, 3, size, size) by ``maps`` (1, 5, size, size)."""
+    def repainted(self, x: str, maps: str, size: int) -> tuple[str, str]:
+        """:func:`.blocks.repainted` of ``x`` (1, 3, size, size) by ``maps`` (1, 5, size, size), and its flow (1, 2,
+        size, size), in halves of the picture's side."""
         graph = self.graph
         most = graph.weight(np.array([MOST_FLOW], np.float32), exact=True)
         flow = graph.node("Mul", graph.node("Tanh", self.part(maps, 0, 1)), most)
@@ -101,15 +105,34 @@ class Writer:
         grid = graph.node("Add", graph.node("Transpose", flow, perm=[0, 2, 3, 1]), base)
         moved = graph.node("GridSample", x, grid, mode="bilinear", padding_mode="border", align_corners=0)
         change = graph.node("Tanh", self.part(maps, 2, 3, 4))
-        return graph.node("Add", moved, graph.node("Add", change, change))
+        return graph.node("Add", moved, graph.node("Add", change, change)), flow
 
     def translator(self, x: str, net: Translator, size: int, condition: str = "") -> str:
         """:class:`.blocks.Translator` on ``x`` (1, 3, size, size)."""
         four = self.unshuffled(x)
-        seen = self.told(four, condition, net.condition, size // 2) if condition else four
-        for part in (net.first, net.inward, net.outward):
-            seen = self.module(seen, part)
+        seen = self.module(self.module(four, net.first), net.inward)
+        middle = net.middle
+        seen = self.residuals(seen, middle, condition) if isinstance(middle, Told) else self.module(seen, middle)
+        seen = self.module(seen, net.outward)
         return self.shuffled(self.module(self.graph.node("Concat", seen, four, axis=1), net.mix), net.last)
+
+    def residuals(self, x: str, net: Told, condition: str) -> str:
+        """:class:`.blocks.Told` on ``x``, at a quarter of :data:`.data.SIZE`."""
+        x = self.graph.node("Add", x, self.graph.weight(_array(net.place)))
+        for block in net.blocks:
+            assert isinstance(block, ToldResidual)
+            inner = self.normed(self.conv(x, block.conv), block.told, condition)
+            x = self.graph.node("Add", x, self.module(inner, block.rest))
+        return x
+
+    def normed(self, x: str, layer: ConditionalNorm, condition: str) -> str:
+        """:class:`.blocks.ConditionalNorm` on ``x`` (1, c, h, w) and ``condition`` (1, count)."""
+        shape = self.graph.weight(np.array((1, -1, 1, 1), np.int64))
+        scale, shift = (
+            self.graph.node("Reshape", self.module(condition, part), shape) for part in (layer.scale, layer.shift)
+        )
+        kept = self.module(x, layer.norm)
+        return self.graph.node("Add", self.graph.node("Add", kept, self.graph.node("Mul", kept, scale)), shift)
 
     def unet(self, x: str, net: UNet) -> str:
         """:class:`.blocks.UNet` on ``x``."""

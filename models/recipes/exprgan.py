@@ -30,7 +30,7 @@ from torch.nn import functional
 from avatar.core.types import F32
 from avatar.engines.learned.face import controller
 from avatar.models.recipes.base import Figures, Losses, frozen
-from avatar.models.recipes.blocks import Residual, down, faint, norm, repainted, told, up
+from avatar.models.recipes.blocks import Residual, Told, down, faint, norm, repainted, up
 from avatar.models.recipes.data import LABELS, NO_LABEL, SIZE, Faces
 from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
@@ -53,8 +53,9 @@ class AutoEncoder(nn.Module):
         self.encoder = nn.Sequential(
             nn.Conv2d(12, w, 3, 1, 1), norm(w), nn.ReLU(), down(w, 2 * w), Residual(2 * w), nn.Conv2d(2 * w, CODE, 1)
         )
-        self.first = nn.Sequential(nn.Conv2d(CODE + count, 2 * w, 3, 1, 1), norm(2 * w), nn.ReLU())
-        self.decoder = nn.Sequential(Residual(2 * w), Residual(2 * w), up(2 * w, w))
+        self.first = nn.Sequential(nn.Conv2d(CODE, 2 * w, 3, 1, 1), norm(2 * w), nn.ReLU())
+        self.middle = Told(2 * w, count, 2)
+        self.outward = up(2 * w, w)
         self.last = faint(nn.Conv2d(w, 20, 3, 1, 1))
 
     def code(self, x: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class AutoEncoder(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         code = self.code(x)
-        raw = self.last(self.decoder(self.first(told(code, condition))))
+        raw = self.last(self.outward(self.middle(self.first(code), condition)))
         return repainted(x, functional.pixel_shuffle(raw, 2).float()), code
 
 
@@ -71,7 +72,7 @@ class Exprgan(Editor):
     """A condition is the controller's code."""
 
     name: ClassVar[str] = "exprgan"
-    steps: ClassVar[int] = 2200
+    steps: ClassVar[int] = 1500
     count: ClassVar[int] = len(LABELS) - 1
     read_weight: ClassVar[float] = 20.0
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "again", "prior")
@@ -124,15 +125,18 @@ class Exprgan(Editor):
         return np.stack([controller(label, s) for label in range(1, len(LABELS)) for s in (0.5, 1.0)])
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``code`` (1, 6) to ``made`` (1, 3, 64, 64)."""
+        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``code`` (1, 6) to ``made`` (1, 3, 64, 64) and
+        ``flow`` (1, 2, 64, 64), x and y in halves of the side, by which the picture was moved for it."""
         generator = net["generator"]
         assert isinstance(generator, AutoEncoder)
         w = Writer(self.name)
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         code = w.graph.node("Tanh", w.module(w.unshuffled(x), generator.encoder))
-        both = w.told(code, w.graph.input("code", (1, self.count)), self.count, SIZE // 4)
-        raw = w.shuffled(w.module(w.module(both, generator.first), generator.decoder), generator.last)
-        w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
+        seen = w.residuals(w.module(code, generator.first), generator.middle, w.graph.input("code", (1, self.count)))
+        raw = w.shuffled(w.module(seen, generator.outward), generator.last)
+        made, flow = w.repainted(x, raw, SIZE)
+        w.graph.output("made", made, (1, 3, SIZE, SIZE))
+        w.graph.output("flow", flow, (1, 2, SIZE, SIZE))
         w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from avatar.core.types import F32
+from avatar.models.recipes import data
 from avatar.models.recipes.base import Figures, Losses
 from avatar.models.recipes.blocks import Translator, repainted, total_variation
 from avatar.models.recipes.data import SIZE, UNITS, Faces
@@ -36,7 +37,7 @@ from avatar.models.recipes.editing import Editor
 from avatar.models.recipes.export import Writer
 from avatar.models.recipes.trainer import train
 
-MASK, SMOOTH = 0.1, 0.5
+MASK, SMOOTH = 0.03, 0.5
 """Weights of the mask's mean square and of its total variation, both as means over pixels."""
 
 
@@ -44,10 +45,14 @@ class Ganimation(Editor):
     """A condition is the intensity of each of :data:`.data.UNITS`."""
 
     name: ClassVar[str] = "ganimation"
-    steps: ClassVar[int] = 2500
+    steps: ClassVar[int] = 4000
     count: ClassVar[int] = len(UNITS)
     read_weight: ClassVar[float] = 120.0
     named: ClassVar[tuple[str, ...]] = (*Editor.named, "mask")
+
+    @classmethod
+    def load(cls, bundle: Path) -> Faces:
+        return data.faces(bundle).beside(data.alone(bundle)).part("learn")
 
     def told(self, faces: Faces) -> F32:
         return faces.units
@@ -81,15 +86,18 @@ class Ganimation(Editor):
         return np.eye(self.count, dtype=np.float32)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``units`` (1, 13) to ``mask`` (1, 1, 64, 64) and ``colour`` (1, 3,
-        64, 64)."""
+        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``units`` (1, 13) to ``mask`` (1, 1, 64, 64), ``colour`` (1, 3, 64,
+        64) and ``flow`` (1, 2, 64, 64), x and y in halves of the side, by which the picture was moved for the
+        colour."""
         generator = net["generator"]
         assert isinstance(generator, Translator)
         w = Writer(self.name)
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         raw = w.translator(x, generator, SIZE, w.graph.input("units", (1, self.count)))
         w.graph.output("mask", w.graph.node("Sigmoid", w.part(raw, 0)), (1, 1, SIZE, SIZE))
-        w.graph.output("colour", w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE), (1, 3, SIZE, SIZE))
+        colour, flow = w.repainted(x, w.part(raw, 1, 2, 3, 4, 5), SIZE)
+        w.graph.output("colour", colour, (1, 3, SIZE, SIZE))
+        w.graph.output("flow", flow, (1, 2, SIZE, SIZE))
         w.save(target, {**about, "units": list(UNITS)})
 
     @classmethod

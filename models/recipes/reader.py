@@ -84,9 +84,14 @@ class Reader(Recipe):
     steps: ClassVar[int] = 4000
     averaged: ClassVar[tuple[str, ...]] = ("reader",)
 
+    def __init__(self, material: Faces) -> None:
+        super().__init__(material)
+        self._rest = resting(material)
+        self._mixed = np.flatnonzero((material.expression == NO_LABEL) & ((material.units > 0).sum(1) > 1))
+
     @classmethod
     def load(cls, bundle: Path) -> Faces:
-        return data.faces(bundle).part("judge")
+        return data.faces(bundle).beside(data.alone(bundle)).part("judge")
 
     def networks(self) -> dict[str, nn.Module]:
         return {"reader": ReaderNet()}
@@ -97,9 +102,9 @@ class Reader(Recipe):
     def batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
         faces: Faces = self.material
         chosen = random.integers(len(faces), size=BATCH)
-        mixed = np.flatnonzero(faces.expression == NO_LABEL)  # expressions teach few units, and always the same ones
-        chosen[: BATCH // 2] = random.choice(mixed, BATCH // 2)
-        rest = resting(faces)[chosen]
+        # Expressions teach few units, and always the same ones.
+        chosen[: BATCH // 2] = random.choice(self._mixed, BATCH // 2)
+        rest = self._rest[chosen]
         x = varied(np.concatenate([planes(faces.pictures[rest]), planes(faces.pictures[chosen])], 1), random)
         return self.tensors(pair(x[:, :3], x[:, 3:]), faces.units[chosen], faces.expression[chosen])
 
@@ -109,7 +114,8 @@ class Reader(Recipe):
             read = self.net["reader"](x).float()
         miss = functional.mse_loss(read[:, : len(UNITS)], units)
         wrong = functional.cross_entropy(read[:, len(UNITS) :], label, ignore_index=NO_LABEL)
-        self.update("reader", 10 * miss + 0.2 * torch.nan_to_num(wrong), clip=5.0)
+        wrong = torch.nan_to_num(wrong)  # of a batch that has no expression
+        self.update("reader", 10 * miss + 0.2 * wrong, clip=5.0)
         return {"units": miss.item(), "label": wrong.item()}
 
     def samples(self, net: nn.ModuleDict) -> U8:

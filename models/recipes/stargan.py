@@ -39,7 +39,7 @@ class Stargan(Editor):
     """A condition is one of :data:`.data.LABELS`, as ones and zeros."""
 
     name: ClassVar[str] = "stargan"
-    steps: ClassVar[int] = 2000
+    steps: ClassVar[int] = 1500
     count: ClassVar[int] = len(LABELS)
     read_weight: ClassVar[float] = 1.0
 
@@ -66,13 +66,16 @@ class Stargan(Editor):
         return np.eye(self.count, dtype=np.float32)
 
     def write(self, net: nn.ModuleDict, target: Path, about: Mapping[str, Any]) -> None:
-        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``expression`` (1, 7) to ``made`` (1, 3, 64, 64)."""
+        """``picture`` (1, 3, 64, 64) in [-1, 1] and ``expression`` (1, 7) to ``made`` (1, 3, 64, 64) and
+        ``flow`` (1, 2, 64, 64), x and y in halves of the side, by which the picture was moved for it."""
         generator = net["generator"]
         assert isinstance(generator, Translator)
         w = Writer(self.name)
         x = w.graph.input("picture", (1, 3, SIZE, SIZE))
         raw = w.translator(x, generator, SIZE, w.graph.input("expression", (1, self.count)))
-        w.graph.output("made", w.repainted(x, raw, SIZE), (1, 3, SIZE, SIZE))
+        made, flow = w.repainted(x, raw, SIZE)
+        w.graph.output("made", made, (1, 3, SIZE, SIZE))
+        w.graph.output("flow", flow, (1, 2, SIZE, SIZE))
         w.save(target, {**about, "expressions": list(LABELS)})
 
     @classmethod

@@ -1,12 +1,14 @@
 """The learned methods as engines: a still face is the photo, a told one changes where it should, an expression is found
 among units."""
 
+import cv2
 import numpy as np
 import pytest
 
 from avatar.core.facs import from_action_units
 from avatar.core.types import FaceState, Gaze, Ns, Pose, freeze
 from avatar.engines.learned import expressions, face
+from avatar.engines.learned.changed import Change
 from avatar.engines.learned.ganimation import GanimationEngine
 from avatar.errors import ModelFileError
 from avatar.models import registry
@@ -62,6 +64,33 @@ def test_more_of_a_unit_changes_more(engine, bundle):
     photo = bundle.at_size(SIZE)[0].astype(int)
     faint, strong = (np.abs(engine.render(state(au12=x, au26=0.3 * x)) - photo).mean() for x in (0.2, 1.0))
     assert 0 < faint < strong
+
+
+def test_what_is_drawn_is_what_the_network_answered(engine, bundle):
+    photo, landmarks = bundle.at_size(SIZE)
+    change = engine.change(face.units_of({1: 1.0, 2: 1.0, 12: 1.0}))
+    assert np.abs(change.flow).max() > 0.5, "pixels of the crop"
+    x, y = np.indices((face.SIZE, face.SIZE), np.float32)[::-1] + change.flow
+    seen = np.ascontiguousarray(engine.seen[0].transpose(1, 2, 0))
+    answer = cv2.remap(seen, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) + change.colour.transpose(1, 2, 0)
+    drawn, still = (face.planes(face.cut(p, face.frame(landmarks))[None])[0].transpose(1, 2, 0)
+                    for p in (engine.laid(change), photo))  # fmt: skip
+    inside = np.s_[8:-8, 8:-8]
+    missed, changed = (np.abs(one - answer)[inside].mean() for one in (drawn, still))
+    assert missed < 0.25 * changed
+
+
+def test_a_flow_moves_the_photo_itself(engine, bundle):
+    photo, landmarks = bundle.at_size(SIZE)
+    flow = np.zeros((2, face.SIZE, face.SIZE), np.float32)
+    flow[1] = 2.0
+    drawn = engine.laid(Change(flow, np.zeros((3, face.SIZE, face.SIZE), np.float32)))
+    x, y = np.linalg.inv(face.frame(landmarks)[:, :2]) @ (0.0, 2.0)
+    moved = cv2.warpAffine(photo, np.array([(1, 0, -x), (0, 1, -y)]), (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    eyes = landmarks[[33, 263], :2].astype(int)
+    there = np.s_[eyes[:, 1].min() - 10 : eyes[:, 1].max() + 10, eyes[0, 0] : eyes[1, 0]]
+    missed, changed = (np.abs(drawn[there].astype(int) - other[there]).mean() for other in (moved, photo))
+    assert missed < 0.1 * changed
 
 
 def test_the_same_state_gives_the_same_bytes_whatever_came_before(engine):

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch")
 
 from avatar.models.recipes import blocks  # noqa: E402
 from avatar.models.recipes.cyclegan import CycleGan  # noqa: E402
-from avatar.models.recipes.editing_judge import of_measured  # noqa: E402
+from avatar.models.recipes.editing import weighed  # noqa: E402
+from avatar.models.recipes.editing_judge import STEPS, of_measured  # noqa: E402
 from avatar.models.recipes.exprgan import Exprgan  # noqa: E402
 from avatar.models.recipes.ganimation import Ganimation  # noqa: E402
 from avatar.models.recipes.looks import Session, decibels  # noqa: E402
 from avatar.models.recipes.pix2pix import Pix2Pix, pairs  # noqa: E402
-from avatar.models.recipes.reader import Reader, varied  # noqa: E402
+from avatar.models.recipes.reader import Reader, resting, varied  # noqa: E402
 from avatar.models.recipes.stargan import Stargan  # noqa: E402
 from avatar.models.recipes.trainer import Trainer  # noqa: E402
 
@@ -48,6 +49,21 @@ def test_every_unit_is_drawn_and_every_expression_is_made_of_them():
     assert {unit for shown in EXPRESSIONS.values() for unit in shown} <= set(UNITS)
     drawn = {unit for seed in range(9) for units, *_ in states(np.random.default_rng(seed)) for unit in units}
     assert drawn == set(UNITS)
+
+
+def test_units_alone_are_in_the_order_that_the_judge_takes():
+    told = np.array([data.units_of(units) for units, *_ in data.single_states(np.random.default_rng(0))])
+    assert not told[0].any()
+    wanted = np.eye(len(UNITS))[:, None, :] * np.array(STEPS)[None, :, None]
+    assert told[1:].reshape(wanted.shape) == pytest.approx(wanted)
+
+
+def test_faces_beside_others_find_the_same_person_at_rest(faces):
+    both = faces.beside(faces.where(faces.expression < 0))
+    assert len(both) > len(faces)
+    at = resting(both)
+    assert (both.person[at] == both.person).all()
+    assert not both.units[at].any()
 
 
 def test_parts_share_nobody_and_are_about_as_large_as_said(faces):
@@ -85,6 +101,32 @@ def test_translator_and_unet_keep_the_size():
     x = torch.zeros(2, 3, 32, 32)
     assert blocks.Translator(5, 4, 8, 1)(x, torch.zeros(2, 5)).shape == (2, 4, 32, 32)
     assert blocks.UNet(3, (4, 8, 8))(x).shape == (2, 3, 32, 32)
+
+
+def test_what_is_told_reaches_the_middle_of_the_picture():
+    """Constant channels would not: the normalisation takes them off, but at the border."""
+    torch.manual_seed(0)
+    net = blocks.Translator(2, 3, 8, 1).eval()
+    torch.nn.init.normal_(net.last.weight)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        one, other = (net(x, torch.tensor([told]))[..., 24:40, 24:40] for told in ((1.0, 0.0), (0.0, 1.0)))
+    assert (one - other).abs().mean() > 0.1 * one.abs().mean()
+
+
+def test_the_slope_is_half_the_squared_gradient():
+    found = blocks.slope(lambda x: 3 * x.flatten(1).sum(1, keepdim=True), torch.randn(2, 3, 4, 4))
+    assert found.item() == pytest.approx(9 * 48 / 2)
+
+
+def test_a_small_change_counts_about_as_much_as_a_large_one():
+    rest = torch.zeros(2, 3, 64, 64)
+    truth = rest.clone()
+    truth[0, :, 20:24, 10:30] = 0.3
+    truth[1, :, 20:60, 10:50] = 0.3
+    added = ((truth - rest).abs() * (weighed(rest, truth) - 1)).mean((1, 2, 3))
+    assert 0.3 < (added[0] / added[1]).item() < 1
+    assert (weighed(rest, rest) == 1).all()
 
 
 def test_the_critics_verdict_is_of_patches():
@@ -215,6 +257,9 @@ def test_the_file_answers_as_the_network_does(kind, faces, tmp_path):
     for part in net.values():
         if hasattr(part, "last"):  # which begins as next to nothing
             torch.nn.init.normal_(part.last.weight, std=0.02)
+        for module in part.modules():
+            if isinstance(module, blocks.Told):
+                torch.nn.init.normal_(module.place, std=0.2)
     recipe.write(net, tmp_path / "net.onnx", {"steps": 0})
     x = data.planes(faces.pictures[:2])
     given, asked = torch.from_numpy(x), None
@@ -225,7 +270,7 @@ def test_the_file_answers_as_the_network_does(kind, faces, tmp_path):
         elif kind is Pix2Pix:
             wanted = [given + net["generator"](given)]
         elif kind is CycleGan:
-            wanted = [given + net["there"](given), given + net["back"](given)]
+            wanted = [blocks.repainted(given, net[way](given)) for way in ("there", "back")]
         else:
             asked = recipe.wanted(recipe.conditions[:2], np.random.default_rng(1))
             made, beside = recipe.make(net["generator"], given, torch.from_numpy(asked))

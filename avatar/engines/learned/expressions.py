@@ -16,8 +16,8 @@ import onnxruntime
 from scipy.optimize import nnls
 
 from avatar.core.types import F32
-from avatar.engines.learned.changed import ChangedEngine
-from avatar.engines.learned.face import EXPRESSIONS, LABELS, controller, units_of
+from avatar.engines.learned.changed import Change, ChangedEngine
+from avatar.engines.learned.face import EXPRESSIONS, LABELS, SIZE, controller, units_of
 from avatar.network import one_thread_session
 
 _PROTOTYPES = np.stack([units_of(EXPRESSIONS[label]) for label in LABELS[1:]], 1).astype(np.float64)
@@ -44,18 +44,19 @@ class ExpressionsEngine(ChangedEngine):
             [np.zeros_like(rest), *(self._asked(session, label, strength) - rest for strength in self.strengths)]
             for label in range(1, len(LABELS))
         ])  # fmt: skip
-        """(6, 1 + strengths, 3, 64, 64), from nothing to full."""
+        """(6, 1 + strengths, 5, 64, 64), from nothing to full: flows in pixels, and colours of the answer."""
 
     def _asked(self, session: onnxruntime.InferenceSession, label: int, strength: float) -> F32:
         picture, told = (given.name for given in session.get_inputs())
-        (made,) = session.run(["made"], {picture: self.seen, told: self.condition(label, strength)[None]})
-        return np.clip(np.asarray(made[0], np.float32), -1, 1)
+        asked = {picture: self.seen, told: self.condition(label, strength)[None]}
+        made, flow = (out[0] for out in session.run(["made", "flow"], asked))
+        return np.concatenate([np.float32(SIZE / 2) * flow, np.clip(made, -1, 1)]).astype(np.float32)
 
     @abstractmethod
     def condition(self, label: int, strength: float) -> F32:
         """What the network is told."""
 
-    def change(self, units: F32) -> F32:
+    def change(self, units: F32) -> Change:
         levels = np.array((0.0, *self.strengths))
         made = np.zeros_like(self._changes[0, 0])
         for of, share in zip(self._changes, shares(units), strict=True):
@@ -63,7 +64,7 @@ class ExpressionsEngine(ChangedEngine):
                 above = int(np.searchsorted(levels, share))
                 part = np.float32((share - levels[above - 1]) / (levels[above] - levels[above - 1]))
                 made += (1 - part) * of[above - 1] + part * of[above]
-        return made
+        return self.explained(self.seen[0] + made[2:], made[:2])
 
 
 class StarganEngine(ExpressionsEngine):

@@ -2,7 +2,8 @@
 
     picture = (1 - A) C + A photo                                                                     (equation 1)
 
-A and C are 64 x 64; the photo's part of the sum is left at its own size. Recipe and losses:
+A and C are 64 x 64. C is what the network sees, moved by a flow, and a change of its colours; where A keeps a part of
+the photo, the flow is as much shorter: two pictures of a brow are not laid over each other. Recipe and losses:
 ``avatar.models.recipes.ganimation``, ``avatar train ganimation``.
 """
 
@@ -13,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from avatar.core.types import F32
-from avatar.engines.learned.changed import ChangedEngine
-from avatar.engines.learned.face import UNITS
+from avatar.engines.learned.changed import Change, ChangedEngine
+from avatar.engines.learned.face import SIZE, UNITS
 from avatar.network import drawing_session
 
 FILE = "ganimation.onnx"
@@ -27,11 +28,15 @@ class GanimationEngine(ChangedEngine):
 
     def load(self, weights: Path) -> None:
         self._session = drawing_session(weights / FILE)
-        self._rest = self._painted(np.zeros(len(UNITS), np.float32))
+        self._rest, self._rest_flow = self._answer(np.zeros(len(UNITS), np.float32))
 
-    def change(self, units: F32) -> F32:
-        return np.asarray(self._painted(units) - self._rest, np.float32)
+    def change(self, units: F32) -> Change:
+        made, flow = self._answer(units)
+        return self.explained(self.seen[0] + made - self._rest, flow - self._rest_flow)
 
-    def _painted(self, units: F32) -> F32:
-        mask, colour = self._session.run(["mask", "colour"], {"picture": self.seen, "units": units[None]})
-        return np.asarray((1 - mask[0]) * (colour[0] - self.seen[0]), np.float32)
+    def _answer(self, units: F32) -> tuple[F32, F32]:
+        """The picture (3, 64, 64), and the flow (2, 64, 64) in pixels."""
+        asked = {"picture": self.seen, "units": units[None]}
+        mask, colour, flow = (out[0] for out in self._session.run(["mask", "colour", "flow"], asked))
+        shown = np.float32(1) - mask
+        return shown * colour + mask * self.seen[0], np.float32(SIZE / 2) * shown * flow
