@@ -209,7 +209,8 @@ def _read_matte(path: Path, shape: tuple[int, ...]) -> U8 | None:
 
 
 def _read_png(path: Path, flags: int) -> U8:
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    pixels = cv2.imdecode(data, flags) if len(data) else None  # OpenCV takes nothing for a mistake of the program's
     if pixels is None:
         raise ValueError(f"{path.name} is no picture")
     return np.asarray(pixels, np.uint8)

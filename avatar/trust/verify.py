@@ -3,6 +3,7 @@ or broken."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -143,7 +144,9 @@ def verify(path: Path, detector: Detector | None = None) -> Verdict:
 
 def _marks(path: Path, detector: Detector | None) -> Marks:
     if path.suffix.lower() in _STILLS:
-        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = None
+        with contextlib.suppress(cv2.error):  # an empty file, or more pixels than there can be
+            pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise MediaError(f"{path}: no picture that can be read")
         picture = _flat(pixels)

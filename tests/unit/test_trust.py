@@ -14,11 +14,13 @@ from cryptography import x509
 
 from avatar.core.types import Ns
 from avatar.engines.badge import CORNERS, Badge
+from avatar.errors import MediaError
 from avatar.portrait.consent import ConsentRecord
 from avatar.streams.sinks.recorder import Mux
 from avatar.trust import badge_finder, keys, manifest, metadata, signed_label
 from avatar.trust.provenance import Provenance, new_session, session_of
 from avatar.trust.recordings import of_record
+from avatar.trust.verify import verify
 
 ORIGIN = Provenance(0xBEEF, ConsentRecord.given("self", "Ada Miller"), "head", "bottom-right")
 
@@ -137,3 +139,17 @@ def test_the_badge_is_found_wherever_it_is(sam, corner, share):
     assert found.share == pytest.approx(share, rel=0.12)
     half = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
     assert badge_finder.find(half) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["empty.png", "empty.jpg", "torn.png", "vast.png", "empty.mp4", "noise.mp4", "noise.mkv"]
+)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path, name):
+    png = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
+    vast = png[:16] + (2**31 - 1).to_bytes(4, "big") * 2 + png[24:]
+    content = {"empty": b"", "torn": png[: len(png) // 2], "vast": vast, "noise": bytes(range(256)) * 20}
+    path = tmp_path / name
+    path.write_bytes(content[path.stem])
+    with pytest.raises(MediaError, match=path.name) as said:
+        verify(path)
+    assert "\n" not in str(said.value)
