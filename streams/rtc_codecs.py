@@ -47,7 +47,7 @@ class _BitRate:
     are therefore not followed, and rises not more often than every few seconds.
     """
 
-    RISE_AFTER = 3.0
+    RISE_AFTER = 2.0
     """Seconds."""
 
     def __init__(self, default: int, low: int, high: int) -> None:
@@ -145,7 +145,8 @@ class LiveVp8Encoder(LiveVideoEncoder, Vp8Encoder):
             "lag-in-frames": "0",
             "maxrate": str(bitrate),
             "bufsize": str(bitrate),  # one second
-            "max-intra-rate": "600",  # percent of a frame's share: a key frame is not to stall the ones behind it
+            # Percent of a frame's share: a key frame is not to stall the ones behind it, in a bottleneck least of all.
+            "max-intra-rate": "600" if bitrate > 400_000 else "300",
             "undershoot-pct": "100",
             "overshoot-pct": "15",
             "noise-sensitivity": "0",  # a drawn face has no camera noise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
@@ -20,6 +20,8 @@ RTPFB, FORMAT = 205, 15
 """RTCP packet type and message type of a feedback."""
 TICK_S, REFERENCE_S = 0.00025, 0.064
 """Units of the differences between arrivals, and of the time that they begin from."""
+ALL = 0.9
+"""Share of lost packets above which the network was away, which says nothing of what it carries."""
 
 
 def agree(
@@ -118,7 +120,7 @@ def _statuses(data: bytes, count: int) -> tuple[list[int], int]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the packets of the last while have met."""
+    """What the packets of the last while have met. Sizes are those on the wire, with the headers of IP and UDP."""
 
     sent: float
     """Bits a second."""
@@ -128,13 +130,30 @@ class Measured:
     """Share of the packets."""
     queue: float
     """Seconds that even the fastest of them took longer than the fastest of :data:`Flight.REMEMBERED_S`."""
+    queue_now: float = 0.0
+    """The same of the latest of them: sooner to know, and less certain."""
+    carries: float | None = None
+    """Bits a second at which packets came out of a queue that stood; None where none did."""
+    since: float = float("inf")
+    """When the first of the packets went out."""
+    latest: float = float("inf")
+    """When the first of those that :attr:`queue_now` is about went out."""
+    under_way: float = 0.0
+    """Bits that went out after the last packet of which something is known."""
 
 
 class Flight:
     """The packets on their way to one receiver."""
 
     WINDOW_S = 0.4
-    """What a measurement is made of, at least."""
+    """What rates and losses are made of."""
+    LATEST_S, LATEST = 0.1, 3
+    """What is the latest: the packets of so long, and so many of them. A stall of the receiver, a gust of jitter or a
+    large picture delays some; a queue on the way all."""
+    QUEUED_S = 0.03
+    """Packets that take so much longer than the fastest stood in a queue."""
+    HEADERS = 38
+    """Bytes that every packet has on the wire besides its RTP: IPv4, UDP, and the seal of SRTP."""
     REMEMBERED_S = 20.0
     WRAP_S = (1 << 24) * REFERENCE_S
 
@@ -147,35 +166,69 @@ class Flight:
     def leave(self, number: int, size: int, now: float) -> None:
         """Packet ``number`` of ``size`` bytes goes out."""
         self._sent.pop(number, None)
-        self._sent[number] = now, size
+        self._sent[number] = now, size + self.HEADERS
         while len(self._sent) > 4096:
             del self._sent[next(iter(self._sent))]
 
     def heard(self, found: list[tuple[int, float | None]], now: float) -> Measured | None:
-        """Take a feedback; the measurement, where a window is full. What is reported twice counts once."""
-        for number, arrived in found:
-            known = self._sent.pop(number, None)
-            if known is not None:
-                self._window.append((*known, self._unwrapped(arrived)))
-        if not self._window or self._window[-1][0] - self._window[0][0] < self.WINDOW_S:
+        """Take a feedback: what the packets up to it have met; None where they are too few. What is reported twice
+        counts once."""
+        known = [(*out, self._unwrapped(at)) for number, at in found if (out := self._sent.pop(number, None))]
+        if not known:
             return None
-        window, self._window = self._window, []
-        return self._measured(window, now)
+        newest = known[-1][0]
+        self._window = [packet for packet in self._window if packet[0] > newest - self.WINDOW_S] + known
+        if newest - self._window[0][0] < self.LATEST_S:
+            return None
+        measured = self._measured(newest, now)
+        if measured.lost >= ALL:
+            self._window.clear()  # the network was away, and what follows is to be seen by itself
+        return measured
 
-    def _measured(self, window: list[tuple[float, int, float | None]], now: float) -> Measured:
+    def _measured(self, newest: float, now: float) -> Measured:
+        window = self._window
         came = [(left, size, arrived) for left, size, arrived in window if arrived is not None]
-        span = max(window[-1][0] - window[0][0], self.WINDOW_S)
-        lost = 1 - len(came) / len(window)
-        sent = 8 * sum(size for _, size, _ in window) / span
+        span = max(newest - window[0][0], self.WINDOW_S)
+        under_way = sum(size for left, size in self._sent.values() if left > newest)
+        met = Measured(
+            sent=8 * sum(size for _, size, _ in window) / span,
+            through=0.0,
+            lost=1 - len(came) / len(window),
+            queue=0.0,
+            since=window[0][0],
+            under_way=8 * under_way,
+        )
         if not came:
-            return Measured(sent, 0.0, 1.0, 0.0)
+            return met
         times = [arrived for _, _, arrived in came]
-        through = 8 * sum(size for _, size, _ in came) / max(max(times) - min(times), span)
+        latest = [packet for packet in came if packet[0] >= newest - self.LATEST_S]
+        latest = latest if len(latest) >= self.LATEST else came[-self.LATEST :]
         fastest = min(arrived - left for left, _, arrived in came)
         self._fastest.append((now, fastest))
         while now - self._fastest[0][0] > self.REMEMBERED_S:
             self._fastest.popleft()
-        return Measured(sent, through, lost, fastest - min(way for _, way in self._fastest))
+        best = min(way for _, way in self._fastest)
+        return replace(
+            met,
+            through=8 * sum(size for _, size, _ in came) / max(max(times) - min(times), span),
+            queue=fastest - best,
+            queue_now=min(arrived - left for left, _, arrived in latest) - best,
+            carries=self._carries(came, best),
+            latest=latest[0][0],
+        )
+
+    def _carries(self, came: list[tuple[float, int, float]], best: float) -> float | None:
+        """Bits a second at which the last packets, all of which waited, came one after the other."""
+        waited: list[tuple[float, int]] = []
+        for left, size, arrived in reversed(came):
+            if arrived - left - best < self.QUEUED_S:
+                break
+            waited.append((arrived, size))
+        if len(waited) < self.LATEST + 1:
+            return None
+        waited.sort()
+        passed = waited[-1][0] - waited[0][0]
+        return 8 * sum(size for _, size in waited[1:]) / passed if passed >= self.LATEST_S else None
 
     def _unwrapped(self, arrived: float | None) -> float | None:
         if arrived is None:

@@ -14,7 +14,7 @@ first report after 0.5-1.5 s        two more at the start: a browser synchronize
 all packets of a picture at once    :class:`avatar.streams.rtc_rate.Pacer`: a key frame's are spread
 whatever is asked for is sent again  :class:`avatar.streams.rtc_rate.Repeats`: within what goes through
 a browser's feedback is not read      :mod:`avatar.streams.rtc_feedback`
-only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: losses do too
+only the receiver's estimate counts :class:`avatar.streams.rtc_rate.SendRate`: queues and losses do too
 what is lost is sent again when     on a lossy network everything is sent twice (:class:`Losses`), so that hardly
 the receiver has missed it          anything is missed: a picture that waits for its packets comes after its sound
 ==================================  ====================================================================================
@@ -291,7 +291,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
-        if self._frames and self._viewer.twice:
+        if self._frames and (self._viewer.twice or self._probing > 0.5 * (self._frames % 2)):
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp
             history = self._RTCRtpSender__rtp_history
@@ -303,7 +303,17 @@ class LiveSender(RTCRtpSender):
         if frame is not None:
             self._frames += 1
             self._ticks = frame.timestamp
+        if self._paced is not None and self._viewer.anew:
+            self._RTCRtpSender__rtp_history.clear()
+            self._viewer.anew = False
         return frame
+
+    @property
+    def _probing(self) -> float:
+        """What share of the pictures is sent again to see whether more goes through; none where that would be the same
+        packet bit by bit, which a receiver may leave out of its feedback."""
+        able = self._paced is not None and self._RTCRtpSender__rtx_payload_type is not None
+        return self._viewer.rate.probing if able else 0.0
 
     async def _send_again(self, numbers: list[int]) -> None:
         await asyncio.sleep(self.AGAIN_AFTER)
@@ -316,9 +326,10 @@ class LiveSender(RTCRtpSender):
     async def _retransmit(self, sequence_number: int) -> None:
         """The receiver asks for a packet again."""
         packet = self._RTCRtpSender__rtp_history.get(sequence_number % RTP_HISTORY_SIZE)
+        allowed = self._viewer.allows_repeats if self._paced else self._viewer.rate.allows_repeats
         if (
             packet is not None
-            and self._viewer.rate.allows_repeats
+            and allowed
             and self._repeats.allows(sequence_number, len(packet.payload), self._viewer.estimate)
         ):
             await self._resend(sequence_number)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from statistics import median
+from typing import ClassVar
 
 import av
 import cv2
@@ -65,6 +66,8 @@ class Viewer:
     """Whether it asks for a key frame."""
     lost: bool = True
     """Whether nothing but a key frame is of any use to it."""
+    anew: bool = False
+    """Whether a key frame goes out after a loss, so that nothing from before it is of use any more."""
     _paused: bool = False
 
     def remb(self, bits: int) -> None:
@@ -79,13 +82,20 @@ class Viewer:
 
     def measured(self, found: Measured) -> None:
         """What its packets have met."""
-        self.rate.measured(found.sent, found.through, found.lost, found.queue)
+        if self.rate.measured(found):
+            self.lose()
         self.estimate = self.rate.bits
 
     @property
     def affords(self) -> int | None:
         """Bits a second for its pictures."""
         return self.estimate // 2 if self.twice and self.estimate is not None else self.estimate
+
+    @property
+    def allows_repeats(self) -> bool:
+        """Whether packets that it asks for again are of use, and come in time; it is better served with a key frame
+        where it waits for one."""
+        return not self.lost and self.rate.allows_repeats
 
     def lose(self) -> None:
         """The pictures that it gets are not in one piece any more."""
@@ -97,6 +107,7 @@ class Viewer:
         if self.rate.pausing:
             self.lost = self._paused = True
         elif key:
+            self.anew |= self.lost
             self.lost = self.wants_key = self._paused = False
         elif self._paused:
             self.wants_key, self._paused = True, False
@@ -121,6 +132,11 @@ class Rung:
     viewers: list[Viewer] = field(default_factory=list)
     step: int = 0
     """Number in :data:`STEPS`."""
+    SLOW: ClassVar = 4500
+    """Pictures that are so far apart in any case (1/90000 s) are few enough."""
+    _ticks: int | None = None
+    _apart: float = 3000.0
+    _coded: float = 0.0
     _count: int = 0
     _rises: float | None = None
     """Since when the network has carried the next better step, in seconds."""
@@ -138,10 +154,26 @@ class Rung:
         else:
             self._rises = None
 
-    def skips(self) -> bool:
-        """Whether this picture is left out, so that fewer are sent."""
+    def skips(self, ticks: int) -> bool:
+        """Whether the picture of this time is left out: so that fewer are sent, or because it would have to wait at
+        every viewer."""
+        if self._ticks is not None:
+            self._apart += 0.1 * (min(ticks - self._ticks, 2 * self._apart) - self._apart)
+        self._ticks = ticks
+        if self.viewers and all(viewer.rate.holds for viewer in self.viewers):
+            return True
         self._count += 1
-        return self._count % STEPS[self.step].every != 0
+        return self._count % self._every != 0
+
+    @property
+    def _every(self) -> int:
+        return STEPS[self.step].every if self._apart < self.SLOW else 1
+
+    def clock(self) -> int:
+        """The time of the next picture as the encoder is told it, in 1/90000 s: without what was left out and stalls,
+        for which it would make up with pictures that are too large for the network."""
+        self._coded += self._apart * self._every
+        return round(self._coded)
 
 
 class Pictures:
@@ -190,15 +222,16 @@ class Pictures:
         :param i420: (3/2 h, w). :param ticks: its time in 1/90000 s.
         """
         now = self._seconds()
-        if rung.skips():
+        if rung.skips(ticks):
             return None
         i420 = shrunk(i420, STEPS[rung.step].shrink)
         key = any(viewer.wants_key for viewer in rung.viewers) and now - rung.key_at >= self.KEY_APART
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
-        frame.pts, frame.time_base = ticks, VIDEO_TIME_BASE
+        frame.pts, frame.time_base = rung.clock(), VIDEO_TIME_BASE
         packet = rung.encoder.packet(frame, key)
         if packet is None:
             return None
+        packet.pts = ticks
         if packet.is_keyframe:
             rung.key_at = now
         return Coded(packet, packet.is_keyframe)

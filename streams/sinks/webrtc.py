@@ -108,11 +108,18 @@ class PictureTrack(_OutTrack):
 
     def relay(self, coded: Coded) -> None:
         """Send an encoded picture, if the viewer can make anything of it."""
+        viewer = self._outlet.viewer
         if len(self._items) == self._items.maxlen:
-            self._outlet.viewer.lost = True
-            self.dropped += 1
-        elif self._outlet.viewer.takes(coded.key):
+            viewer.lost = True
+        waits_for_key = viewer.lost
+        if viewer.takes(coded.key):
+            if waits_for_key:  # what waits to be sent is of no use any more
+                self.dropped += len(self._items)
+                self._items.clear()
+            viewer.rate.spend(coded.packet.size)
             self.put(coded.packet)
+        elif len(self._items) == self._items.maxlen:
+            self.dropped += 1
 
     async def recv(self) -> av.Packet[Any]:
         viewer = self._outlet.viewer

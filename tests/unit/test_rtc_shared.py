@@ -13,8 +13,9 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from avatar.core.types import MILLISECOND, AvatarFrame, FaceState, Ns
 from avatar.streams.pixels import to_i420
-from avatar.streams.rtc_shared import STEPS, Packer, Pictures, Viewer, shrunk
-from avatar.streams.sinks.webrtc import WebRtcSink
+from avatar.streams.rtc_rate import SendRate
+from avatar.streams.rtc_shared import STEPS, Coded, Packer, Pictures, Viewer, shrunk
+from avatar.streams.sinks.webrtc import Outlet, WebRtcSink
 
 
 def picture(ms: float, size: int = 64) -> AvatarFrame:
@@ -135,6 +136,49 @@ def test_a_narrow_network_costs_size_first_and_pictures_last_and_gets_them_back_
         second(900_000)
     assert second(900_000) == (30, 512)
     assert max(steps) == len(STEPS) - 1
+
+
+def test_pictures_that_would_wait_are_not_made_and_the_encoder_does_not_make_up_for_them():
+    """libvpx would give a picture after a stop of half a second what fifteen get."""
+    now = [0.0]
+    pictures, viewer = Pictures(lambda: now[0]), Viewer("video/VP8", 300_000, lost=False)
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    waits = False
+    viewer.rate.__class__ = type("Held", (SendRate,), {"holds": property(lambda self: waits)})
+
+    def second() -> list[tuple[int, int]]:
+        """(time, bytes) of each picture of a second: noise that moves a little."""
+        sizes = []
+        for _ in range(30):
+            now[0] += 1 / 30
+            (rung,) = pictures.plan([viewer])
+            moved = to_i420(np.roll(noise, round(now[0] * 30), 1))
+            ticks = round(now[0] * 90_000)
+            if (coded := pictures.encode(rung, moved, ticks)) is not None:
+                assert coded.packet.pts == ticks
+                sizes.append((ticks, coded.packet.size))
+        return sizes
+
+    second()
+    usual = max(size for _, size in second())
+    waits = True
+    assert second() == []
+    waits = False
+    assert max(size for _, size in second()) < 1.3 * usual
+
+
+def test_a_key_frame_after_a_loss_stands_for_all_that_waits():
+    outlet = Outlet()
+    outlet.viewer.lost = False
+    packets = [av.Packet(bytes(100 + n)) for n in range(4)]
+    for packet in packets[:3]:
+        outlet.video.relay(Coded(packet, False))
+    outlet.viewer.lose()
+    assert not outlet.viewer.allows_repeats
+    outlet.video.relay(Coded(packets[3], True))
+    assert list(outlet.video._items) == [packets[3]]
+    assert outlet.video.dropped == 3
+    assert outlet.viewer.anew, "and for what is asked for again"
 
 
 def test_a_shrunk_picture_is_the_same_smaller():
