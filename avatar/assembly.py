@@ -64,10 +64,10 @@ class Pipeline:
     Raises AvatarError with one line where something asked for cannot be had.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: SessionClock | None = None) -> None:
         self.config = config
         cv2.setNumThreads(1)  # a second thread per call costs more in hand-overs than it saves at this size
-        self.clock = SessionClock()
+        self.clock = clock or SessionClock()
         self.began = outputs.time_of_day()
 
         # sound -> cues, camera -> cues

@@ -43,6 +43,14 @@ class SessionClock:
         self._read = monotonic_ns
         self._zero = monotonic_ns()
 
+    @classmethod
+    def in_step(cls, interval: int, phase: float, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> SessionClock:
+        """A timeline whose multiples of ``interval`` nanoseconds fall ``phase`` intervals (0 to 1) after those of the
+        machine's clock, so that the sessions of one machine can take turns."""
+        clock = cls(monotonic_ns)
+        clock._zero -= (clock._zero - round(phase * interval)) % interval
+        return clock
+
     def now(self) -> Ns:
         return Ns(self._read() - self._zero)
 

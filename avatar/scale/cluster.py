@@ -134,11 +134,11 @@ class SessionActor:
     def __init__(self) -> None:
         self._worker: SessionWorker | None = None
 
-    async def begin(self, config: Json) -> Json:
+    async def begin(self, config: Json, phase: float) -> Json:
         """As :meth:`avatar.scale.workers.Worker.begin`; a user's mistake is ``{"fault", "code"}``."""
         config["server"]["host"] = ray.util.get_node_ip_address()
         try:
-            self._worker = SessionWorker(Config.model_validate(config))
+            self._worker = SessionWorker(Config.model_validate(config), phase)
             return {**await self._worker.begin(), "node": ray.get_runtime_context().get_node_id()}
         except AvatarError as error:
             return {"fault": str(error), "code": error.exit_code}
@@ -170,12 +170,12 @@ class RayWorker:
     def name(self) -> str:
         return f"process {self.pid} on node {self.node[:8]}"
 
-    async def begin(self, config: Json) -> Json:
+    async def begin(self, config: Json, phase: float) -> Json:
         loop = asyncio.get_running_loop()
         end = loop.time() + BEGIN_S
         while True:
             try:
-                said = await _result(self.actor.begin.remote(config), max(1.0, end - loop.time()))
+                said = await _result(self.actor.begin.remote(config, phase), max(1.0, end - loop.time()))
                 break
             except ActorUnavailableError:  # Ray is starting it again
                 if loop.time() > end:

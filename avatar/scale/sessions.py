@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import time
@@ -41,6 +42,14 @@ class State(Enum):
     ENDED = "ended"
 
 
+def turn(number: int) -> float:
+    """When between two pictures the session of this number draws, 0 to 1: halves, then quarters, then eighths (van der
+    Corput), so that however many there are, they come one after the other. At once they would wait for each other's
+    cores, each of them every time."""
+    bits = f"{number:b}"[::-1]
+    return int(bits, 2) / (1 << len(bits))
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """One session. Its id is the only thing that leads to it."""
@@ -53,6 +62,8 @@ class Session:
     """Of its worker's door, for the front door alone."""
     worker: Worker | None = None
     beat: Json = field(default_factory=dict)
+    number: int = 0
+    """The least that no other session has."""
     used: float = 0.0
     """When somebody was last connected, in seconds of the monotonic clock."""
     restarts: deque[float] = field(default_factory=deque)
@@ -137,6 +148,8 @@ class Sessions:
         config = self._chosen(choice)
         session = Session(secrets.token_urlsafe(16), config, secrets.token_urlsafe(24), used=self._seconds())
         self.admission.reserve(session.id)
+        taken = {other.number for other in self._sessions.values()}
+        session.number = next(k for k in itertools.count() if k not in taken)
         self._sessions[session.id] = session
         session.config["server"]["token"] = session.token
         try:
@@ -186,7 +199,7 @@ class Sessions:
 
         session.worker = await self._workers.take(on_beat, before)
         session.quality = session.config["avatar"]["quality"] = self.tier["quality"]
-        said = await session.worker.begin(session.config)
+        said = await session.worker.begin(session.config, turn(session.number))
         if session.state is State.ENDED:  # while it was being started
             await session.worker.end(0.0)
             raise RunError(session.why)

@@ -5,8 +5,8 @@
 ====================================  =================================================================================
 ``{"do": "measure", "config": …}``    -> ``{"is": "cost", "costs": […]}``: what a session takes in each way to draw
                                       (:mod:`avatar.scale.cost`)
-``{"do": "begin", "config": …}``      -> ``{"is": "live", "address", …}``, and from then on four times a second
-                                      ``{"is": "beat", …}``
+``{"do": "begin", "config": …,        -> ``{"is": "live", "address", …}``, and from then on four times a second
+"phase": …}``                         ``{"is": "beat", …}``; pictures are drawn in that part of every interval
 ``{"do": "draw", "quality": …}``      -> ``{"is": "drawn"}``: the pictures are of this quality from now on
 ``{"do": "end"}``                     the connections are closed in order, the process ends
 ====================================  =================================================================================
@@ -31,6 +31,8 @@ from functools import partial
 from typing import Any
 
 from avatar.config import Config
+from avatar.core.clock import SessionClock
+from avatar.core.types import SECOND
 from avatar.ending import on_signal
 from avatar.engines import choice
 from avatar.errors import AvatarError
@@ -54,11 +56,14 @@ class SessionWorker:
     The same object serves in a process of this machine (:func:`main`) and in a Ray actor (:mod:`avatar.scale.cluster`).
     """
 
-    def __init__(self, config: Config) -> None:
-        """Takes some seconds. Raises AvatarError."""
+    def __init__(self, config: Config, phase: float = 0.0) -> None:
+        """Takes some seconds. Raises AvatarError.
+
+        :param phase: where between two ticks of the machine's clock, 0 to 1, its pictures are begun.
+        """
         from avatar.assembly import Pipeline
 
-        self._pipeline = Pipeline(config)
+        self._pipeline = Pipeline(config, SessionClock.in_step(SECOND // config.avatar.fps, phase))
         self._quality = self._pipeline.choice.tier.quality
         self._shedder = Shedder(1e3 / config.avatar.fps, self._top)
         self._level = 0
@@ -231,14 +236,14 @@ async def _serve(line: _Line) -> int:
                 line.say("fault", line=str(error), code=error.exit_code)
                 return error.exit_code
         elif order["do"] == "begin":
-            return await _session(Config.model_validate(order["config"]), line, orders)
+            return await _session(Config.model_validate(order["config"]), order["phase"], line, orders)
         else:
             return 0
 
 
-async def _session(config: Config, line: _Line, orders: asyncio.Queue[Json]) -> int:
+async def _session(config: Config, phase: float, line: _Line, orders: asyncio.Queue[Json]) -> int:
     try:
-        worker = await giving_way(partial(SessionWorker, config))
+        worker = await giving_way(partial(SessionWorker, config, phase))
         line.say("live", **await worker.begin())
     except AvatarError as error:
         line.say("fault", line=str(error), code=error.exit_code)

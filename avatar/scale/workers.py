@@ -40,8 +40,11 @@ class Worker(Protocol):
         """What to call it in a log: its process and perhaps its machine."""
         ...
 
-    async def begin(self, config: Json) -> Json:
-        """Serve a session of this configuration; returns at least its ``address``. Raises RunError."""
+    async def begin(self, config: Json, phase: float) -> Json:
+        """Serve a session of this configuration; returns at least its ``address``. Raises RunError.
+
+        :param phase: its turn among the sessions of its machine, 0 to 1 of the time from one picture to the next.
+        """
         ...
 
     async def draw_at(self, quality: str) -> None:
@@ -137,8 +140,8 @@ class LocalWorker:
         finally:
             end.cancel()
 
-    async def begin(self, config: Json) -> Json:
-        said = await self.ask({"do": "begin", "config": config}, "live", BEGIN_S)
+    async def begin(self, config: Json, phase: float) -> Json:
+        said = await self.ask({"do": "begin", "config": config, "phase": phase}, "live", BEGIN_S)
         self.serving = True
         return said
 

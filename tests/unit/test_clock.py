@@ -97,3 +97,13 @@ def test_late_samples_are_counted_and_other_rates_refused():
     assert line.late == 960
     with pytest.raises(ValueError, match="16000 Hz"):
         line.write(AudioChunk(Ns(0), tone(0, 10), 16_000))
+
+
+def test_sessions_of_one_machine_take_turns():
+    """Their ticks lie between each other's, whenever they were begun."""
+    interval, zeros = SECOND // 25, []
+    for begun, phase in ((1_234_567_891, 0.0), (7_777_777_777, 0.5), (9_000_000_001, 0.25)):
+        clock = SessionClock.in_step(interval, phase, lambda now=begun: now)
+        assert 0 <= clock.now() < interval, "no time has passed but the way to its tick"
+        zeros.append((begun - clock.now()) % interval / interval)
+    assert zeros == pytest.approx([0.0, 0.5, 0.25])

@@ -9,6 +9,7 @@ import pytest
 from avatar.core.types import SECOND, Ns
 from avatar.errors import RunError
 from avatar.scale.admission import ROOM_S, SHARE, Admission
+from avatar.scale.sessions import turn
 from avatar.scale.shedding import LADDER, Shedder
 from avatar.sync.cadence import Cadence
 
@@ -182,3 +183,10 @@ def test_late_pictures_bring_a_cheaper_tier_which_stays_longer_each_time():
     admission.overrun()
     admission.overrun()
     assert admission.tier == 1, "there is none below it"
+
+
+def test_turns_are_spread_however_many_there_are():
+    for count in (2, 3, 4, 6, 8):
+        turns = sorted(turn(number) for number in range(count))
+        apart = [b - a for a, b in itertools.pairwise([*turns, 1.0])]
+        assert min(apart) >= 0.5 / count
