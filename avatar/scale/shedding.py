@@ -44,13 +44,17 @@ class Shedder:
         """Something that costs and passes is happening, as somebody's joining: nothing is judged for a while."""
         self._excused = now
 
+    def excused(self, now: float) -> bool:
+        """Whether what is measured now is not judged: it has changed lately, or something costs that passes."""
+        return now - self._changed < self.SETTLE_S or now - self._excused < self.EXCUSED_S
+
     def step(self, now: float, late_ms: float, skipped: float) -> int:
         """The level from now on.
 
         :param late_ms: how late pictures leave, 95th percentile of the last second.
         :param skipped: part of the pictures that were skipped in it, 0 to 1.
         """
-        if now - self._changed < self.SETTLE_S or now - self._excused < self.EXCUSED_S:
+        if self.excused(now):
             return self.level
         if late_ms > self.LATE * self._interval or skipped >= self.SKIPPED:
             self._calm_since = None

@@ -154,7 +154,8 @@ class SessionWorker:
                 continue  # nobody watches
             found = percentiles(self._recent("late_ms"), (95,))["p95"], skipped / (drawn + skipped)
             # The best of some looks counts: a hiccup is over sooner than what is given up for it comes back.
-            looks.append(found)
+            # What is excused now is not held against it later either.
+            looks.append((0.0, 0.0) if self._shedder.excused(loop.time()) else found)
             late, share = min(late for late, _ in looks), min(share for _, share in list(looks)[-2:])
             await self.give_up(self._shedder.step(loop.time(), late, share))
 

@@ -52,6 +52,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class VirtualClock:
     """The session timeline on the running (virtual) loop."""
 
+    @classmethod
+    def in_step(cls, interval: int, phase: float) -> VirtualClock:
+        """As :meth:`avatar.core.clock.SessionClock.in_step`; alone in its time, it has no turns to take."""
+        return cls()
+
     def now(self) -> Ns:
         return Ns(round(asyncio.get_running_loop().time() * SECOND))
 

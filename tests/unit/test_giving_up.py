@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import av
 import pytest
 
-from avatar import assembly
 from avatar.config import load
 from avatar.pipeline import session
+from avatar.scale import worker
 from avatar.scale.worker import SessionWorker
 from avatar.streams.sinks import webrtc
 from avatar.testing.virtual_loop import InlineLane, VirtualClock, run_virtual
@@ -55,7 +55,7 @@ def machine(monkeypatch):
     made = Machine({"high": QUICK, "low": QUICK})
     monkeypatch.setattr(session, "ThreadLane", made.lane)
     monkeypatch.setattr(webrtc, "ThreadLane", InlineLane)
-    monkeypatch.setattr(assembly, "SessionClock", VirtualClock)
+    monkeypatch.setattr(worker, "SessionClock", VirtualClock)
     monkeypatch.setattr(asyncio, "to_thread", at_once)
     return made
 
@@ -168,6 +168,22 @@ def test_nobody_watches_and_nothing_is_judged(machine):
         machine.takes = {"high": 10 * SLOW, "low": 10 * SLOW}
         await asyncio.sleep(20.0)
         assert worker.beat()["level"] == 0
+        await worker.end()
+
+    run_virtual(main())
+
+
+def test_what_was_excused_is_not_held_against_it_later(machine):
+    async def main() -> None:
+        worker, _ = await watched(machine)
+        await asyncio.sleep(3.0)
+        worker._shedder.excuse(asyncio.get_running_loop().time())  # as when somebody comes
+        machine.takes = {"high": SLOW, "low": SLOW}
+        await asyncio.sleep(worker._shedder.EXCUSED_S)
+        machine.takes = {"high": QUICK, "low": QUICK}
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            assert worker.beat()["level"] == 0
         await worker.end()
 
     run_virtual(main())
