@@ -102,7 +102,7 @@ async def test_what_an_actor_did_not_expect_is_one_line(nodes):
     try:
         worker = await workers.take(lambda beat: None)
         with pytest.raises(RunError, match=r"runs no session \(ValidationError") as error:
-            await worker.begin({"server": {}, "avatar": {"colour": "green"}})
+            await worker.begin({"server": {}, "avatar": {"colour": "green"}}, 0.0)
         assert "\n" not in str(error.value)
         await worker.end(0.0)
     finally:

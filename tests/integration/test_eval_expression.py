@@ -46,7 +46,7 @@ def test_drawn_smiles_are_found_again(avatar, people, tmp_path):
     assert head["identity_margin"] > 0.1
     assert said["judge"]["accuracy"] >= 0.5
     sheet = cv2.imread(str(tmp_path / "sheets" / "smile_01.png"))
-    assert sheet.shape == (3 * 256, 3 * 256, 3)
+    assert sheet.shape == (3 * 256 + 20, 3 * 256, 3), "and the strip that says what it is"
 
 
 def test_a_photo_without_a_face_is_left_out_and_named(avatar, people, tmp_path):
