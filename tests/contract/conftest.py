@@ -13,7 +13,7 @@ from avatar.testing.postgres import Postgres, programs
 def server() -> Iterator[Postgres]:
     if programs() is None:
         pytest.skip("no PostgreSQL here (Debian's postgresql; tests/setup_system.sh installs it)")
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason="the store on PostgreSQL needs psycopg (extra: test)")
     with Postgres() as running:
         yield running
 
