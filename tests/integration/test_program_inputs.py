@@ -83,7 +83,7 @@ async def test_a_foreign_page_is_refused():
 
 
 async def test_osc_of_another_program_drives_the_face():
-    udp = pytest.importorskip("pythonosc.udp_client")
+    udp = pytest.importorskip("pythonosc.udp_client", reason="another program's OSC (extra: test)")
     source = OscSource(port=0)
     async with listening(source) as until:
         client = udp.SimpleUDPClient("127.0.0.1", source.port)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
 
 from avatar.errors import ModelFileError  # noqa: E402
 from avatar.models.recipes import arrays, dcgan, interfacegan  # noqa: E402

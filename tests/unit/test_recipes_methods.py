@@ -7,7 +7,7 @@ from avatar.engines.learned.face import controller
 from avatar.models.recipes import data
 from avatar.models.recipes.data import EXPRESSIONS, LABELS, UNITS, Faces, part_of, states
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
 
 from avatar.models.recipes import blocks  # noqa: E402
 from avatar.models.recipes.cyclegan import CycleGan  # noqa: E402

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
 
 from avatar.models.recipes import pixelrnn  # noqa: E402
 from avatar.models.recipes.masked import Masked2d, colours, mask  # noqa: E402

@@ -14,7 +14,7 @@ import pytest
 
 from avatar.errors import UsageError
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'vultus[train]'")
 from torch import nn  # noqa: E402
 
 from avatar.models.recipes.base import Recipe, frozen  # noqa: E402
@@ -218,7 +218,9 @@ def test_an_event_file_is_a_chain_of_checked_records(tmp_path):
 
 
 def test_tensorboard_reads_the_curves(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard's own reader; not installed by us"
+    )
     writer = EventWriter(tmp_path)
     for step in range(3):
         writer.scalars(step, {"loss/a": step / 2})

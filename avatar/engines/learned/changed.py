@@ -57,6 +57,7 @@ class ChangedEngine(FlatEngine):
         """(2, 2): a way in the crop's pixels to one in the photo's."""
         columns, rows = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
         self._at = np.stack([columns, rows], -1)
+        self._seen_rows = np.ascontiguousarray(self.seen[0].transpose(1, 2, 0))
         self._small_at = np.indices((SIZE, SIZE), np.float32)[::-1]
         fade = np.clip((np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) + 0.5) / _EDGE, 0, 1).astype(np.float32)
         self._fade = (fade[:, None] * fade[None, :])[..., None]
@@ -74,8 +75,7 @@ class ChangedEngine(FlatEngine):
     def explained(self, made: F32, flow: F32) -> Change:
         """An answer ``made`` (3, 64, 64) in [-1, 1] as a flow (2, 64, 64) in pixels and what that leaves."""
         x, y = self._small_at + flow
-        seen = np.ascontiguousarray(self.seen[0].transpose(1, 2, 0))
-        moved = cv2.remap(seen, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = cv2.remap(self._seen_rows, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return Change(flow, np.asarray(made - moved.transpose(2, 0, 1), np.float32))
 
     def render(self, state: FaceState) -> U8:
