@@ -5,7 +5,8 @@ M_ARENA_MAX; 8 for each core). With a handful of threads that pass pictures on t
 arena keeps some 10 MB: a live engine grows in steps for hours, though nothing leaks. Two arenas are enough.
 
 Python's collector looks through everything there is whenever enough has been added, and everything waits: a tenth to
-half a second for the objects of a live engine and its libraries, most of which live as long as the process. Told so (gc.freeze), it looks at the rest alone.
+half a second for the objects of a live engine and its libraries, most of which live as long as the process.
+Told so (gc.freeze), it looks at the rest alone.
 """
 
 from __future__ import annotations
