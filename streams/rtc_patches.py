@@ -291,6 +291,7 @@ class LiveSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._frames + 1 in self.EARLY_REPORTS:
             await self._send_report()
+        # A probe of half sends every other picture again, one of all every picture.
         if self._frames and (self._viewer.twice or self._probing > 0.5 * (self._frames % 2)):
             # Asked for the next frame, so the last one has been sent.
             last = self._RTCRtpSender__rtp_timestamp

@@ -250,7 +250,7 @@ def test_emotional_heads_move_more_and_happy_and_angry_ones_twice_as_fast():
 
 def test_every_size_is_the_size_of_its_model_even_where_little_was_recorded():
     """With few pieces the search begins with fewer branches than it later adds."""
-    pytest.importorskip("hmmlearn", reason="the library to compare with (extra: train)")
+    pytest.importorskip("hmmlearn", reason="the library to compare with (extra: test)")
     from avatar.models.headpose import phmm
 
     random = np.random.default_rng(5)
